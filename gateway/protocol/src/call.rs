@@ -1,0 +1,79 @@
+//! A call: everything the lanes and replicas know about one request.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::tensor::Tensor;
+
+/// One request on its way. Built by an adapter, queued in a lane, executed by a replica.
+#[derive(Debug)]
+pub struct Call {
+    pub head: Head,
+    pub target: Target,
+    /// The one deadline, from edge to engine.
+    pub deadline: Instant,
+    pub work: Work,
+    pub payload: Payload,
+}
+
+/// What the request's head said.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// `x-request-id`, the caller's or ours.
+    pub request_id: Arc<str>,
+    /// `traceparent`, passed on as it came.
+    pub traceparent: Option<Arc<str>>,
+    pub protocol: Protocol,
+    /// When the head had been read.
+    pub arrived: Instant,
+}
+
+/// The protocol a call came in by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    V2Http,
+    V2Grpc,
+}
+
+impl Protocol {
+    pub const ALL: [Protocol; 2] = [Protocol::V2Http, Protocol::V2Grpc];
+
+    /// Value of the `protocol` label.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Protocol::V2Http => "v2_http",
+            Protocol::V2Grpc => "v2_grpc",
+        }
+    }
+}
+
+/// Whom a call is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    pub namespace: Arc<str>,
+    pub service: Arc<str>,
+    pub model: Arc<str>,
+}
+
+/// How much work a call is, as batch formers and lanes count it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Work {
+    /// Rows along dimension 0; at least 1.
+    pub rows: usize,
+    /// Bytes of memory the call holds while it waits.
+    pub bytes: usize,
+    /// Only calls with equal signatures can share a batch; `None` never shares.
+    pub signature: Option<Signature>,
+}
+
+/// The inner dimensions of every input, in the model's order. Datatypes need no place here: the model fixes them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Signature(pub Box<[usize]>);
+
+/// What is to be executed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Payload {
+    /// Tensors in the model's input order, and the indices of the outputs asked for.
+    Infer { inputs: Vec<Tensor>, outputs: Vec<usize> },
+}

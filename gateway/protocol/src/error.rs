@@ -1,0 +1,248 @@
+//! The one error of every call, and the one table from it to each protocol's status.
+//!
+//! Handlers never build a status by hand: they return an [`Error`], and the adapter at the edge reads the row of its
+//! [`ErrorCode`]. An error is cheap to clone, because one failed batch must reach each of its callers.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, as a closed list. Each code has one row in [`ErrorCode::row`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorCode {
+    /// The request can't be understood, or does not fit the model.
+    InvalidRequest,
+    /// No such service, model, version or route.
+    NotFound,
+    /// The route exists, the method does not.
+    MethodNotAllowed,
+    /// Two owners claim the same name.
+    Conflict,
+    /// The body or message is larger than the limit.
+    TooLarge,
+    /// The queue, or a limit of the caller, is full.
+    QueueFull,
+    /// The caller went away before the answer was ready.
+    Cancelled,
+    /// The engine failed while executing the call.
+    EngineFailed,
+    /// A fault of Weirgate itself.
+    Internal,
+    /// Known, and not built (yet).
+    Unsupported,
+    /// The model failed to load, the server drains, or the predicted wait passes the deadline.
+    Unavailable,
+    /// The deadline passed.
+    DeadlineExceeded,
+}
+
+/// How one [`ErrorCode`] looks in each protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ErrorRow {
+    /// HTTP status of the V1, V2 and OpenAI routes.
+    pub http: u16,
+    /// gRPC status code.
+    pub grpc: i32,
+    /// `error.type` in OpenAI's error object.
+    pub openai_type: &'static str,
+    /// Value of the `code` label in metrics and logs.
+    pub label: &'static str,
+}
+
+impl ErrorCode {
+    pub const ALL: [ErrorCode; 12] = [
+        ErrorCode::InvalidRequest,
+        ErrorCode::NotFound,
+        ErrorCode::MethodNotAllowed,
+        ErrorCode::Conflict,
+        ErrorCode::TooLarge,
+        ErrorCode::QueueFull,
+        ErrorCode::Cancelled,
+        ErrorCode::EngineFailed,
+        ErrorCode::Internal,
+        ErrorCode::Unsupported,
+        ErrorCode::Unavailable,
+        ErrorCode::DeadlineExceeded,
+    ];
+
+    /// The table. gRPC numbers are those of the gRPC specification.
+    pub const fn row(self) -> ErrorRow {
+        const fn row(http: u16, grpc: i32, openai_type: &'static str, label: &'static str) -> ErrorRow {
+            ErrorRow { http, grpc, openai_type, label }
+        }
+        match self {
+            ErrorCode::InvalidRequest => row(400, 3, "invalid_request_error", "invalid_request"),
+            ErrorCode::NotFound => row(404, 5, "not_found_error", "not_found"),
+            ErrorCode::MethodNotAllowed => row(405, 12, "invalid_request_error", "method_not_allowed"),
+            ErrorCode::Conflict => row(409, 10, "invalid_request_error", "conflict"),
+            ErrorCode::TooLarge => row(413, 8, "invalid_request_error", "too_large"),
+            ErrorCode::QueueFull => row(429, 8, "rate_limit_error", "queue_full"),
+            ErrorCode::Cancelled => row(499, 1, "api_error", "cancelled"),
+            ErrorCode::EngineFailed => row(500, 13, "api_error", "engine_failed"),
+            ErrorCode::Internal => row(500, 13, "api_error", "internal"),
+            ErrorCode::Unsupported => row(501, 12, "invalid_request_error", "unsupported"),
+            ErrorCode::Unavailable => row(503, 14, "api_error", "unavailable"),
+            ErrorCode::DeadlineExceeded => row(504, 4, "api_error", "deadline_exceeded"),
+        }
+    }
+}
+
+/// Who caused the error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    Client,
+    Gateway,
+    Replica,
+    Engine,
+}
+
+/// Whether the call may be executed again, set by the code that knows what was already done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryClass {
+    /// Repeating changes nothing: the answer would be the same error.
+    Never,
+    /// Nothing was executed: safe to repeat.
+    NotExecuted,
+    /// It was handed over and may have been executed.
+    MayHaveExecuted,
+}
+
+/// Why a call was not answered. The text is lower case, without a full stop, and says what to do.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Error {
+    code: ErrorCode,
+    message: Cow<'static, str>,
+    origin: Origin,
+    retry: RetryClass,
+    retry_after: Option<Duration>,
+}
+
+impl Error {
+    fn new(code: ErrorCode, origin: Origin, retry: RetryClass, message: impl Into<Cow<'static, str>>) -> Self {
+        Error { code, message: message.into(), origin, retry, retry_after: None }
+    }
+
+    pub fn invalid(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorCode::InvalidRequest, Origin::Client, RetryClass::Never, message)
+    }
+
+    pub fn not_found(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorCode::NotFound, Origin::Client, RetryClass::Never, message)
+    }
+
+    pub fn method_not_allowed(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorCode::MethodNotAllowed, Origin::Client, RetryClass::Never, message)
+    }
+
+    pub fn conflict(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorCode::Conflict, Origin::Gateway, RetryClass::Never, message)
+    }
+
+    pub fn too_large(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorCode::TooLarge, Origin::Client, RetryClass::Never, message)
+    }
+
+    pub fn queue_full(message: impl Into<Cow<'static, str>>, retry_after: Duration) -> Self {
+        let error = Self::new(ErrorCode::QueueFull, Origin::Gateway, RetryClass::NotExecuted, message);
+        Error { retry_after: Some(retry_after), ..error }
+    }
+
+    pub fn cancelled(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorCode::Cancelled, Origin::Client, RetryClass::Never, message)
+    }
+
+    pub fn engine(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorCode::EngineFailed, Origin::Engine, RetryClass::MayHaveExecuted, message)
+    }
+
+    pub fn internal(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorCode::Internal, Origin::Gateway, RetryClass::MayHaveExecuted, message)
+    }
+
+    pub fn unsupported(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorCode::Unsupported, Origin::Gateway, RetryClass::Never, message)
+    }
+
+    pub fn unavailable(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorCode::Unavailable, Origin::Replica, RetryClass::NotExecuted, message)
+    }
+
+    pub fn deadline(message: impl Into<Cow<'static, str>>, retry: RetryClass) -> Self {
+        Self::new(ErrorCode::DeadlineExceeded, Origin::Gateway, retry, message)
+    }
+
+    pub fn with_retry_after(self, after: Duration) -> Self {
+        Error { retry_after: Some(after), ..self }
+    }
+
+    pub fn code(&self) -> ErrorCode {
+        self.code
+    }
+
+    pub fn row(&self) -> ErrorRow {
+        self.code.row()
+    }
+
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    pub fn retry_class(&self) -> RetryClass {
+        self.retry
+    }
+
+    /// When trying again may help.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// The value of a `Retry-After` header: whole seconds, rounded up, at least 1.
+    pub fn retry_after_seconds(&self) -> Option<u64> {
+        self.retry_after.map(|after| after.as_secs_f64().ceil().max(1.0) as u64)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.row().label, self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_a_distinct_label_and_an_error_status() {
+        let mut labels: Vec<_> = ErrorCode::ALL.iter().map(|code| code.row().label).collect();
+        labels.sort_unstable();
+        labels.dedup();
+        assert_eq!(labels.len(), ErrorCode::ALL.len());
+        for code in ErrorCode::ALL {
+            let row = code.row();
+            assert!((400..600).contains(&row.http), "{code:?} must be an HTTP error");
+            assert!((1..=16).contains(&row.grpc), "{code:?} must be a gRPC error");
+        }
+    }
+
+    #[test]
+    fn retry_after_is_whole_seconds_and_never_zero() {
+        let error = Error::queue_full("full", Duration::from_millis(20));
+        assert_eq!(error.retry_after_seconds(), Some(1));
+        assert_eq!(error.with_retry_after(Duration::from_millis(2_100)).retry_after_seconds(), Some(3));
+    }
+}

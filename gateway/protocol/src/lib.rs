@@ -1,0 +1,20 @@
+//! The contract every part of Weirgate speaks: calls and answers, tensors, errors and their one table, and the codecs
+//! that turn wire bytes into them and back.
+//!
+//! This crate does no I/O and reads no clock. Codecs go both ways, because the gateway serves the protocols and the load
+//! tester and remote replicas call them.
+
+pub mod call;
+pub mod deadline;
+pub mod error;
+pub mod infer;
+pub mod model;
+// pub mod oip;
+pub mod tensor;
+// pub mod v2;
+
+pub use call::{Call, Head, Payload, Protocol, Signature, Target, Work};
+pub use error::{Error, ErrorCode, Origin, Result, RetryClass};
+pub use infer::{InferRequest, InferResponse, RequestedOutput};
+pub use model::{Dim, ModelSpec, TensorSpec};
+pub use tensor::{Datatype, Shape, Tensor};

@@ -1,0 +1,28 @@
+//! Several services, one name.
+
+use std::collections::HashMap;
+
+use crate::manifest::Service;
+use crate::plan::subject;
+use crate::problem::{Problem, Report};
+
+/// A problem for each service whose namespace and name an earlier one has claimed; it names both.
+pub fn claimed_twice<'a>(services: impl IntoIterator<Item = &'a Service>) -> Vec<Problem> {
+    let mut claims: HashMap<(&str, &str), &Service> = HashMap::new();
+    let mut problems = Vec::new();
+    for service in services {
+        let first = *claims.entry((&service.plan.namespace, &service.plan.name)).or_insert(service);
+        if !std::ptr::eq(first, service) {
+            let mut report = Report::new(&service.origin, subject(&service.service.metadata));
+            report.error(
+                "metadata.name",
+                format!(
+                    "of document {} is already claimed by document {} of {}: rename or remove one of them",
+                    service.document, first.document, first.origin
+                ),
+            );
+            problems.extend(report.into_problems());
+        }
+    }
+    problems
+}

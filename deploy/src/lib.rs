@@ -1,1 +1,8 @@
+//! Platforms: whoever carries a plan out. A platform starts replicas and writes the route table; the data plane it does
+//! that to is the gateway's, seen through [`DataPlane`].
 
+pub mod local;
+pub mod plane;
+
+pub use local::Local;
+pub use plane::DataPlane;

@@ -1,1 +1,25 @@
+//! The gateway: servers, admission and the lanes, wired to replicas by a platform.
+//!
+//! A call's way through the files:
+//!
+//! ```text
+//! server/listener  accepts a connection, HTTP/1.1 or h2c
+//! server/edge      reads the head: request id, trace, deadline headers
+//! http/v2, grpc/infer   the adapters: route by name, hand bytes and a codec to the pipeline
+//! pipeline         route, admit, read, decode, bind, submit, await, by one deadline
+//! dispatch/lane    the queue of one revision, between callers and the replicas that pull from it
+//! respond          the one place where an error becomes a status
+//! ```
 
+pub mod admin;
+pub mod cli;
+pub mod config;
+pub mod dispatch;
+pub mod gateway;
+pub mod grpc;
+pub mod http;
+pub mod observe;
+pub mod pipeline;
+pub mod respond;
+pub mod serve;
+pub mod server;

@@ -45,12 +45,14 @@ pub struct Lane<T> {
     reserved: usize,
     /// Bytes of reserved and waiting calls.
     bytes: usize,
+    /// Bytes and rows of waiting calls alone.
+    waiting_bytes: usize,
     rows: usize,
 }
 
 impl<T> Lane<T> {
     pub fn new(limits: LaneLimits) -> Self {
-        Lane { limits, waiting: BTreeMap::new(), next: 0, reserved: 0, bytes: 0, rows: 0 }
+        Lane { limits, waiting: BTreeMap::new(), next: 0, reserved: 0, bytes: 0, waiting_bytes: 0, rows: 0 }
     }
 
     /// Takes a place for one call of `bytes`.
@@ -84,6 +86,7 @@ impl<T> Lane<T> {
     pub fn enter(&mut self, reserved_bytes: usize, call: Waiting<T>) -> Ticket {
         self.release(reserved_bytes);
         self.bytes += call.bytes;
+        self.waiting_bytes += call.bytes;
         self.rows += call.rows;
         let ticket = Ticket(self.next);
         self.next += 1;
@@ -95,6 +98,7 @@ impl<T> Lane<T> {
     pub fn remove(&mut self, ticket: Ticket) -> Option<Waiting<T>> {
         let call = self.waiting.remove(&ticket)?;
         self.bytes -= call.bytes;
+        self.waiting_bytes -= call.bytes;
         self.rows -= call.rows;
         Some(call)
     }
@@ -122,6 +126,11 @@ impl<T> Lane<T> {
     /// Bytes of calls that wait or hold a place.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Bytes of the calls that wait.
+    pub fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
     }
 
     /// Rows of the calls that wait.
@@ -202,6 +211,7 @@ mod tests {
                 }
                 prop_assert_eq!(lane.held(), places.len() + inside.len());
                 prop_assert_eq!(lane.rows(), inside.len());
+                prop_assert_eq!(lane.waiting_bytes(), inside.iter().map(|call| call.2).sum::<usize>());
                 prop_assert_eq!(lane.bytes(), places.iter().sum::<usize>() + inside.iter().map(|call| call.2).sum::<usize>());
                 prop_assert!(lane.held() <= limits.max_calls);
                 let order: Vec<_> = lane.iter().map(|(ticket, _)| ticket).collect();

@@ -1,0 +1,105 @@
+//! The one configuration struct: flags, environment and documentation are derived from it.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+/// Settings of `weirgate serve`. Every flag has an environment variable, `WEIRGATE_` and its name.
+#[derive(Args, Clone, Debug)]
+pub struct ServeConfig {
+    /// Manifest with the InferenceServices to serve; may be given several times
+    #[arg(short = 'f', long = "file", value_name = "FILE", env = "WEIRGATE_FILE", value_delimiter = ':', required = true)]
+    pub files: Vec<PathBuf>,
+
+    /// Address of the data port: HTTP/1.1, h2c and gRPC; port 0 picks a free one
+    #[arg(long, value_name = "ADDR", env = "WEIRGATE_LISTEN", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+
+    /// Address of the admin port: metrics and health
+    #[arg(long, value_name = "ADDR", env = "WEIRGATE_ADMIN", default_value = "127.0.0.1:8081")]
+    pub admin: SocketAddr,
+
+    /// Largest request body or gRPC message, in bytes or with KiB, MiB or GiB
+    #[arg(long, value_name = "SIZE", env = "WEIRGATE_MAX_BODY", default_value = "64MiB", value_parser = parse_size)]
+    pub max_body: usize,
+
+    /// Calls that may wait per service, where its manifest does not say
+    #[arg(long, value_name = "N", env = "WEIRGATE_MAX_QUEUED_REQUESTS", default_value = "1024")]
+    pub max_queued_requests: NonZeroUsize,
+
+    /// Bytes that waiting calls may hold per service
+    #[arg(long, value_name = "SIZE", env = "WEIRGATE_MAX_QUEUED_BYTES", default_value = "512MiB", value_parser = parse_size)]
+    pub max_queued_bytes: usize,
+
+    /// Open connections on the data port; further ones wait to be accepted
+    #[arg(long, value_name = "N", env = "WEIRGATE_MAX_CONNECTIONS", default_value = "16384")]
+    pub max_connections: NonZeroUsize,
+
+    /// Seconds in which a client must send its request head, and the longest pause within a body
+    #[arg(long, value_name = "SECONDS", env = "WEIRGATE_CLIENT_TIMEOUT", default_value = "30", value_parser = parse_seconds)]
+    pub client_timeout: Duration,
+
+    /// Seconds to go on accepting after SIGTERM, while load balancers notice
+    #[arg(long, value_name = "SECONDS", env = "WEIRGATE_DRAIN_DELAY", default_value = "0", value_parser = parse_seconds)]
+    pub drain_delay: Duration,
+
+    /// Seconds that running calls have to finish after that; what still runs then is cut, and the exit code is 1
+    #[arg(long, value_name = "SECONDS", env = "WEIRGATE_DRAIN_TIMEOUT", default_value = "300", value_parser = parse_seconds)]
+    pub drain_timeout: Duration,
+
+    /// Threads that serve connections; by default one per CPU
+    #[arg(long, value_name = "N", env = "WEIRGATE_THREADS")]
+    pub threads: Option<NonZeroUsize>,
+
+    /// What is logged: error, warn, info, debug, or filters as weirgate=debug,hyper=info
+    #[arg(long, value_name = "FILTER", env = "WEIRGATE_LOG", default_value = "info")]
+    pub log: String,
+
+    /// How it is logged, on standard error
+    #[arg(long, value_name = "FORMAT", env = "WEIRGATE_LOG_FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Parses a size: a whole number of bytes, or of KiB, MiB or GiB.
+fn parse_size(text: &str) -> Result<usize, String> {
+    let refused = || format!("'{text}' is not a size: give bytes, or a number with KiB, MiB or GiB, above 0");
+    let units = [("KiB", 10), ("MiB", 20), ("GiB", 30)];
+    let unit = units.iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, *shift)));
+    let (digits, shift) = unit.unwrap_or((text, 0));
+    let number: usize = digits.trim().parse().map_err(|_| refused())?;
+    number.checked_mul(1 << shift).filter(|size| *size > 0).ok_or_else(refused)
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.ok_or_else(|| format!("'{text}' is not a number of seconds"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        assert_eq!(parse_size("64MiB"), Ok(64 << 20));
+        assert_eq!(parse_size("1000"), Ok(1000));
+        for bad in ["", "0", "MiB", "-1", "1.5GiB", "99999999999GiB", "5MB"] {
+            assert!(parse_size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn seconds() {
+        assert_eq!(parse_seconds("1.5"), Ok(Duration::from_millis(1_500)));
+        assert!(parse_seconds("-1").is_err() && parse_seconds("x").is_err());
+    }
+}

@@ -1,0 +1,10 @@
+//! Lanes: where calls wait for a replica, and how they are handed over.
+//!
+//! The decisions are those of the pure cores (`weirgate-router`'s lane and `weirgate-replicas-core`'s batch former); here
+//! they stand behind one short lock per lane, on the caller's thread when a call enters and on the engine's when it pulls.
+
+mod lane;
+mod reservation;
+
+pub use lane::{Lane, Readiness};
+pub use reservation::{Reservation, Submitted};

@@ -1,0 +1,97 @@
+//! A caller's place in a lane: reserved before its body is read, used once, given back when dropped.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use weirgate_protocol::{Call, Error, Result, RetryClass};
+use weirgate_replicas::{Answer, Job, Parts};
+use weirgate_router::Ticket;
+
+use super::Lane;
+
+/// A place in a lane.
+pub struct Reservation {
+    lane: Arc<Lane>,
+    bytes: usize,
+    used: bool,
+}
+
+impl Reservation {
+    pub(super) fn new(lane: Arc<Lane>, bytes: usize) -> Self {
+        Reservation { lane, bytes, used: false }
+    }
+
+    /// Notes that the body is larger than announced.
+    pub fn grow(&mut self, bytes: usize) -> Result<()> {
+        self.lane.grow(bytes)?;
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    /// Makes sure that the place holds at least `bytes`.
+    pub fn cover(&mut self, bytes: usize) -> Result<()> {
+        match bytes.checked_sub(self.bytes) {
+            Some(more) if more > 0 => self.grow(more),
+            _ => Ok(()),
+        }
+    }
+
+    /// Enters the lane. From here on, dropping what is returned withdraws or cancels the call.
+    pub fn submit(mut self, call: Call, now: Instant) -> Submitted {
+        self.used = true;
+        let deadline = call.deadline;
+        let (job, parts) = Job::new(call, now);
+        let ticket = self.lane.enter(self.bytes, job, now);
+        Submitted { lane: self.lane.clone(), ticket, parts, deadline, settled: false }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if !self.used {
+            self.lane.release(self.bytes);
+        }
+    }
+}
+
+/// A call in a lane or with a replica.
+pub struct Submitted {
+    lane: Arc<Lane>,
+    ticket: Ticket,
+    parts: Parts,
+    deadline: Instant,
+    settled: bool,
+}
+
+impl Submitted {
+    /// Waits for the answer, until the deadline.
+    pub async fn answer(mut self) -> Result<Answer> {
+        let answer = tokio::time::timeout_at(self.deadline.into(), self.parts.next()).await;
+        match answer {
+            Ok(Some(answer)) => {
+                self.settled = true;
+                answer
+            }
+            Ok(None) => Err(Error::internal("the call ended without an answer")),
+            Err(_) => {
+                self.settled = true;
+                let queued = self.lane.withdraw(self.ticket);
+                let (place, retry) = if queued {
+                    ("in the queue", RetryClass::NotExecuted)
+                } else {
+                    ("in the engine", RetryClass::MayHaveExecuted)
+                };
+                Err(Error::deadline(format!("the deadline passed while the call was {place}"), retry))
+            }
+        }
+    }
+}
+
+impl Drop for Submitted {
+    fn drop(&mut self) {
+        if !self.settled {
+            let queued = self.lane.withdraw(self.ticket);
+            self.lane.metrics.abandoned(queued);
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Open Inference Protocol V2 over gRPC, and the standard health service.
+//!
+//! The unary calls read their message with the same [`BodyReader`](crate::server::body::BodyReader) as HTTP, so that one
+//! limit and one text hold for both, and a call is routed by a peek at its first bytes and admitted before it is parsed.
+
+mod health;
+mod infer;
+mod peek;
+mod unary;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::routing::post;
+use tonic_health::pb::health_server::HealthServer;
+use weirgate_protocol::oip::{self, model_metadata};
+
+use crate::gateway::{Gateway, SERVER};
+use unary::unary;
+
+type Shared = State<Arc<Gateway>>;
+
+/// Routes of the gRPC services.
+pub fn router() -> Router<Arc<Gateway>> {
+    Router::new()
+        .route("/inference.GRPCInferenceService/ModelInfer", post(infer::model_infer))
+        .route("/inference.GRPCInferenceService/ServerLive", post(server_live))
+        .route("/inference.GRPCInferenceService/ServerReady", post(server_ready))
+        .route("/inference.GRPCInferenceService/ServerMetadata", post(server_metadata))
+        .route("/inference.GRPCInferenceService/ModelReady", post(model_ready))
+        .route("/inference.GRPCInferenceService/ModelMetadata", post(model_info))
+        .route("/grpc.health.v1.Health/{method}", post(health_call))
+}
+
+async fn server_live(State(gateway): Shared, request: Request) -> Response {
+    unary(&gateway, request, |_: oip::ServerLiveRequest| Ok(oip::ServerLiveResponse { live: true })).await
+}
+
+async fn server_ready(State(gateway): Shared, request: Request) -> Response {
+    let answer = |_: oip::ServerReadyRequest| Ok(oip::ServerReadyResponse { ready: gateway.all_models_ready() });
+    unary(&gateway, request, answer).await
+}
+
+async fn server_metadata(State(gateway): Shared, request: Request) -> Response {
+    let answer = |_: oip::ServerMetadataRequest| {
+        let (name, version, extensions) = SERVER;
+        Ok(oip::ServerMetadataResponse {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            extensions: extensions.iter().map(|&extension| extension.to_owned()).collect(),
+        })
+    };
+    unary(&gateway, request, answer).await
+}
+
+async fn model_ready(State(gateway): Shared, request: Request) -> Response {
+    let answer = |asked: oip::ModelReadyRequest| {
+        gateway.route(&asked.name, &asked.version)?;
+        Ok(oip::ModelReadyResponse { ready: gateway.loaded(&asked.name, &asked.version).is_ok() })
+    };
+    unary(&gateway, request, answer).await
+}
+
+async fn model_info(State(gateway): Shared, request: Request) -> Response {
+    let answer = |asked: oip::ModelMetadataRequest| {
+        let spec = gateway.loaded(&asked.name, &asked.version)?;
+        Ok(model_metadata(&asked.name, &[] as &[&str], &spec))
+    };
+    unary(&gateway, request, answer).await
+}
+
+async fn health_call(State(gateway): Shared, request: Request) -> Response {
+    use tower::ServiceExt;
+    match HealthServer::new(health::Health::new(gateway)).oneshot(request).await {
+        Ok(response) => response.map(axum::body::Body::new),
+        Err(never) => match never {},
+    }
+}

@@ -1,0 +1,116 @@
+//! Finds a ModelInferRequest's model in the first bytes of the message, so that a call is routed before it is parsed.
+
+/// How far the model's name may lie in a message. Encoders write fields in the order of their numbers, and it is field 1.
+pub(super) const LIMIT: usize = 64 << 10;
+
+/// What the first bytes of a message tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Peek {
+    /// `model_name` and `model_version`.
+    Found { model: String, version: String },
+    /// More bytes are needed.
+    More,
+    /// The name is not there, or these are no fields at all.
+    Missing,
+}
+
+/// Looks at the start of a message; `whole` says that it is all of it.
+pub(super) fn peek(mut bytes: &[u8], whole: bool) -> Peek {
+    let (mut model, mut version) = (None, None);
+    let unfinished = || if whole { Peek::Missing } else { Peek::More };
+    loop {
+        if bytes.is_empty() && !whole {
+            return Peek::More;
+        }
+        let key = if bytes.is_empty() { None } else { varint(&mut bytes) };
+        // Fields 1 and 2 are past once a later one begins.
+        let done = bytes.is_empty() && key.is_none() || key.is_some_and(|key| key >> 3 > 2);
+        if done && model.is_some() {
+            return Peek::Found { model: model.unwrap_or_default(), version: version.unwrap_or_default() };
+        }
+        let Some(key) = key else { return unfinished() };
+        let (field, wire_type) = (key >> 3, key & 7);
+        let skipped = match wire_type {
+            0 => varint(&mut bytes).map(|_| &[][..]),
+            1 => take(&mut bytes, 8),
+            2 => varint(&mut bytes).and_then(|length| take(&mut bytes, usize::try_from(length).ok()?)),
+            5 => take(&mut bytes, 4),
+            _ => return Peek::Missing,
+        };
+        let Some(value) = skipped else { return unfinished() };
+        if wire_type == 2 && (field == 1 || field == 2) {
+            let text = String::from_utf8_lossy(value).into_owned();
+            *(if field == 1 { &mut model } else { &mut version }) = Some(text);
+        }
+    }
+}
+
+fn varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for (index, &byte) in bytes.iter().take(10).enumerate() {
+        value |= u64::from(byte & 0x7f) << (7 * index);
+        if byte & 0x80 == 0 {
+            *bytes = &bytes[index + 1..];
+            return Some(value);
+        }
+    }
+    None
+}
+
+fn take<'a>(bytes: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
+    let (value, rest) = bytes.split_at_checked(length)?;
+    *bytes = rest;
+    Some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+    use proptest::prelude::*;
+    use weirgate_protocol::oip::ModelInferRequest;
+
+    use super::*;
+
+    fn found(model: &str, version: &str) -> Peek {
+        Peek::Found { model: model.to_owned(), version: version.to_owned() }
+    }
+
+    #[test]
+    fn the_name_is_found_in_the_first_bytes() {
+        let request = ModelInferRequest {
+            model_name: "digits".into(),
+            model_version: "2".into(),
+            id: "7".into(),
+            ..Default::default()
+        };
+        let bytes = request.encode_to_vec();
+        assert_eq!(peek(&bytes, true), found("digits", "2"));
+        assert_eq!(peek(&bytes[..4], false), Peek::More);
+        let only_name = ModelInferRequest { model_name: "digits".into(), ..Default::default() }.encode_to_vec();
+        assert_eq!(peek(&only_name, false), Peek::More);
+        assert_eq!(peek(&only_name, true), found("digits", ""));
+        assert_eq!(peek(&[], true), Peek::Missing);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_give_an_answer(bytes in prop::collection::vec(any::<u8>(), 0..64), whole in any::<bool>()) {
+            let answer = peek(&bytes, whole);
+            prop_assert!(!(whole && answer == Peek::More));
+        }
+
+        /// However a message is cut, the first answer is the right one.
+        #[test]
+        fn cuts_only_ask_for_more(model in "[a-z]{1,300}", version in "[0-9]{0,3}", id in "[a-z]{0,9}") {
+            let request = ModelInferRequest {
+                model_name: model.clone(), model_version: version.clone(), id, ..Default::default()
+            };
+            let bytes = request.encode_to_vec();
+            for cut in 0..bytes.len() {
+                let answer = peek(&bytes[..cut], false);
+                prop_assert!(answer == Peek::More || answer == found(&model, &version), "{answer:?} at {cut}");
+            }
+            prop_assert_eq!(peek(&bytes, true), found(&model, &version));
+        }
+    }
+}

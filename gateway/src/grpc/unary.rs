@@ -1,0 +1,132 @@
+//! One message in, one message out.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use bytes::{BufMut, Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http_body::Frame;
+use prost::Message;
+use weirgate_protocol::{Error, Protocol, Result};
+
+use crate::gateway::Gateway;
+use crate::respond;
+use crate::server::body::BodyReader;
+use crate::server::edge::Arrival;
+
+/// The flag and length before each message.
+pub(super) const PREFIX: usize = 5;
+const STATUS: HeaderName = HeaderName::from_static("grpc-status");
+/// Requests about models and the server are small.
+const SMALL_MESSAGE: usize = 64 << 10;
+/// They are answered at once; this only bounds how long a client may take to send one.
+const SMALL_CALL: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// Reads a small request, and answers it.
+pub(super) async fn unary<Q, A>(gateway: &Gateway, request: Request, answer: impl FnOnce(Q) -> Result<A>) -> Response
+where
+    Q: Message + Default,
+    A: Message,
+{
+    let result = async {
+        let (parts, body) = request.into_parts();
+        Arrival::new(&parts, Protocol::V2Grpc)?;
+        let limit = SMALL_MESSAGE.min(gateway.config.max_body);
+        let mut body = BodyReader::new(body, PREFIX);
+        let deadline = Instant::now() + SMALL_CALL;
+        read_prefix(&mut body, deadline).await?;
+        body.check_length(limit).await?;
+        while body.peek_more(deadline).await? {
+            body.check_length(limit).await?;
+        }
+        let request = message(Bytes::copy_from_slice(body.peeked()))?;
+        answer(decode(request)?)
+    };
+    match result.await {
+        Ok(answer) => respond_with(&answer, HeaderMap::new()),
+        Err(error) => respond::grpc_error(&error).into_http(),
+    }
+}
+
+/// Reads until the length of the message is known, and announces it.
+pub(super) async fn read_prefix(body: &mut BodyReader<Body>, deadline: Instant) -> Result<()> {
+    while body.peeked().len() < PREFIX {
+        if !body.peek_more(deadline).await? {
+            return Err(Error::invalid("the call ended before its message began"));
+        }
+    }
+    let peeked = body.peeked();
+    if peeked[0] != 0 {
+        return Err(Error::unsupported("the message is compressed, which is not supported yet: send it without grpc-encoding"));
+    }
+    let length = u32::from_be_bytes([peeked[1], peeked[2], peeked[3], peeked[4]]);
+    body.announce(PREFIX + length as usize);
+    Ok(())
+}
+
+/// The message within a unary call's whole body.
+pub(super) fn message(body: Bytes) -> Result<Bytes> {
+    let expected = match body.get(1..PREFIX) {
+        Some(length) => PREFIX + u32::from_be_bytes([length[0], length[1], length[2], length[3]]) as usize,
+        None => return Err(Error::invalid("the call ended before its message began")),
+    };
+    if body.len() != expected {
+        return Err(Error::invalid(format!(
+            "the call's one message was announced with {} bytes, {} came",
+            expected - PREFIX,
+            body.len() - PREFIX
+        )));
+    }
+    Ok(body.slice(PREFIX..))
+}
+
+pub(super) fn decode<M: Message + Default>(message: Bytes) -> Result<M> {
+    M::decode(message).map_err(|error| Error::invalid(format!("the message can't be decoded: {error}")))
+}
+
+/// The answer of a call that went well.
+pub(super) fn respond_with(answer: &impl Message, mut headers: HeaderMap) -> Response {
+    let length = answer.encoded_len();
+    let Ok(announced) = u32::try_from(length) else {
+        let text = format!("the answer has {length} bytes, a gRPC message has {} at most", u32::MAX);
+        return respond::grpc_error(&Error::too_large(text)).into_http();
+    };
+    let mut bytes = BytesMut::with_capacity(PREFIX + length);
+    bytes.put_u8(0);
+    bytes.put_u32(announced);
+    if let Err(error) = answer.encode(&mut bytes) {
+        return respond::grpc_error(&Error::internal(format!("the answer can't be encoded: {error}"))).into_http();
+    }
+    let mut trailers = HeaderMap::with_capacity(1);
+    trailers.insert(STATUS, HeaderValue::from_static("0"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    let mut response = Response::new(Body::new(Unary { message: Some(bytes.freeze()), trailers: Some(trailers) }));
+    *response.headers_mut() = headers;
+    response
+}
+
+/// A body of one message and the trailers.
+struct Unary {
+    message: Option<Bytes>,
+    trailers: Option<HeaderMap>,
+}
+
+impl http_body::Body for Unary {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if let Some(message) = self.message.take() {
+            return Poll::Ready(Some(Ok(Frame::data(message))));
+        }
+        Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.message.is_none() && self.trailers.is_none()
+    }
+}

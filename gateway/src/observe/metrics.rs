@@ -1,0 +1,190 @@
+//! Prometheus metrics. Handles are resolved when a service's lane opens, so a request only touches atomics. Label values
+//! come from manifests and closed lists, never from requests.
+
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use weirgate_protocol::{ErrorCode, Protocol};
+use weirgate_replicas::BatchReport;
+use weirgate_replicas_core::CloseReason;
+
+const REQUESTS: &str = "weirgate_requests_total";
+const DURATION: &str = "weirgate_request_duration_seconds";
+const STAGE: &str = "weirgate_request_stage_seconds";
+const QUEUE_REQUESTS: &str = "weirgate_queue_requests";
+const QUEUE_BYTES: &str = "weirgate_queue_bytes";
+const RUNNING: &str = "weirgate_running_requests";
+const ABANDONED: &str = "weirgate_abandoned_requests_total";
+const BATCH_ROWS: &str = "weirgate_batch_rows";
+const BATCHES: &str = "weirgate_batches_closed_total";
+const REPLICAS: &str = "weirgate_ready_replicas";
+const LOAD: &str = "weirgate_model_load_seconds";
+
+const SECONDS: [f64; 18] = [
+    25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 1.0, 5.0, 30.0, 120.0,
+    600.0,
+];
+const ROWS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+
+/// The process's metrics.
+#[derive(Clone)]
+pub struct Registry(PrometheusHandle);
+
+impl Registry {
+    /// Installs the recorder; once per process.
+    pub fn install() -> Result<Registry, String> {
+        let builder = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)
+            .and_then(|builder| builder.set_buckets_for_metric(Matcher::Full(BATCH_ROWS.into()), &ROWS))
+            .map_err(|error| error.to_string())?;
+        let handle = builder.install_recorder().map_err(|error| format!("metrics can't be recorded: {error}"))?;
+        describe();
+        Ok(Registry(handle))
+    }
+
+    pub fn render(&self) -> String {
+        self.0.render()
+    }
+
+    /// Folds recorded samples into their buckets. Until then they take memory, so this is called every second.
+    pub fn upkeep(&self) {
+        self.0.run_upkeep();
+    }
+}
+
+fn describe() {
+    describe_counter!(REQUESTS, "Answered requests, by service, protocol and code (ok, or the error's).");
+    describe_histogram!(DURATION, "Time from a request's head to its answer, by service.");
+    describe_histogram!(
+        STAGE,
+        "Time per stage: read (waiting for the body), queue, batch (joining rows), engine, overhead (all the rest)."
+    );
+    describe_gauge!(QUEUE_REQUESTS, "Requests that wait for a replica.");
+    describe_gauge!(QUEUE_BYTES, "Bytes held by requests that wait or are being read.");
+    describe_gauge!(RUNNING, "Requests that a replica has taken and not finished.");
+    describe_counter!(ABANDONED, "Requests whose caller left, by place (queue, replica).");
+    describe_histogram!(BATCH_ROWS, "Rows of each batch.");
+    describe_counter!(BATCHES, "Batches, by why they closed: idle, full, deadline, latency.");
+    describe_gauge!(REPLICAS, "Replicas that are ready.");
+    describe_gauge!(LOAD, "Seconds that the newest replica's model took to load.");
+}
+
+/// Where a request's time went.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stages {
+    /// Waiting for the client to send its body.
+    pub read: Duration,
+    pub queue: Duration,
+    pub batch: Duration,
+    pub engine: Duration,
+    /// From the head to the answer, all included.
+    pub total: Duration,
+}
+
+impl Stages {
+    /// The gateway's own time: all that is neither the client's, the queue's nor the model's.
+    pub fn overhead(&self) -> Duration {
+        self.total.saturating_sub(self.read + self.queue + self.batch + self.engine)
+    }
+}
+
+/// The metrics of one lane.
+pub struct LaneMetrics {
+    namespace: String,
+    service: String,
+    ok: [Counter; Protocol::ALL.len()],
+    duration: Histogram,
+    stages: [Histogram; 5],
+    queue_requests: Gauge,
+    queue_bytes: Gauge,
+    running: Gauge,
+    abandoned: [Counter; 2],
+    batch_rows: Histogram,
+    closed: [Counter; CloseReason::ALL.len()],
+    replicas: Gauge,
+    load: Gauge,
+}
+
+impl LaneMetrics {
+    pub fn new(namespace: &str, service: &str) -> LaneMetrics {
+        let labels = [("namespace", namespace.to_owned()), ("service", service.to_owned())];
+        let with = |key: &'static str, value: &'static str| {
+            let [namespace, service] = labels.clone();
+            [namespace, service, (key, value.to_owned())]
+        };
+        let stage = |stage| histogram!(STAGE, &with("stage", stage));
+        LaneMetrics {
+            namespace: namespace.to_owned(),
+            service: service.to_owned(),
+            ok: Protocol::ALL.map(|protocol| request_counter(namespace, service, protocol, "ok")),
+            duration: histogram!(DURATION, &labels),
+            stages: ["read", "queue", "batch", "engine", "overhead"].map(stage),
+            queue_requests: gauge!(QUEUE_REQUESTS, &labels),
+            queue_bytes: gauge!(QUEUE_BYTES, &labels),
+            running: gauge!(RUNNING, &labels),
+            abandoned: ["queue", "replica"].map(|place| counter!(ABANDONED, &with("place", place))),
+            batch_rows: histogram!(BATCH_ROWS, &labels),
+            closed: CloseReason::ALL.map(|reason| counter!(BATCHES, &with("reason", reason.label()))),
+            replicas: gauge!(REPLICAS, &labels),
+            load: gauge!(LOAD, &labels),
+        }
+    }
+
+    pub fn answered(&self, protocol: Protocol, stages: &Stages) {
+        self.ok[protocol as usize].increment(1);
+        self.duration.record(stages.total);
+        let times = [stages.read, stages.queue, stages.batch, stages.engine, stages.overhead()];
+        for (histogram, time) in self.stages.iter().zip(times) {
+            histogram.record(time);
+        }
+    }
+
+    pub fn failed(&self, protocol: Protocol, code: ErrorCode) {
+        request_counter(&self.namespace, &self.service, protocol, code.row().label).increment(1);
+    }
+
+    pub(crate) fn queue(&self, requests: usize, bytes: usize) {
+        self.queue_requests.set(requests as f64);
+        self.queue_bytes.set(bytes as f64);
+    }
+
+    pub(crate) fn taken(&self, calls: usize, reason: CloseReason) {
+        self.running.increment(calls as f64);
+        self.closed[reason as usize].increment(1);
+    }
+
+    pub(crate) fn ran(&self, report: &BatchReport) {
+        self.running.decrement(report.calls as f64);
+        if report.rows > 0 {
+            self.batch_rows.record(report.rows as f64);
+        }
+    }
+
+    pub(crate) fn abandoned(&self, queued: bool) {
+        self.abandoned[usize::from(!queued)].increment(1);
+    }
+
+    pub(crate) fn replicas(&self, ready: usize) {
+        self.replicas.set(ready as f64);
+    }
+
+    pub(crate) fn loaded(&self, took: Duration) {
+        self.load.set(took.as_secs_f64());
+    }
+}
+
+fn request_counter(namespace: &str, service: &str, protocol: Protocol, code: &'static str) -> Counter {
+    counter!(
+        REQUESTS,
+        "namespace" => namespace.to_owned(),
+        "service" => service.to_owned(),
+        "protocol" => protocol.label(),
+        "code" => code,
+    )
+}
+
+/// Counts a request that reached no service. Its labels are empty: names that callers make up must not become labels.
+pub fn count_unrouted(protocol: Protocol, code: ErrorCode) {
+    request_counter("", "", protocol, code.row().label).increment(1);
+}

@@ -1,0 +1,7 @@
+//! What can be seen of the gateway: Prometheus metrics and structured logs.
+
+mod logs;
+mod metrics;
+
+pub use logs::init as init_logs;
+pub use metrics::{LaneMetrics, Registry, Stages, count_unrouted};

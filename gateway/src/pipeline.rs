@@ -1,0 +1,143 @@
+//! A call's way through the gateway, the same for every protocol: route, admit, read, decode, bind, submit, await.
+//!
+//! A call that is refused by name, size or a full queue is refused before its body is read. One deadline governs all of it.
+
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use bytes::Bytes;
+use weirgate_protocol::{Call, Error, InferRequest, InferResponse, Protocol, Result, Target};
+
+use crate::gateway::{Gateway, Routed};
+use crate::observe::{Stages, count_unrouted};
+use crate::server::body::BodyReader;
+use crate::server::edge::Arrival;
+
+/// Bodies above this are decoded where it does not hold up the other connections of a thread.
+const LARGE_BODY: usize = 256 << 10;
+
+/// A call for tensors, as an adapter hands it over.
+pub struct InferCall<'a, D> {
+    pub arrival: &'a Arrival,
+    pub model: &'a str,
+    pub version: &'a str,
+    pub body: BodyReader<Body>,
+    /// The protocol's codec, run on the whole body.
+    pub decode: D,
+}
+
+/// An answered call, to be encoded by its adapter.
+pub struct Answered {
+    /// What was asked, less its inputs: the id, and how outputs are wanted.
+    pub request: InferRequest,
+    pub response: InferResponse,
+    service: Routed,
+    protocol: Protocol,
+    stages: Stages,
+    arrived: Instant,
+}
+
+impl Answered {
+    /// Call when the answer is encoded: notes its times and returns them.
+    pub fn finish(mut self) -> Stages {
+        self.stages.total = self.arrived.elapsed();
+        self.service.lane.metrics.answered(self.protocol, &self.stages);
+        self.stages
+    }
+
+    /// The answer could not be encoded as the caller wants it.
+    pub fn refuse(self, error: &Error) {
+        self.service.lane.metrics.failed(self.protocol, error.code());
+    }
+}
+
+/// Runs one call for tensors. Errors are counted and logged here.
+pub async fn infer<D>(gateway: &Gateway, call: InferCall<'_, D>) -> Result<Answered>
+where
+    D: FnOnce(Bytes) -> Result<InferRequest>,
+{
+    let (head, model) = (&call.arrival.head, call.model);
+    let service = match gateway.route(model, call.version) {
+        Ok(service) => service,
+        Err(error) => {
+            count_unrouted(head.protocol, error.code());
+            log_failure(call.arrival, model, &error);
+            return Err(error);
+        }
+    };
+    let arrival = call.arrival;
+    let result = run(gateway, &service, call).await;
+    if let Err(error) = &result {
+        service.lane.metrics.failed(arrival.head.protocol, error.code());
+        log_failure(arrival, &service.name, error);
+    }
+    result
+}
+
+async fn run<D>(gateway: &Gateway, service: &Routed, call: InferCall<'_, D>) -> Result<Answered>
+where
+    D: FnOnce(Bytes) -> Result<InferRequest>,
+{
+    let head = &call.arrival.head;
+    let timeout = call.arrival.timeout.map_or(service.timeout, |asked| asked.min(service.timeout));
+    let deadline = head.arrived + timeout;
+    let mut body = call.body;
+    let announced = body.check_length(gateway.config.max_body).await?;
+    let mut reservation = service.lane.admit(announced, deadline, Instant::now())?;
+    let (bytes, read) = body.read_all(gateway.config.max_body, deadline, &mut reservation).await?;
+    let spec = service.lane.ready(deadline).await?;
+    let (decode, large) = (call.decode, bytes.len() >= LARGE_BODY);
+    let bind = || {
+        let mut request = decode(bytes)?;
+        let (work, payload) = spec.bind(&mut request)?;
+        Ok((request, work, payload))
+    };
+    let (mut request, work, payload) = in_place(large, bind)?;
+    reservation.cover(work.bytes)?;
+    let target = Target {
+        namespace: service.namespace.clone(),
+        service: service.name.clone(),
+        model: service.model.clone(),
+    };
+    let submitted = reservation.submit(Call { head: head.clone(), target, deadline, work, payload }, Instant::now());
+    let answer = submitted.answer().await?;
+    let response = InferResponse {
+        model_name: service.model.clone(),
+        model_version: None,
+        id: request.id.take(),
+        outputs: answer.outputs,
+    };
+    let stages = Stages {
+        read,
+        queue: answer.timing.queue,
+        batch: answer.timing.batch,
+        engine: answer.timing.engine,
+        total: Duration::ZERO,
+    };
+    Ok(Answered {
+        request,
+        response,
+        service: service.clone(),
+        protocol: head.protocol,
+        stages,
+        arrived: head.arrived,
+    })
+}
+
+/// Runs `work`, telling the runtime where it may take long.
+fn in_place<T>(long: bool, work: impl FnOnce() -> T) -> T {
+    if long { tokio::task::block_in_place(work) } else { work() }
+}
+
+/// Failures of ours are logged with what finds the request again; those of callers only when asked for.
+fn log_failure(arrival: &Arrival, service: &str, error: &Error) {
+    let head = &arrival.head;
+    let (code, message) = (error.row().label, error.message());
+    let (request_id, traceparent) = (&*head.request_id, head.traceparent.as_deref());
+    let protocol = head.protocol.label();
+    if error.row().http >= 500 {
+        tracing::warn!(request_id, traceparent, protocol, service, code, message, "call failed");
+    } else {
+        tracing::debug!(request_id, traceparent, protocol, service, code, message, "call refused");
+    }
+}

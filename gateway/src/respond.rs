@@ -1,0 +1,42 @@
+//! The one place where an error becomes a status: HTTP for the V2 routes, gRPC for the rest.
+
+use axum::body::Body;
+use http::{HeaderValue, Response, StatusCode, header};
+use tonic::metadata::MetadataValue;
+use weirgate_protocol::{Error, v2};
+
+/// An error as the V2 routes answer it.
+pub fn v2_error(error: &Error) -> Response<Body> {
+    let mut response = Response::new(Body::from(v2::error_body(error)));
+    // The table holds valid statuses only; a test walks all of it.
+    *response.status_mut() = StatusCode::from_u16(error.row().http).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(seconds) = error.retry_after_seconds() {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
+    response
+}
+
+/// An error as gRPC answers it. `retry-after` travels as metadata, in seconds.
+pub fn grpc_error(error: &Error) -> tonic::Status {
+    let mut status = tonic::Status::new(error.row().grpc.into(), error.message());
+    if let Some(seconds) = error.retry_after_seconds() {
+        status.metadata_mut().insert("retry-after", MetadataValue::from(seconds));
+    }
+    status
+}
+
+#[cfg(test)]
+mod tests {
+    use weirgate_protocol::ErrorCode;
+
+    use super::*;
+
+    #[test]
+    fn every_code_maps_to_a_real_status() {
+        for code in ErrorCode::ALL {
+            assert!(StatusCode::from_u16(code.row().http).is_ok(), "{code:?}");
+            assert_eq!(tonic::Code::from(code.row().grpc) as i32, code.row().grpc, "{code:?}");
+        }
+    }
+}

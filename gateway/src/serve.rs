@@ -1,0 +1,163 @@
+//! `weirgate serve`: reads the manifests, wires the parts together, and stops them in order.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use weirgate_deploy::Local;
+use weirgate_deploy_core::{ServicePlan, Severity, claimed_twice, load};
+
+use crate::config::ServeConfig;
+use crate::gateway::Gateway;
+use crate::observe::{Registry, init_logs};
+use crate::server::{Listener, ListenerConfig};
+use crate::{admin, http};
+
+/// Samples of histograms take memory until they are folded.
+const UPKEEP: Duration = Duration::from_secs(1);
+/// Metrics and health answer at once; a scrape that still runs after this is cut.
+const ADMIN_DRAIN: Duration = Duration::from_secs(1);
+
+const USAGE: u8 = 2;
+
+/// Runs until SIGTERM or SIGINT. Wrong flags and manifests exit with 2, failures with 1.
+pub fn serve(config: ServeConfig) -> ExitCode {
+    if let Err(error) = init_logs(&config.log, config.log_format) {
+        eprintln!("error: {error}");
+        return ExitCode::from(USAGE);
+    }
+    let Some(plans) = read_manifests(&config) else { return ExitCode::from(USAGE) };
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = config.threads {
+        runtime.worker_threads(threads.get());
+    }
+    let result = match runtime.enable_all().build() {
+        Ok(runtime) => runtime.block_on(run(config, plans)),
+        Err(error) => Err(format!("the runtime can't be started: {error}")),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error, "weirgate failed");
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Every service of every file, or `None` where something in them is wrong; what it is has then been printed.
+fn read_manifests(config: &ServeConfig) -> Option<Vec<ServicePlan>> {
+    let mut services = Vec::new();
+    let mut problems = Vec::new();
+    let mut unreadable = false;
+    for file in &config.files {
+        match std::fs::read_to_string(file) {
+            Ok(text) => {
+                let base = file.parent().unwrap_or(Path::new("."));
+                let loaded = load(&text, &file.display().to_string(), base);
+                services.extend(loaded.services);
+                problems.extend(loaded.problems);
+            }
+            Err(error) => {
+                unreadable = true;
+                eprintln!("error: {}: can't be read: {error}", file.display());
+            }
+        }
+    }
+    problems.extend(claimed_twice(&services));
+    let mut wrong = unreadable;
+    for problem in &problems {
+        let severity = match problem.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        wrong |= problem.severity == Severity::Error;
+        eprintln!("{severity}: {problem}");
+    }
+    (!wrong).then(|| services.into_iter().map(|service| service.plan).collect())
+}
+
+async fn run(config: ServeConfig, plans: Vec<ServicePlan>) -> Result<(), String> {
+    let registry = Registry::install()?;
+    let mut signals = Signals::new()?;
+    let limits = ListenerConfig { max_connections: config.max_connections, client_timeout: config.client_timeout };
+    let data = bind("data", "--listen", config.listen, limits).await?;
+    let admin = bind("admin", "--admin", config.admin, limits).await?;
+    let (drain_delay, drain_timeout) = (config.drain_delay, config.drain_timeout);
+    let gateway = Gateway::new(config);
+    let local = Local::start(&gateway, &plans);
+    tracing::info!(services = plans.len(), "serving");
+
+    let (close_data, data_closes) = watch::channel(false);
+    let (close_admin, admin_closes) = watch::channel(false);
+    let mut background = JoinSet::new();
+    background.spawn(admin.serve(admin::router(gateway.clone(), registry.clone()), admin_closes, ADMIN_DRAIN));
+    background.spawn(upkeep(registry));
+    let mut serving = JoinSet::new();
+    serving.spawn(data.serve(http::router(gateway.clone()), data_closes, drain_timeout));
+
+    let signal = signals.next().await;
+    tracing::info!(signal, ?drain_delay, "stopping: finishing what runs");
+    gateway.start_draining();
+    let in_order = async {
+        tokio::time::sleep(drain_delay).await;
+        let _ = close_data.send(true);
+        let finished = matches!(serving.join_next().await, Some(Ok(true)));
+        local.stop().await;
+        let _ = close_admin.send(true);
+        finished
+    };
+    let finished = tokio::select! {
+        finished = in_order => finished,
+        signal = signals.next() => return Err(format!("a second {signal} cut what was still running")),
+    };
+    tracing::info!("stopped");
+    if finished { Ok(()) } else { Err(format!("calls that still ran after {drain_timeout:?} were cut (--drain-timeout)")) }
+}
+
+async fn bind(
+    port: &str,
+    flag: &str,
+    address: std::net::SocketAddr,
+    config: ListenerConfig,
+) -> Result<Listener, String> {
+    let refused = |error| format!("the {port} port can't listen on {address}: {error} ({flag})");
+    let listener = Listener::bind(address, config).await.map_err(refused)?;
+    let bound = listener.address().map_err(refused)?;
+    // Scripts read these two lines; a closed standard output is no reason to stop.
+    let _ = writeln!(std::io::stdout(), "{port:<5} http://{bound}");
+    Ok(listener)
+}
+
+async fn upkeep(registry: Registry) -> bool {
+    let mut ticks = tokio::time::interval(UPKEEP);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        ticks.tick().await;
+        registry.upkeep();
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Signals, String> {
+        let listen = |kind| signal(kind).map_err(|error| format!("signals can't be handled: {error}"));
+        Ok(Signals { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

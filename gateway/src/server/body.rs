@@ -1,0 +1,139 @@
+//! Reading a request's body: within the limit, within the deadline, within what the lane may hold, and without a copy
+//! where it came in one piece.
+
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use weirgate_protocol::{Error, Result, RetryClass};
+
+use crate::dispatch::Reservation;
+
+/// How long, and for how many bytes in addition to the limit, a refused body is read on, so that clients that send first
+/// and read later see the answer and not a reset.
+const DISCARD_TIME: Duration = Duration::from_secs(2);
+const DISCARD_BYTES: usize = 256 << 20;
+
+/// A body, and what has been read of it.
+pub struct BodyReader<B> {
+    body: B,
+    /// The body as long as it is in one piece, which is then passed on without a copy.
+    first: Bytes,
+    /// All of it, from the second piece on.
+    joined: BytesMut,
+    /// The length that the client announced, by header or by framing.
+    announced: usize,
+    waited: Duration,
+    /// Bytes of framing around the message itself, not counted against the limit.
+    framing: usize,
+}
+
+impl<B> BodyReader<B>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    pub fn new(body: B, framing: usize) -> Self {
+        let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+        BodyReader { body, first: Bytes::new(), joined: BytesMut::new(), announced, waited: Duration::ZERO, framing }
+    }
+
+    /// The bytes read so far.
+    pub fn peeked(&self) -> &[u8] {
+        if self.joined.is_empty() { &self.first } else { &self.joined }
+    }
+
+    /// Reads one more piece into [`BodyReader::peeked`]; `false` at the end.
+    pub async fn peek_more(&mut self, deadline: Instant) -> Result<bool> {
+        let Some(data) = self.frame(deadline).await? else { return Ok(false) };
+        if self.peeked().is_empty() {
+            self.first = data;
+            return Ok(true);
+        }
+        if self.joined.is_empty() {
+            self.joined = BytesMut::with_capacity(self.announced.max(self.first.len() + data.len()));
+            self.joined.extend_from_slice(&std::mem::take(&mut self.first));
+        }
+        self.joined.extend_from_slice(&data);
+        Ok(true)
+    }
+
+    /// Whether all that was announced has been read.
+    pub fn is_complete(&self) -> bool {
+        self.body.is_end_stream() || (self.announced > 0 && self.peeked().len() >= self.announced)
+    }
+
+    /// Notes a length that the framing announces.
+    pub fn announce(&mut self, length: usize) {
+        self.announced = self.announced.max(length);
+    }
+
+    /// Bytes this body is known to have. Above the limit it is refused before it is read.
+    pub async fn check_length(&mut self, limit: usize) -> Result<usize> {
+        let known = self.announced.max(self.peeked().len());
+        if known > limit.saturating_add(self.framing) {
+            self.discard().await;
+            return Err(too_large(known - self.framing, limit));
+        }
+        Ok(known)
+    }
+
+    /// Reads the rest. `reservation` grows where the body turns out larger than announced. Also returns how long the
+    /// client was waited for.
+    pub async fn read_all(
+        mut self,
+        limit: usize,
+        deadline: Instant,
+        reservation: &mut Reservation,
+    ) -> Result<(Bytes, Duration)> {
+        while self.peek_more(deadline).await? {
+            let length = self.peeked().len();
+            if length > limit.saturating_add(self.framing) {
+                self.discard().await;
+                return Err(too_large(length - self.framing, limit));
+            }
+            reservation.cover(length)?;
+        }
+        let bytes = if self.joined.is_empty() { self.first } else { self.joined.freeze() };
+        Ok((bytes, self.waited))
+    }
+
+    async fn frame(&mut self, deadline: Instant) -> Result<Option<Bytes>> {
+        while !self.body.is_end_stream() {
+            let started = Instant::now();
+            let frame = tokio::time::timeout_at(deadline.into(), self.body.frame()).await;
+            self.waited += started.elapsed();
+            let frame = frame.map_err(|_| {
+                Error::deadline("the deadline passed while the request was being read", RetryClass::NotExecuted)
+            })?;
+            match frame {
+                None => break,
+                Some(Err(error)) => return Err(Error::invalid(format!("the request's body was cut off: {error}"))),
+                Some(Ok(frame)) => {
+                    // Trailers carry nothing that is acted on.
+                    if let Ok(data) = frame.into_data() {
+                        return Ok(Some(data));
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    async fn discard(&mut self) {
+        let mut left = DISCARD_BYTES;
+        let drain = async {
+            while let Some(Ok(frame)) = self.body.frame().await {
+                left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+                if left == 0 {
+                    break;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(DISCARD_TIME, drain).await;
+    }
+}
+
+fn too_large(length: usize, limit: usize) -> Error {
+    Error::too_large(format!("the request has {length} bytes or more, the limit is {limit} (flag --max-body)"))
+}

@@ -1,0 +1,110 @@
+//! The edge: reads from a request's head what every protocol shares, and stamps every answer with the request's id.
+
+use std::convert::Infallible;
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use hyper::body::Incoming;
+use tower::Service;
+use weirgate_protocol::deadline::{parse_grpc_timeout, parse_timeout_seconds};
+use weirgate_protocol::{Head, Protocol, Result};
+
+use crate::observe::Stages;
+
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout-seconds");
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+const OVERHEAD: HeaderName = HeaderName::from_static("x-weirgate-overhead-us");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
+/// Ids longer than this are replaced by one of ours.
+const LONGEST_ID: usize = 128;
+
+/// A request's arrival, kept in its extensions until an adapter knows the protocol.
+#[derive(Clone)]
+pub struct Arrived {
+    at: Instant,
+    request_id: HeaderValue,
+}
+
+/// What an adapter knows of a request before it reads the body.
+pub struct Arrival {
+    pub head: Head,
+    /// What the client's headers ask for; the sooner of the two.
+    pub timeout: Option<Duration>,
+}
+
+/// Serves one request: the outermost piece of code of ours.
+pub async fn serve(mut router: Router, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    let mut request = request.map(Body::new);
+    let arrived = Arrived { at: Instant::now(), request_id: request_id(request.headers()) };
+    let id = arrived.request_id.clone();
+    request.extensions_mut().insert(arrived);
+    let mut response = router.call(request).await?;
+    response.headers_mut().insert(REQUEST_ID, id);
+    Ok(response)
+}
+
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let theirs = headers.get(REQUEST_ID).filter(|id| {
+        (1..=LONGEST_ID).contains(&id.len()) && id.as_bytes().iter().all(|byte| byte.is_ascii_graphic())
+    });
+    theirs.cloned().unwrap_or_else(|| {
+        let mut text = String::with_capacity(32);
+        let _ = write!(text, "{:032x}", rand::random::<u128>());
+        HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).unwrap_or_else(|_| HeaderValue::from_static("none"))
+    })
+}
+
+impl Arrival {
+    /// Reads the head. A timeout that can't be read is the caller's error, not ignored.
+    pub fn new(parts: &http::request::Parts, protocol: Protocol) -> Result<Arrival> {
+        let (at, request_id) = match parts.extensions.get::<Arrived>() {
+            Some(arrived) => (arrived.at, arrived.request_id.clone()),
+            None => (Instant::now(), request_id(&parts.headers)),
+        };
+        let text = |value: &HeaderValue| value.to_str().ok().map(Arc::<str>::from);
+        let head = Head {
+            request_id: text(&request_id).unwrap_or_default(),
+            traceparent: parts.headers.get(TRACEPARENT).and_then(text),
+            protocol,
+            arrived: at,
+        };
+        let asked = [
+            timeout(&parts.headers, &REQUEST_TIMEOUT, parse_timeout_seconds)?,
+            timeout(&parts.headers, &GRPC_TIMEOUT, parse_grpc_timeout)?,
+        ];
+        Ok(Arrival { head, timeout: asked.into_iter().flatten().min() })
+    }
+}
+
+fn timeout(headers: &HeaderMap, name: &HeaderName, parse: fn(&str) -> Result<Duration>) -> Result<Option<Duration>> {
+    headers.get(name).map(|value| parse(&String::from_utf8_lossy(value.as_bytes()))).transpose()
+}
+
+/// Adds the gateway's own time and where the rest went.
+pub fn stamp(headers: &mut HeaderMap, stages: &Stages) {
+    let overhead = stages.overhead().as_micros();
+    headers.insert(OVERHEAD, HeaderValue::from(u64::try_from(overhead).unwrap_or(u64::MAX)));
+    let mut text = String::with_capacity(128);
+    let times = [
+        ("read", stages.read),
+        ("queue", stages.queue),
+        ("batch", stages.batch),
+        ("engine", stages.engine),
+        ("overhead", stages.overhead()),
+    ];
+    for (index, (name, time)) in times.into_iter().enumerate() {
+        let comma = if index == 0 { "" } else { ", " };
+        let us = time.as_micros();
+        let _ = write!(text, "{comma}{name};dur={}.{:03}", us / 1_000, us % 1_000);
+    }
+    if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(text)) {
+        headers.insert(SERVER_TIMING, value);
+    }
+}

@@ -1,0 +1,127 @@
+//! Accepts connections and serves HTTP/1.1, h2c and gRPC on them, until told to close in order.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use super::edge;
+
+/// Streams that one h2 connection may have open, and how much of each is buffered before the client must wait.
+const MAX_STREAMS: u32 = 1_024;
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 4 << 20;
+/// After an error of `accept` that is not a connection's own, as running out of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+#[derive(Clone, Copy, Debug)]
+pub struct ListenerConfig {
+    pub max_connections: NonZeroUsize,
+    /// For the head of a request, and for a dead h2 peer to answer a ping.
+    pub client_timeout: Duration,
+}
+
+/// A bound port.
+pub struct Listener {
+    socket: TcpListener,
+    config: ListenerConfig,
+}
+
+impl Listener {
+    pub async fn bind(address: SocketAddr, config: ListenerConfig) -> std::io::Result<Listener> {
+        Ok(Listener { socket: TcpListener::bind(address).await?, config })
+    }
+
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Serves until `close` turns true: then idle connections are closed, running calls finish, and it returns. `false`
+    /// where `drain` was not enough for that, and calls were cut.
+    pub async fn serve(self, router: Router, mut close: watch::Receiver<bool>, drain: Duration) -> bool {
+        let builder = Arc::new(connection_builder(self.config.client_timeout));
+        let places = Arc::new(Semaphore::new(self.config.max_connections.get()));
+        let mut connections = JoinSet::new();
+        let closing = close.clone();
+        loop {
+            let accepted = tokio::select! {
+                // An error means that the sender is gone, which is a close too.
+                _ = close.wait_for(|close| *close) => break,
+                Some(_) = connections.join_next() => continue,
+                accepted = accept(&self.socket, &places) => accepted,
+            };
+            if let Some((stream, place)) = accepted {
+                let serve = serve_connection(builder.clone(), stream, router.clone(), closing.clone());
+                connections.spawn(async move {
+                    serve.await;
+                    drop(place);
+                });
+            }
+        }
+        drop(self.socket);
+        let finished = async { while connections.join_next().await.is_some() {} };
+        tokio::time::timeout(drain, finished).await.is_ok()
+    }
+}
+
+async fn accept(
+    socket: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    let place = places.clone().acquire_owned().await.ok()?;
+    match socket.accept().await {
+        Ok((stream, _)) => Some((stream, place)),
+        Err(error) => {
+            tracing::warn!(%error, "a connection could not be accepted");
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            None
+        }
+    }
+}
+
+fn connection_builder(client_timeout: Duration) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(client_timeout);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .keep_alive_interval(client_timeout)
+        .keep_alive_timeout(client_timeout);
+    builder
+}
+
+async fn serve_connection(
+    builder: Arc<auto::Builder<TokioExecutor>>,
+    stream: TcpStream,
+    router: Router,
+    mut close: watch::Receiver<bool>,
+) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY could not be set");
+    }
+    let service = service_fn(move |request: http::Request<Incoming>| edge::serve(router.clone(), request));
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        _ = close.wait_for(|close| *close) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, "connection ended with an error");
+    }
+}

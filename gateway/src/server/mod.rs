@@ -1,0 +1,7 @@
+//! Connections and heads: what every protocol shares before a call is routed.
+
+pub mod body;
+pub mod edge;
+mod listener;
+
+pub use listener::{Listener, ListenerConfig};

@@ -56,6 +56,7 @@ fn yaml_errors_keep_their_place() {
         ("a: 1\na: 2", "duplicate mapping key `a` is not allowed here at line 2, column 1"),
         ("a:\n  b: 'c", "unclosed quote at line 2, column 6"),
         ("a: *b", "reference to unknown value at line 1, column 4"),
+        ("\"a\\e\": 1\n\"a\\e\": 2", r"duplicate mapping key `a\u{1b}` is not allowed here at line 2, column 1"),
         ("a: .nan", "value `.nan` is not a finite number at line 1, column 4"),
     ];
     for (text, expected) in cases {

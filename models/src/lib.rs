@@ -1,1 +1,10 @@
+//! Model formats and the backends that run them.
+//!
+//! A [`Model`] is one loaded session, owned by one engine thread. Today there is one backend: ONNX through ONNX Runtime's
+//! shared library, which is loaded when the first service needs it.
 
+pub mod model;
+pub mod onnx;
+pub mod storage;
+
+pub use model::{Interrupt, LoadError, Model, RunError};

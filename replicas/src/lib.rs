@@ -1,1 +1,19 @@
+//! Replicas: whoever executes calls, and the supervisor that replaces those that fail.
+//!
+//! A lane and a replica meet in two traits. [`Replica`] is how calls are handed over: against credits, one [`Job`] (a call
+//! and the sending end of its parts) at a time. [`Feed`] is the lane as a replica sees it: the place a free engine pulls its
+//! next batch from. Today's replicas are engine threads in this process; child processes and remote servers will stand
+//! behind the same two traits.
 
+mod batch;
+pub mod credits;
+mod engine;
+pub mod job;
+pub mod local;
+pub mod replica;
+pub mod supervisor;
+
+pub use credits::{Credits, Grant};
+pub use job::{Answer, Job, Parts, Timing};
+pub use replica::{BatchReport, Feed, Pull, Replica, SetState};
+pub use supervisor::{ReplicaSet, ReplicaSetConfig};

@@ -222,6 +222,24 @@ impl fmt::Debug for Error {
 
 impl std::error::Error for Error {}
 
+/// Text from outside inside an error: cut where it would drown the rest.
+pub(crate) struct Shown<'a>(pub &'a str);
+
+impl Shown<'_> {
+    const MAX_CHARS: usize = 64;
+    /// At least as many bytes as are shown.
+    pub const MAX_BYTES: usize = 4 * (Self::MAX_CHARS + 1);
+}
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.char_indices().nth(Self::MAX_CHARS) {
+            Some((cut, _)) => write!(f, "{}…", &self.0[..cut]),
+            None => f.write_str(self.0),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -244,5 +262,11 @@ mod tests {
         let error = Error::queue_full("full", Duration::from_millis(20));
         assert_eq!(error.retry_after_seconds(), Some(1));
         assert_eq!(error.with_retry_after(Duration::from_millis(2_100)).retry_after_seconds(), Some(3));
+    }
+
+    #[test]
+    fn long_text_is_cut_between_characters() {
+        assert_eq!(Shown("short").to_string(), "short");
+        assert_eq!(Shown(&"é".repeat(65)).to_string(), format!("{}…", "é".repeat(64)));
     }
 }

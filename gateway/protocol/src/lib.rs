@@ -9,9 +9,9 @@ pub mod deadline;
 pub mod error;
 pub mod infer;
 pub mod model;
-// pub mod oip;
+pub mod oip;
 pub mod tensor;
-// pub mod v2;
+pub mod v2;
 
 pub use call::{Call, Head, Payload, Protocol, Signature, Target, Work};
 pub use error::{Error, ErrorCode, Origin, Result, RetryClass};

@@ -10,10 +10,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Shown};
+
+#[cfg(target_endian = "big")]
+compile_error!("tensor bytes are little-endian and used in place: big-endian targets need a conversion here");
 
 /// Dimensions of a concrete tensor.
 pub type Shape = SmallVec<[usize; 4]>;
+
+/// The most dimensions a tensor may have, as numpy has it.
+pub const MAX_DIMENSIONS: usize = 64;
 
 /// The V2 protocol's element types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -84,8 +90,7 @@ impl Datatype {
     pub fn parse(name: &str) -> Result<Datatype> {
         Datatype::ALL.into_iter().find(|datatype| datatype.name() == name).ok_or_else(|| {
             let known: Vec<_> = Datatype::ALL.iter().map(|datatype| datatype.name()).collect();
-            let shown: String = name.chars().take(32).collect();
-            Error::invalid(format!("datatype '{shown}' is not supported: use one of {}", known.join(", ")))
+            Error::invalid(format!("datatype '{}' is not supported: use one of {}", Shown(name), known.join(", ")))
         })
     }
 }
@@ -120,10 +125,16 @@ impl Tensor {
     }
 
     fn check(&self) -> Result<()> {
-        let name = &self.name;
+        let name = Shown(&self.name);
+        if self.shape.len() > MAX_DIMENSIONS {
+            return Err(Error::invalid(format!(
+                "tensor '{name}' has {} dimensions: the limit is {MAX_DIMENSIONS}",
+                self.shape.len()
+            )));
+        }
         let wanted = elements(&self.shape).ok_or_else(|| {
             Error::invalid(format!(
-                "input '{name}': shape {:?} has more elements than can be addressed",
+                "tensor '{name}': shape {:?} has more elements than can be addressed",
                 &self.shape[..]
             ))
         })?;
@@ -132,7 +143,7 @@ impl Tensor {
                 let bytes = wanted.checked_mul(size);
                 if bytes != Some(self.data.len()) {
                     return Err(Error::invalid(format!(
-                        "input '{name}': shape {:?} of {} needs {} bytes, got {}",
+                        "tensor '{name}': shape {:?} of {} needs {} bytes, got {}",
                         &self.shape[..],
                         self.datatype,
                         bytes.map_or_else(|| "too many".to_owned(), |bytes| bytes.to_string()),
@@ -143,10 +154,10 @@ impl Tensor {
             None => {
                 let count =
                     BytesElements::new(&self.data).try_fold(0usize, |count, element| element.map(|_| count + 1));
-                let count = count.map_err(|error| Error::invalid(format!("input '{name}': {error}")))?;
+                let count = count.map_err(|error| Error::invalid(format!("tensor '{name}': {error}")))?;
                 if count != wanted {
                     return Err(Error::invalid(format!(
-                        "input '{name}': shape {:?} of BYTES needs {wanted} elements, got {count}",
+                        "tensor '{name}': shape {:?} of BYTES needs {wanted} elements, got {count}",
                         &self.shape[..]
                     )));
                 }
@@ -158,6 +169,20 @@ impl Tensor {
     pub fn elements(&self) -> usize {
         self.shape.iter().product()
     }
+}
+
+/// A vector of numbers seen as bytes, so that it can be shared without a copy.
+struct AsBytes<T>(Vec<T>);
+
+impl<T: bytemuck::NoUninit> AsRef<[u8]> for AsBytes<T> {
+    fn as_ref(&self) -> &[u8] {
+        bytemuck::cast_slice(&self.0)
+    }
+}
+
+/// The raw form of numbers, in the memory they already have.
+pub fn raw_bytes<T: bytemuck::NoUninit + Send + 'static>(values: Vec<T>) -> Bytes {
+    if values.is_empty() { Bytes::new() } else { Bytes::from_owner(AsBytes(values)) }
 }
 
 /// Walks the elements of `BYTES` data.
@@ -219,9 +244,12 @@ mod tests {
         let data = Bytes::from_static(&[0; 12]);
         assert!(Tensor::new("x", Datatype::Fp32, Shape::from_slice(&[3]), data.clone()).is_ok());
         let error = Tensor::new("x", Datatype::Fp32, Shape::from_slice(&[2, 2]), data).unwrap_err();
-        assert_eq!(error.message(), "input 'x': shape [2, 2] of FP32 needs 16 bytes, got 12");
+        assert_eq!(error.message(), "tensor 'x': shape [2, 2] of FP32 needs 16 bytes, got 12");
         let huge = Shape::from_slice(&[usize::MAX, 2]);
         assert!(Tensor::new("x", Datatype::Fp32, huge, Bytes::new()).is_err());
+        let deep = Shape::from_elem(1, MAX_DIMENSIONS + 1);
+        let error = Tensor::new("x", Datatype::Int8, deep, Bytes::from_static(&[0])).unwrap_err();
+        assert_eq!(error.message(), "tensor 'x' has 65 dimensions: the limit is 64");
     }
 
     #[test]

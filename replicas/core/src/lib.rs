@@ -1,1 +1,12 @@
+//! Pure replica decisions: which waiting calls make the next batch, what a batch will cost, and when a failed replica is
+//! started again.
+//!
+//! Nothing here reads a clock, takes a lock or waits: state machines take `now` and return what to do.
 
+pub mod cost;
+pub mod former;
+pub mod restart;
+
+pub use cost::CostModel;
+pub use former::{BatchPolicy, Candidate, CloseReason, Decision, form};
+pub use restart::RestartPolicy;

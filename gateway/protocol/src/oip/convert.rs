@@ -1,0 +1,212 @@
+//! Messages to calls and back, for the serving and the calling side.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+
+use super::contents;
+use super::infer_parameter::ParameterChoice;
+use super::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
+use super::model_infer_response::InferOutputTensor;
+use super::model_metadata_response::TensorMetadata;
+use super::{InferParameter, InferTensorContents, ModelInferRequest, ModelInferResponse, ModelMetadataResponse};
+use crate::error::{Error, Result, Shown};
+use crate::infer::{InferRequest, InferResponse, RequestedOutput};
+use crate::model::{ModelSpec, TensorSpec};
+use crate::tensor::{Datatype, Shape, Tensor};
+
+/// Parameters that would change the answer, and are not acted on. Silence would be a wrong answer.
+const REFUSED_PARAMETERS: [&str; 2] = ["classification", "shared_memory_region"];
+
+/// Reads a request, and whether it was raw, as its answer then should be.
+pub fn decode_request(message: ModelInferRequest) -> Result<(InferRequest, bool)> {
+    let raw = !message.raw_input_contents.is_empty();
+    if message.inputs.is_empty() {
+        return Err(Error::invalid("inputs is empty: give at least one input"));
+    }
+    for input in &message.inputs {
+        check_parameters("input", &input.name, &input.parameters)?;
+    }
+    let mut payloads = Payloads::new("input", message.inputs.len(), message.raw_input_contents)?;
+    let inputs = message.inputs.into_iter().map(|InferInputTensor { name, datatype, shape, contents, .. }| {
+        payloads.tensor(&name, &datatype, &shape, contents)
+    });
+    let inputs = inputs.collect::<Result<_>>()?;
+    let outputs = message.outputs.into_iter().map(|output| {
+        check_parameters("output", &output.name, &output.parameters)?;
+        Ok(RequestedOutput { name: output.name.into(), binary: None })
+    });
+    let outputs = outputs.collect::<Result<_>>()?;
+    let id = (!message.id.is_empty()).then_some(message.id);
+    Ok((InferRequest { id, inputs, outputs, binary_outputs: false }, raw))
+}
+
+/// Writes an answer: raw if asked for, or if an output is FP16, which has no typed form. One raw output makes all raw.
+pub fn encode_response(response: InferResponse, raw: bool) -> Result<ModelInferResponse> {
+    let raw = raw || has_fp16(&response.outputs);
+    let mut message = ModelInferResponse {
+        model_name: response.model_name.to_string(),
+        model_version: response.model_version.as_deref().unwrap_or_default().to_owned(),
+        id: response.id.unwrap_or_default(),
+        parameters: HashMap::new(),
+        outputs: Vec::with_capacity(response.outputs.len()),
+        raw_output_contents: Vec::new(),
+    };
+    for tensor in response.outputs {
+        let contents = if raw { None } else { Some(contents::from_tensor(&tensor)?) };
+        message.outputs.push(InferOutputTensor {
+            name: tensor.name.to_string(),
+            datatype: tensor.datatype.name().to_owned(),
+            shape: wire_shape(&tensor.shape),
+            parameters: HashMap::new(),
+            contents,
+        });
+        if raw {
+            message.raw_output_contents.push(tensor.data);
+        }
+    }
+    Ok(message)
+}
+
+/// Writes a request for `model`, raw if asked for, or if an input is FP16.
+pub fn encode_request(
+    model: &str,
+    version: Option<&str>,
+    request: InferRequest,
+    raw: bool,
+) -> Result<ModelInferRequest> {
+    let raw = raw || has_fp16(&request.inputs);
+    let outputs = request
+        .outputs
+        .iter()
+        .map(|output| InferRequestedOutputTensor { name: output.name.to_string(), parameters: HashMap::new() });
+    let mut message = ModelInferRequest {
+        model_name: model.to_owned(),
+        model_version: version.unwrap_or_default().to_owned(),
+        id: request.id.unwrap_or_default(),
+        parameters: HashMap::new(),
+        inputs: Vec::with_capacity(request.inputs.len()),
+        outputs: outputs.collect(),
+        raw_input_contents: Vec::new(),
+    };
+    for tensor in request.inputs {
+        let contents = if raw { None } else { Some(contents::from_tensor(&tensor)?) };
+        message.inputs.push(InferInputTensor {
+            name: tensor.name.to_string(),
+            datatype: tensor.datatype.name().to_owned(),
+            shape: wire_shape(&tensor.shape),
+            parameters: HashMap::new(),
+            contents,
+        });
+        if raw {
+            message.raw_input_contents.push(tensor.data);
+        }
+    }
+    Ok(message)
+}
+
+/// Reads another server's answer. What is wrong with it is that server's fault, never the caller's.
+pub fn decode_response(message: ModelInferResponse) -> Result<InferResponse> {
+    let unreadable = |error: Error| Error::engine(format!("the replica's answer can't be read: {error}"));
+    let mut payloads =
+        Payloads::new("output", message.outputs.len(), message.raw_output_contents).map_err(unreadable)?;
+    let outputs = message.outputs.into_iter().map(|InferOutputTensor { name, datatype, shape, contents, .. }| {
+        payloads.tensor(&name, &datatype, &shape, contents)
+    });
+    let outputs = outputs.collect::<Result<_>>().map_err(unreadable)?;
+    Ok(InferResponse {
+        model_name: message.model_name.into(),
+        model_version: (!message.model_version.is_empty()).then(|| message.model_version.into()),
+        id: (!message.id.is_empty()).then_some(message.id),
+        outputs,
+    })
+}
+
+/// What a model takes and gives.
+pub fn model_metadata(name: &str, versions: &[impl AsRef<str>], spec: &ModelSpec) -> ModelMetadataResponse {
+    let tensors = |specs: &[TensorSpec]| {
+        let tensor = |spec: &TensorSpec| TensorMetadata {
+            name: spec.name.to_string(),
+            datatype: spec.datatype.name().to_owned(),
+            shape: spec.shape.iter().map(|dim| dim.v2()).collect(),
+        };
+        specs.iter().map(tensor).collect()
+    };
+    ModelMetadataResponse {
+        name: name.to_owned(),
+        versions: versions.iter().map(|version| version.as_ref().to_owned()).collect(),
+        platform: spec.platform.to_owned(),
+        inputs: tensors(&spec.inputs),
+        outputs: tensors(&spec.outputs),
+    }
+}
+
+/// The payloads of a message's tensors, handed out in order: all raw, or all typed.
+struct Payloads {
+    /// `input` or `output`.
+    role: &'static str,
+    raw: Option<std::vec::IntoIter<Bytes>>,
+}
+
+impl Payloads {
+    fn new(role: &'static str, tensors: usize, raw: Vec<Bytes>) -> Result<Self> {
+        if !raw.is_empty() && raw.len() != tensors {
+            return Err(Error::invalid(format!(
+                "raw_{role}_contents has {} entries for {tensors} {role}s: give one for each {role}",
+                raw.len()
+            )));
+        }
+        Ok(Payloads { role, raw: (!raw.is_empty()).then(|| raw.into_iter()) })
+    }
+
+    fn tensor(
+        &mut self,
+        name: &str,
+        datatype: &str,
+        shape: &[i64],
+        contents: Option<InferTensorContents>,
+    ) -> Result<Tensor> {
+        let role = self.role;
+        let in_tensor = |error: Error| Error::invalid(format!("{role} '{}': {error}", Shown(name)));
+        let datatype = Datatype::parse(datatype).map_err(in_tensor)?;
+        let shape = read_shape(shape).map_err(in_tensor)?;
+        let data = match self.raw.as_mut() {
+            Some(_) if contents.as_ref().is_some_and(|contents| *contents != InferTensorContents::default()) => {
+                return Err(in_tensor(Error::invalid(format!(
+                    "has contents beside raw_{role}_contents: send every tensor raw, or none"
+                ))));
+            }
+            Some(raw) => raw.next().unwrap_or_default(),
+            None => contents::into_raw(name, datatype, contents.unwrap_or_default())?,
+        };
+        Tensor::new(name, datatype, shape, data)
+    }
+}
+
+fn check_parameters(role: &str, name: &str, parameters: &HashMap<String, InferParameter>) -> Result<()> {
+    let asks =
+        |parameter: &InferParameter| !matches!(parameter.parameter_choice, None | Some(ParameterChoice::Int64Param(0)));
+    match REFUSED_PARAMETERS.into_iter().find(|name| parameters.get(*name).is_some_and(asks)) {
+        None => Ok(()),
+        Some(refused) => Err(Error::invalid(format!(
+            "{role} '{}': parameter '{refused}' is not supported: leave it out",
+            Shown(name)
+        ))),
+    }
+}
+
+fn read_shape(dimensions: &[i64]) -> Result<Shape> {
+    let read = |(index, &dimension): (usize, &i64)| {
+        usize::try_from(dimension)
+            .map_err(|_| Error::invalid(format!("shape[{index}] is {dimension}: give a whole number of 0 or more")))
+    };
+    dimensions.iter().enumerate().map(read).collect()
+}
+
+fn wire_shape(shape: &Shape) -> Vec<i64> {
+    shape.iter().map(|&size| i64::try_from(size).unwrap_or(i64::MAX)).collect()
+}
+
+fn has_fp16(tensors: &[Tensor]) -> bool {
+    tensors.iter().any(|tensor| tensor.datatype == Datatype::Fp16)
+}

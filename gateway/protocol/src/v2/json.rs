@@ -1,0 +1,305 @@
+//! A cursor over JSON text that hands values straight to whoever knows their type.
+//!
+//! A tensor's numbers are the bulk of a body. Building a tree of them first costs several times what the request's whole
+//! way through the gateway does, so nothing here allocates but the strings that are asked for. The grammar is that of RFC
+//! 8259, to the letter: what this cursor accepts, every other parser accepts too.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use super::fault::Fault;
+use super::number::{self, Number};
+use crate::error::Shown;
+
+/// How deep arrays and objects may nest.
+pub(super) const MAX_DEPTH: usize = 64;
+
+pub(super) type Parsed<T> = Result<T, Fault>;
+
+#[derive(Clone, Debug)]
+pub(super) struct Cursor<'a> {
+    text: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    pub fn new(text: &'a [u8]) -> Self {
+        Cursor { text, at: 0 }
+    }
+
+    /// A second cursor of the same text, at a value that was skipped. Positions stay those of the body.
+    pub fn revisit(&self, skipped: &Range<usize>) -> Self {
+        Cursor { text: self.text, at: skipped.start }
+    }
+
+    /// Where the cursor is, in bytes from the body's start.
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
+    /// How many bytes are left: no value can need more.
+    pub fn left(&self) -> usize {
+        self.text.len() - self.at
+    }
+
+    /// The next byte that is not white space.
+    #[inline]
+    pub fn peek(&mut self) -> Option<u8> {
+        while let Some(&byte) = self.text.get(self.at) {
+            if !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
+                return Some(byte);
+            }
+            self.at += 1;
+        }
+        None
+    }
+
+    /// Steps over `byte` if it is the next one.
+    #[inline]
+    pub fn eat(&mut self, byte: u8) -> bool {
+        let found = self.peek() == Some(byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    /// A refusal of what comes next: `wanted` says what should have come.
+    #[cold]
+    pub fn expected(&mut self, wanted: &str) -> Fault {
+        let found = self.found();
+        Fault::new(self.at, format!("expected {wanted}, found {found}"))
+    }
+
+    /// What comes next, in words.
+    fn found(&mut self) -> String {
+        let Some(byte) = self.peek() else { return "the end of the body".to_owned() };
+        let rest = &self.text[self.at..];
+        if ["NaN", "Infinity", "-Infinity"].iter().any(|word| rest.starts_with(word.as_bytes())) {
+            return "NaN or Infinity, which JSON does not have: send the tensor in binary".to_owned();
+        }
+        match byte {
+            b'[' => "an array".to_owned(),
+            b'{' => "an object".to_owned(),
+            b'"' => match self.clone().string() {
+                Ok(text) => format!("the string \"{}\"", Shown(&text)),
+                Err(_) => "a broken string".to_owned(),
+            },
+            b'-' | b'+' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
+                let length = rest.iter().take(Shown::MAX_BYTES).take_while(|byte| is_word(**byte)).count();
+                Shown(&String::from_utf8_lossy(&rest[..length])).to_string()
+            }
+            0x20..0x7f => format!("'{}'", char::from(byte)),
+            _ => format!("the byte 0x{byte:02x}"),
+        }
+    }
+
+    /// Steps over a number, if one comes next.
+    #[inline]
+    pub fn number(&mut self) -> Option<Number<'a>> {
+        self.peek();
+        let number = number::scan(&self.text[self.at..])?;
+        self.at += number.text().len();
+        Some(number)
+    }
+
+    /// Steps over `word`, if it comes next.
+    pub fn literal(&mut self, word: &str) -> bool {
+        self.peek();
+        let found = self.text[self.at..].starts_with(word.as_bytes())
+            && !self.text.get(self.at + word.len()).is_some_and(|byte| is_word(*byte));
+        self.at += if found { word.len() } else { 0 };
+        found
+    }
+
+    pub fn bool(&mut self, wanted: &str) -> Parsed<bool> {
+        if self.literal("true") {
+            Ok(true)
+        } else if self.literal("false") {
+            Ok(false)
+        } else {
+            Err(self.expected(wanted))
+        }
+    }
+
+    /// A string; borrowed from the body unless it has escapes.
+    pub fn string(&mut self) -> Parsed<Cow<'a, str>> {
+        if !self.eat(b'"') {
+            return Err(self.expected("a string"));
+        }
+        let plain = self.plain_run()?;
+        if self.text.get(self.at) == Some(&b'"') {
+            self.at += 1;
+            return Ok(Cow::Borrowed(plain));
+        }
+        let mut text = plain.as_bytes().to_vec();
+        self.rest_of_string(&mut text)?;
+        let start = self.at;
+        String::from_utf8(text).map(Cow::Owned).map_err(|_| Fault::new(start, "string is not UTF-8"))
+    }
+
+    /// Appends a string's UTF-8 bytes.
+    pub fn string_into(&mut self, wanted: &str, out: &mut Vec<u8>) -> Parsed<()> {
+        if !self.eat(b'"') {
+            return Err(self.expected(wanted));
+        }
+        self.rest_of_string(out)
+    }
+
+    /// Everything up to the closing quote, which is stepped over.
+    fn rest_of_string(&mut self, out: &mut Vec<u8>) -> Parsed<()> {
+        loop {
+            out.extend_from_slice(self.plain_run()?.as_bytes());
+            // A plain run ends at a quote or a backslash.
+            let quote = self.text[self.at] == b'"';
+            self.at += 1;
+            if quote {
+                return Ok(());
+            }
+            let mut utf8 = [0; 4];
+            out.extend_from_slice(self.escape()?.encode_utf8(&mut utf8).as_bytes());
+        }
+    }
+
+    /// The characters up to the next quote or backslash.
+    fn plain_run(&mut self) -> Parsed<&'a str> {
+        let start = self.at;
+        let rest = &self.text[start..];
+        let Some(length) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)) else {
+            return Err(Fault::new(start, "string has no end"));
+        };
+        self.at += length;
+        if rest[length] < 0x20 {
+            let text = format!("string has the control character 0x{:02x}: escape it", rest[length]);
+            return Err(Fault::new(self.at, text));
+        }
+        std::str::from_utf8(&rest[..length])
+            .map_err(|error| Fault::new(start + error.valid_up_to(), "string is not UTF-8: send the tensor in binary"))
+    }
+
+    /// What a backslash stands for; the cursor is just behind it.
+    fn escape(&mut self) -> Parsed<char> {
+        let at = self.at - 1;
+        let letter = self.text.get(self.at).copied();
+        self.at += 1;
+        Ok(match letter {
+            Some(plain @ (b'"' | b'\\' | b'/')) => plain.into(),
+            Some(b'b') => '\u{8}',
+            Some(b'f') => '\u{c}',
+            Some(b'n') => '\n',
+            Some(b'r') => '\r',
+            Some(b't') => '\t',
+            Some(b'u') => self.unicode_escape(at)?,
+            _ => return Err(Fault::new(at, "string has an unknown escape")),
+        })
+    }
+
+    fn unicode_escape(&mut self, at: usize) -> Parsed<char> {
+        let unit = self.hex4(at)?;
+        let code = match unit {
+            0xD800..0xDC00 if self.text[self.at..].starts_with(b"\\u") => {
+                self.at += 2;
+                let low = self.hex4(at)?;
+                if !(0xDC00..0xE000).contains(&low) {
+                    return Err(lone_surrogate(at));
+                }
+                0x1_0000 + ((unit - 0xD800) << 10) + (low - 0xDC00)
+            }
+            code => code,
+        };
+        char::from_u32(code).ok_or_else(|| lone_surrogate(at))
+    }
+
+    fn hex4(&mut self, at: usize) -> Parsed<u32> {
+        let refused = || Fault::new(at, "string has a \\u escape without four hexadecimal digits");
+        let digits = self.text[self.at..].first_chunk::<4>().ok_or_else(refused)?;
+        self.at += 4;
+        let digit = |value, digit: &u8| Some(value << 4 | char::from(*digit).to_digit(16)?);
+        digits.iter().try_fold(0, digit).ok_or_else(refused)
+    }
+
+    /// Steps over any value, and returns where it was.
+    pub fn skip(&mut self) -> Parsed<Range<usize>> {
+        self.peek();
+        let start = self.at;
+        self.skip_nested(0)?;
+        Ok(start..self.at)
+    }
+
+    fn skip_nested(&mut self, depth: usize) -> Parsed<()> {
+        match self.peek() {
+            Some(b'[' | b'{') if depth == MAX_DEPTH => Err(self.too_deep()),
+            Some(b'[') => self.array(|cursor, _| cursor.skip_nested(depth + 1)),
+            Some(b'{') => self.object(|cursor, _| cursor.skip_nested(depth + 1)),
+            Some(b'"') => self.string().map(drop),
+            _ if self.number().is_some() => Ok(()),
+            _ if self.literal("true") || self.literal("false") || self.literal("null") => Ok(()),
+            _ => Err(self.expected("a value")),
+        }
+    }
+
+    #[cold]
+    pub fn too_deep(&self) -> Fault {
+        Fault::new(self.at, format!("nested deeper than {MAX_DEPTH} levels"))
+    }
+
+    /// An object: `field` is called at the start of each value, with its key.
+    pub fn object(&mut self, mut field: impl FnMut(&mut Self, &str) -> Parsed<()>) -> Parsed<()> {
+        if !self.eat(b'{') {
+            return Err(self.expected("an object"));
+        }
+        if self.eat(b'}') {
+            return Ok(());
+        }
+        loop {
+            let key = self.string()?;
+            if !self.eat(b':') {
+                return Err(self.expected("':'").in_field(&key));
+            }
+            self.peek();
+            field(self, &key).map_err(|fault| fault.in_field(&key))?;
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b'}') => break,
+                _ => return Err(self.expected("',' or '}'")),
+            }
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    /// An array: `item` is called at the start of each value, with its index.
+    pub fn array(&mut self, mut item: impl FnMut(&mut Self, usize) -> Parsed<()>) -> Parsed<()> {
+        if !self.eat(b'[') {
+            return Err(self.expected("an array"));
+        }
+        if self.eat(b']') {
+            return Ok(());
+        }
+        for index in 0.. {
+            self.peek();
+            item(self, index).map_err(|fault| fault.in_item(index))?;
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b']') => break,
+                _ => return Err(self.expected("',' or ']'")),
+            }
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    /// Refuses anything but white space behind the last value.
+    pub fn end(&mut self) -> Parsed<()> {
+        match self.peek() {
+            None => Ok(()),
+            Some(_) => Err(self.expected("the end of the JSON")),
+        }
+    }
+}
+
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.')
+}
+
+fn lone_surrogate(at: usize) -> Fault {
+    Fault::new(at, "string has half of a surrogate pair")
+}

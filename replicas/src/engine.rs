@@ -1,0 +1,192 @@
+//! Executes one batch on a model: joins, runs, splits, and takes a failed batch apart so that a wrong call fails alone.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use weirgate_models::{Model, RunError};
+use weirgate_protocol::{Error, Payload, Result, Tensor};
+
+use crate::batch::{join, split};
+use crate::job::{Answer, Job, Run, Timing};
+use crate::replica::BatchReport;
+
+/// How the engine is after a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Health {
+    Good,
+    /// The model gave outputs that don't keep rows apart: run calls one by one from now on.
+    MixesRows,
+    /// The engine returned an error that no input explains: replace it, but it can serve until then.
+    Suspect(String),
+    /// The engine panicked: its state is unknown, and it must not run again.
+    Panicked(String),
+}
+
+/// Runs `jobs` as one batch and answers each of them once.
+pub(crate) fn execute(model: &mut dyn Model, jobs: Vec<Job>) -> (BatchReport, Health) {
+    let taken = jobs.len();
+    let run = Run::new(model.interrupt());
+    let jobs: Vec<Job> = jobs.into_iter().filter(|job| job.start(&run)).collect();
+    let mut report = BatchReport {
+        calls: taken,
+        rows: jobs.iter().map(|job| job.call.work.rows).sum(),
+        bytes: jobs.iter().map(|job| job.call.work.bytes).sum(),
+        cancelled: taken - jobs.len(),
+        engine: None,
+    };
+    if jobs.is_empty() {
+        return (report, Health::Good);
+    }
+    run.leave();
+    let health = run_jobs(model, jobs, &mut report);
+    run.finish();
+    (report, health)
+}
+
+fn run_jobs(model: &mut dyn Model, jobs: Vec<Job>, report: &mut BatchReport) -> Health {
+    match attempt(model, &jobs) {
+        Attempt::Done { rows, started, engine } => {
+            report.engine = Some(engine);
+            report.cancelled += finish_all(jobs, rows, started, engine);
+            Health::Good
+        }
+        Attempt::Interrupted => {
+            report.cancelled += jobs.len();
+            answer_all(jobs, &Error::cancelled("the run was stopped because nobody waited for it any more"));
+            Health::Good
+        }
+        Attempt::Panicked(text) => {
+            answer_all(jobs, &Error::engine(format!("the engine panicked: {text}: the replica is being replaced")));
+            Health::Panicked(text)
+        }
+        Attempt::MixesRows if jobs.len() > 1 => match run_alone(model, jobs, report) {
+            Health::Good => Health::MixesRows,
+            worse => worse,
+        },
+        Attempt::Failed(_) if jobs.len() > 1 => run_alone(model, jobs, report),
+        Attempt::MixesRows => {
+            // A batch of one is never split, so this can't be reached.
+            answer_all(jobs, &Error::internal("a single call's outputs were split"));
+            Health::Good
+        }
+        Attempt::Failed(RunError::Engine(text)) => {
+            answer_all(jobs, &Error::engine(format!("the engine failed: {text}")));
+            Health::Suspect(text)
+        }
+        Attempt::Failed(error) => {
+            answer_all(jobs, &Error::invalid(error.to_string()));
+            Health::Good
+        }
+    }
+}
+
+/// Runs each call on its own, so that only the one at fault fails.
+fn run_alone(model: &mut dyn Model, jobs: Vec<Job>, report: &mut BatchReport) -> Health {
+    let mut worst = Health::Good;
+    let mut jobs = jobs.into_iter();
+    while let Some(job) = jobs.next() {
+        if job.is_cancelled() {
+            report.cancelled += 1;
+            continue;
+        }
+        match run_jobs(model, vec![job], report) {
+            Health::Good | Health::MixesRows => {}
+            Health::Panicked(text) => {
+                let rest = Error::engine(format!("the engine panicked: {text}: the replica is being replaced"));
+                answer_all(jobs.collect(), &rest);
+                return Health::Panicked(text);
+            }
+            suspect => worst = suspect,
+        }
+    }
+    // Times of single runs would teach the cost model that batches are dear.
+    report.engine = None;
+    worst
+}
+
+enum Attempt {
+    Done { rows: Vec<Vec<Tensor>>, started: Instant, engine: Duration },
+    MixesRows,
+    Failed(RunError),
+    Interrupted,
+    Panicked(String),
+}
+
+fn attempt(model: &mut dyn Model, jobs: &[Job]) -> Attempt {
+    let payloads: Vec<(&[Tensor], &[usize])> = jobs
+        .iter()
+        .map(|job| match &job.call.payload {
+            Payload::Infer { inputs, outputs } => (inputs.as_slice(), outputs.as_slice()),
+            // The lane of a tensor model is only ever given tensors; `#[non_exhaustive]` asks for this arm.
+            _ => (&[][..], &[][..]),
+        })
+        .collect();
+    let mut wanted: Vec<usize> = payloads.iter().flat_map(|(_, outputs)| outputs.iter().copied()).collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    let inputs: Vec<Tensor> = (0..payloads[0].0.len())
+        .map(|index| join(&payloads.iter().map(|(inputs, _)| &inputs[index]).collect::<Vec<_>>()))
+        .collect();
+    let started = Instant::now();
+    let result = catch_unwind(AssertUnwindSafe(|| model.run(&inputs, &wanted)));
+    let engine = started.elapsed();
+    let outputs = match result {
+        Ok(Ok(outputs)) => outputs,
+        Ok(Err(RunError::Interrupted)) => return Attempt::Interrupted,
+        Ok(Err(error)) => return Attempt::Failed(error),
+        Err(panic) => return Attempt::Panicked(panic_text(panic.as_ref())),
+    };
+    match share(&outputs, &wanted, jobs, &payloads) {
+        Some(rows) => Attempt::Done { rows, started, engine },
+        None => Attempt::MixesRows,
+    }
+}
+
+/// Each caller's own rows of the outputs it asked for, in the order it asked.
+fn share(
+    outputs: &[Tensor],
+    wanted: &[usize],
+    jobs: &[Job],
+    payloads: &[(&[Tensor], &[usize])],
+) -> Option<Vec<Vec<Tensor>>> {
+    let place = |output: &usize| wanted.binary_search(output).ok();
+    if jobs.len() == 1 {
+        let asked = payloads[0].1.iter().map(|output| Some(outputs[place(output)?].clone()));
+        return Some(vec![asked.collect::<Option<_>>()?]);
+    }
+    let rows: Vec<usize> = jobs.iter().map(|job| job.call.work.rows).collect();
+    let parts: Vec<Vec<Tensor>> = outputs.iter().map(|output| split(output, &rows)).collect::<Option<_>>()?;
+    let mut shares = Vec::with_capacity(jobs.len());
+    for (index, (_, asked)) in payloads.iter().enumerate() {
+        shares.push(asked.iter().map(|output| Some(parts[place(output)?][index].clone())).collect::<Option<_>>()?);
+    }
+    Some(shares)
+}
+
+/// Answers every job with its own rows; returns how many callers were gone.
+fn finish_all(jobs: Vec<Job>, rows: Vec<Vec<Tensor>>, started: Instant, engine: Duration) -> usize {
+    let mut gone = 0;
+    for (job, outputs) in jobs.into_iter().zip(rows) {
+        gone += usize::from(job.is_cancelled());
+        let taken = job.taken.unwrap_or(started);
+        let timing = Timing {
+            queue: taken.saturating_duration_since(job.entered),
+            batch: started.saturating_duration_since(taken),
+            engine,
+        };
+        job.finish(Ok(Answer { outputs, timing }));
+    }
+    gone
+}
+
+fn answer_all(jobs: Vec<Job>, error: &Error) {
+    for job in jobs {
+        let answer: Result<Answer> = Err(error.clone());
+        job.finish(answer);
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("no text").to_owned()
+}

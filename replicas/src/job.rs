@@ -1,0 +1,174 @@
+//! A job: a call, and the sending end of its parts. The other end is the caller's, and dropping it cancels the call.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+use weirgate_models::Interrupt;
+use weirgate_protocol::{Call, Error, Result, Tensor};
+
+/// Where a call's time went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timing {
+    /// From entering the lane to being taken by a replica.
+    pub queue: Duration,
+    /// From being taken to the start of the run: joining rows, and reruns where a batch had to be taken apart.
+    pub batch: Duration,
+    /// The model's own time.
+    pub engine: Duration,
+}
+
+/// The part that a tensor call is answered with.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The outputs asked for, in the order asked.
+    pub outputs: Vec<Tensor>,
+    pub timing: Timing,
+}
+
+/// A call on its way to a replica.
+#[derive(Debug)]
+pub struct Job {
+    pub call: Call,
+    pub(crate) entered: Instant,
+    pub(crate) taken: Option<Instant>,
+    reply: oneshot::Sender<Result<Answer>>,
+    state: Arc<CallState>,
+}
+
+/// The caller's end: the parts of a call, as they come.
+#[derive(Debug)]
+pub struct Parts {
+    reply: Option<oneshot::Receiver<Result<Answer>>>,
+    state: Arc<CallState>,
+}
+
+impl Job {
+    /// Makes a job of a call that enters a lane at `now`.
+    pub fn new(call: Call, now: Instant) -> (Job, Parts) {
+        let (sender, receiver) = oneshot::channel();
+        let state = Arc::new(CallState(Mutex::new(Phase::Waiting)));
+        let job = Job { call, entered: now, taken: None, reply: sender, state: state.clone() };
+        (job, Parts { reply: Some(receiver), state })
+    }
+
+    /// Notes when a replica took the call out of its lane.
+    pub fn taken_at(&mut self, now: Instant) {
+        self.taken = Some(now);
+    }
+
+    /// Sends the last part. A caller that is gone gets nothing.
+    pub fn finish(self, answer: Result<Answer>) {
+        *self.state.0.lock() = Phase::Ended;
+        let _ = self.reply.send(answer);
+    }
+
+    pub fn is_cancelled(&self) -> bool {
+        matches!(*self.state.0.lock(), Phase::Cancelled)
+    }
+
+    /// Joins the run; `false` where the caller is gone already.
+    pub(crate) fn start(&self, run: &Arc<Run>) -> bool {
+        let mut phase = self.state.0.lock();
+        if matches!(*phase, Phase::Cancelled) {
+            return false;
+        }
+        run.live.fetch_add(1, Ordering::Relaxed);
+        *phase = Phase::Running(run.clone());
+        true
+    }
+}
+
+impl Parts {
+    /// The next part; `None` after the last. A tensor call has one.
+    pub async fn next(&mut self) -> Option<Result<Answer>> {
+        let reply = self.reply.as_mut()?;
+        let answer = reply.await;
+        self.reply = None;
+        // A job is dropped without an answer only where its engine's thread is gone.
+        Some(answer.unwrap_or_else(|_| Err(Error::engine("the replica went away while it held the call"))))
+    }
+}
+
+impl Drop for Parts {
+    fn drop(&mut self) {
+        if self.reply.is_some() {
+            self.state.cancel();
+        }
+    }
+}
+
+#[derive(Debug)]
+struct CallState(Mutex<Phase>);
+
+#[derive(Debug)]
+enum Phase {
+    Waiting,
+    Running(Arc<Run>),
+    Ended,
+    Cancelled,
+}
+
+impl CallState {
+    fn cancel(&self) {
+        let mut phase = self.0.lock();
+        if matches!(*phase, Phase::Ended) {
+            return;
+        }
+        let before = std::mem::replace(&mut *phase, Phase::Cancelled);
+        drop(phase);
+        if let Phase::Running(run) = before {
+            run.leave();
+        }
+    }
+}
+
+/// One run of an engine, stopped when nobody waits for it any more.
+pub(crate) struct Run {
+    /// Callers that wait, and one for the engine itself until it starts.
+    live: AtomicUsize,
+    interrupt: Arc<dyn Interrupt>,
+    phase: Mutex<RunPhase>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RunPhase {
+    Open,
+    Stopped,
+    Finished,
+}
+
+impl std::fmt::Debug for Run {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Run").field("live", &self.live).field("phase", &*self.phase.lock()).finish_non_exhaustive()
+    }
+}
+
+impl Run {
+    pub(crate) fn new(interrupt: Arc<dyn Interrupt>) -> Arc<Run> {
+        Arc::new(Run { live: AtomicUsize::new(1), interrupt, phase: Mutex::new(RunPhase::Open) })
+    }
+
+    /// One caller, or the engine's own hold, leaves. The last one stops the run.
+    pub(crate) fn leave(&self) {
+        if self.live.fetch_sub(1, Ordering::AcqRel) != 1 {
+            return;
+        }
+        let mut phase = self.phase.lock();
+        if *phase == RunPhase::Open {
+            *phase = RunPhase::Stopped;
+            self.interrupt.stop();
+        }
+    }
+
+    /// The engine is done; a late `leave` must not stop the next run.
+    pub(crate) fn finish(&self) {
+        let mut phase = self.phase.lock();
+        if *phase == RunPhase::Stopped {
+            self.interrupt.reset();
+        }
+        *phase = RunPhase::Finished;
+    }
+}

@@ -1,0 +1,163 @@
+//! A replica in this process: one thread that owns one loaded model and pulls batches for it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::mpsc::UnboundedSender;
+use weirgate_models::{LoadError, Model};
+use weirgate_protocol::ModelSpec;
+
+use crate::credits::{Credits, LocalCredits};
+use crate::engine::{Health, execute};
+use crate::job::Job;
+use crate::replica::{Feed, Pull, Replica};
+
+/// Loads the model of one replica. Called on the replica's own thread.
+pub type Loader = dyn Fn() -> Result<Box<dyn Model>, LoadError> + Send + Sync;
+
+/// What a replica's thread tells its supervisor. Each thread sends at most one of each kind.
+#[derive(Debug)]
+pub(crate) struct Event {
+    pub(crate) replica: u64,
+    pub(crate) kind: EventKind,
+}
+
+#[derive(Debug)]
+pub(crate) enum EventKind {
+    Loaded { spec: Arc<ModelSpec>, took: Duration },
+    LoadFailed(LoadError),
+    /// The engine failed and goes on until it is replaced.
+    Suspect(String),
+    /// The thread ended: asked to, or by a panic of the engine.
+    Exited { panicked: Option<String> },
+}
+
+/// An engine thread, seen from outside.
+pub(crate) struct LocalReplica {
+    credits: LocalCredits,
+    inbox: Mutex<Vec<Job>>,
+    stopping: AtomicBool,
+    thread: OnceLock<Thread>,
+}
+
+impl Replica for LocalReplica {
+    fn credits(&self) -> &dyn Credits {
+        &self.credits
+    }
+
+    fn submit(&self, job: Job) {
+        self.inbox.lock().push(job);
+    }
+
+    fn notify(&self) {
+        if let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
+    }
+}
+
+impl LocalReplica {
+    /// Starts the thread; it loads the model and then pulls from `feed` until it is stopped or its engine panics.
+    pub(crate) fn start(
+        id: u64,
+        name: &str,
+        credits: LocalCredits,
+        loader: Arc<Loader>,
+        feed: Arc<dyn Feed>,
+        events: UnboundedSender<Event>,
+    ) -> std::io::Result<Arc<LocalReplica>> {
+        let replica = Arc::new(LocalReplica {
+            credits,
+            inbox: Mutex::default(),
+            stopping: AtomicBool::new(false),
+            thread: OnceLock::new(),
+        });
+        let body = Body { id, replica: replica.clone(), feed, events };
+        // The thread ends after `stop`, and says so by its last event.
+        std::thread::Builder::new().name(name.to_owned()).spawn(move || body.run(&*loader))?;
+        Ok(replica)
+    }
+
+    /// Asks the thread to end after the batch it runs.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.notify();
+    }
+}
+
+/// The thread's side.
+struct Body {
+    id: u64,
+    replica: Arc<LocalReplica>,
+    feed: Arc<dyn Feed>,
+    events: UnboundedSender<Event>,
+}
+
+impl Body {
+    fn run(self, loader: &Loader) {
+        // Set here and not by `start`: the first `notify` may come before `spawn` has returned.
+        let _ = self.replica.thread.set(std::thread::current());
+        let started = Instant::now();
+        let loaded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(loader));
+        let model = match loaded {
+            Ok(Ok(model)) => model,
+            Ok(Err(error)) => return self.tell(EventKind::LoadFailed(error)),
+            Err(_) => return self.tell(EventKind::LoadFailed(LoadError("loading the model panicked".to_owned()))),
+        };
+        self.tell(EventKind::Loaded { spec: model.spec().clone(), took: started.elapsed() });
+        let panicked = self.serve(model);
+        self.tell(EventKind::Exited { panicked });
+    }
+
+    fn tell(&self, kind: EventKind) {
+        // The supervisor is gone only at the very end of the process.
+        let _ = self.events.send(Event { replica: self.id, kind });
+    }
+
+    fn serve(&self, mut model: Box<dyn Model>) -> Option<String> {
+        let replica: Arc<dyn Replica> = self.replica.clone();
+        let mut suspect = false;
+        let panicked = loop {
+            if self.replica.stopping.load(Ordering::Acquire) {
+                break None;
+            }
+            self.replica.credits.set_free(true);
+            match self.feed.pull(&replica) {
+                Pull::Took(_) => {}
+                Pull::Until(at) => std::thread::park_timeout(at.saturating_duration_since(Instant::now())),
+                Pull::Empty => std::thread::park(),
+            }
+            self.replica.credits.set_free(false);
+            let jobs = std::mem::take(&mut *self.replica.inbox.lock());
+            if jobs.is_empty() {
+                continue;
+            }
+            let (report, health) = execute(&mut *model, jobs);
+            self.feed.ran(&report);
+            match health {
+                Health::Good => {}
+                Health::MixesRows => {
+                    tracing::warn!("the model does not keep rows apart: its calls run one by one from now on");
+                    self.replica.credits.stop_batching();
+                }
+                Health::Suspect(error) => {
+                    if !std::mem::replace(&mut suspect, true) {
+                        self.tell(EventKind::Suspect(error));
+                    }
+                }
+                Health::Panicked(text) => break Some(text),
+            }
+        };
+        self.feed.leave(&replica);
+        // A batch handed over between the last look and `leave` is still owed an answer.
+        let left = std::mem::take(&mut *self.replica.inbox.lock());
+        if !left.is_empty() && panicked.is_none() {
+            let (report, _) = execute(&mut *model, left);
+            self.feed.ran(&report);
+        }
+        panicked
+    }
+}

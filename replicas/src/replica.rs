@@ -1,0 +1,73 @@
+//! The two traits between lanes and replicas, and what replicas report.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use weirgate_protocol::ModelSpec;
+use weirgate_replicas_core::CloseReason;
+
+use crate::credits::Credits;
+use crate::job::Job;
+
+/// Whoever executes calls.
+pub trait Replica: Send + Sync {
+    /// What this replica takes now.
+    fn credits(&self) -> &dyn Credits;
+
+    /// Hands a call over, within a grant. Its parts arrive at the caller's [`Parts`](crate::Parts); dropping those cancels
+    /// it. From here on the call counts as executed once.
+    fn submit(&self, job: Job);
+
+    /// Calls wait in the lane: come and pull. Never blocks.
+    fn notify(&self);
+}
+
+/// A lane, as the replicas that it feeds see it.
+pub trait Feed: Send + Sync {
+    /// Hands the next batch to `replica` by [`Replica::submit`], or notes that it is free and will be notified.
+    fn pull(&self, replica: &Arc<dyn Replica>) -> Pull;
+
+    /// The replica leaves; it is not notified any more.
+    fn leave(&self, replica: &Arc<dyn Replica>);
+
+    /// A batch ran.
+    fn ran(&self, report: &BatchReport);
+
+    /// The set of replicas behind this lane changed.
+    fn state_changed(&self, state: SetState);
+}
+
+/// What a pull gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pull {
+    /// A batch was submitted, closed for this reason.
+    Took(CloseReason),
+    /// Calls wait for company; pull again at this instant.
+    Until(Instant),
+    /// Nothing waits.
+    Empty,
+}
+
+/// What one batch was and took.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchReport {
+    /// Calls that were handed over with it; all of them are answered now.
+    pub calls: usize,
+    pub rows: usize,
+    pub bytes: usize,
+    /// Calls that left the batch before it ran or while it ran.
+    pub cancelled: usize,
+    /// The model's own time; `None` where no run succeeded.
+    pub engine: Option<Duration>,
+}
+
+/// What a set of replicas can do at the moment.
+#[derive(Clone, Debug)]
+pub enum SetState {
+    /// No replica is ready yet; calls wait.
+    Loading,
+    /// At least one replica is ready.
+    Ready { spec: Arc<ModelSpec>, ready: usize, load: Duration },
+    /// No replica is ready, and the last one failed to load: calls are refused with this reason.
+    Failed { reason: Arc<str> },
+}

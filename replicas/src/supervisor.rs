@@ -1,0 +1,196 @@
+//! The supervisor of one revision's replicas: starts them, replaces those that fail, and says what the set can do.
+//!
+//! A replica whose engine panicked is gone and is started anew. One whose engine returned an error goes on serving until
+//! its replacement has loaded, so that a call which upsets the engine takes nothing else down.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use weirgate_protocol::ModelSpec;
+use weirgate_replicas_core::RestartPolicy;
+
+use crate::credits::LocalCredits;
+use crate::local::{Event, EventKind, Loader, LocalReplica};
+use crate::replica::{Feed, SetState};
+
+/// What a set of replicas runs.
+#[derive(Clone)]
+pub struct ReplicaSetConfig {
+    /// Shown in thread names and logs: the service's name.
+    pub name: String,
+    pub replicas: NonZeroUsize,
+    pub max_batch_size: Option<NonZeroUsize>,
+    pub max_latency: Option<Duration>,
+    pub container_concurrency: Option<NonZeroUsize>,
+    pub loader: Arc<Loader>,
+}
+
+/// The replicas of one revision, in this process.
+pub struct ReplicaSet {
+    config: ReplicaSetConfig,
+    feed: Arc<dyn Feed>,
+    slots: Vec<Slot>,
+    next_id: u64,
+    events: (UnboundedSender<Event>, UnboundedReceiver<Event>),
+    ready: Option<(Arc<ModelSpec>, Duration)>,
+    last_failure: Option<Arc<str>>,
+}
+
+/// The place of one replica: who serves, and who is loading to serve next.
+#[derive(Default)]
+struct Slot {
+    serving: Option<Handle>,
+    loading: Option<Handle>,
+    policy: RestartPolicy,
+    start_at: Option<Instant>,
+}
+
+struct Handle {
+    id: u64,
+    replica: Arc<LocalReplica>,
+}
+
+impl Slot {
+    fn has(handle: &Option<Handle>, id: u64) -> bool {
+        handle.as_ref().is_some_and(|handle| handle.id == id)
+    }
+}
+
+impl ReplicaSet {
+    pub fn new(config: ReplicaSetConfig, feed: Arc<dyn Feed>) -> Self {
+        let slots = (0..config.replicas.get()).map(|_| Slot::default()).collect();
+        ReplicaSet { config, feed, slots, next_id: 0, events: unbounded_channel(), ready: None, last_failure: None }
+    }
+
+    /// Runs the set until `stop` resolves and its threads have ended.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) {
+        let now = Instant::now();
+        for slot in &mut self.slots {
+            slot.start_at = Some(now);
+        }
+        tokio::pin!(stop);
+        loop {
+            self.start_due(Instant::now());
+            let due = self.slots.iter().filter_map(|slot| slot.start_at).min();
+            tokio::select! {
+                () = &mut stop => break,
+                Some(event) = self.events.1.recv() => self.handle(event, Instant::now()),
+                () = sleep_until(due) => {}
+            }
+        }
+        self.stop_all().await;
+    }
+
+    fn start_due(&mut self, now: Instant) {
+        for index in 0..self.slots.len() {
+            let slot = &self.slots[index];
+            if slot.loading.is_some() || slot.start_at.is_none_or(|at| at > now) {
+                continue;
+            }
+            self.slots[index].start_at = None;
+            let id = self.next_id;
+            self.next_id += 1;
+            let config = &self.config;
+            let credits = LocalCredits::new(config.max_batch_size, config.container_concurrency, config.max_latency);
+            let name = format!("{}-{id}", config.name);
+            let started = LocalReplica::start(
+                id,
+                &name,
+                credits,
+                config.loader.clone(),
+                self.feed.clone(),
+                self.events.0.clone(),
+            );
+            match started {
+                Ok(replica) => self.slots[index].loading = Some(Handle { id, replica }),
+                Err(error) => {
+                    self.failed_to_load(index, &format!("no thread could be started for a replica: {error}"), now);
+                }
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event, now: Instant) {
+        let id = event.replica;
+        let Some(index) = self.slots.iter().position(|slot| Slot::has(&slot.serving, id) || Slot::has(&slot.loading, id))
+        else {
+            return; // A replica that was replaced has ended.
+        };
+        let name = self.config.name.as_str();
+        let slot = &mut self.slots[index];
+        match event.kind {
+            EventKind::Loaded { spec, took } => {
+                tracing::info!(service = name, replica = id, seconds = took.as_secs_f64(), "replica is ready");
+                if let Some(old) = std::mem::replace(&mut slot.serving, slot.loading.take()) {
+                    old.replica.stop();
+                }
+                slot.policy.loaded(now);
+                self.ready = Some((spec, took));
+                self.last_failure = None;
+                self.report();
+            }
+            EventKind::LoadFailed(error) => {
+                slot.loading = None;
+                self.failed_to_load(index, &error.0, now);
+            }
+            EventKind::Suspect(error) => {
+                let delay = slot.policy.failed(now);
+                slot.start_at = Some(now + delay);
+                tracing::error!(service = name, replica = id, %error, ?delay, "engine failed: replica will be replaced");
+            }
+            EventKind::Exited { panicked } => {
+                slot.serving = None;
+                let delay = slot.policy.failed(now);
+                slot.start_at = Some(now + delay);
+                let error = panicked.as_deref().unwrap_or("its thread ended");
+                tracing::error!(service = name, replica = id, error, ?delay, "replica is gone: starting another");
+                self.report();
+            }
+        }
+    }
+
+    fn failed_to_load(&mut self, index: usize, error: &str, now: Instant) {
+        let delay = self.slots[index].policy.failed(now);
+        self.slots[index].start_at = Some(now + delay);
+        tracing::error!(service = %self.config.name, error, retry_in = ?delay, "model failed to load");
+        self.last_failure = Some(error.into());
+        self.report();
+    }
+
+    fn report(&self) {
+        let ready = self.slots.iter().filter(|slot| slot.serving.is_some()).count();
+        let state = match (&self.ready, &self.last_failure) {
+            (Some((spec, load)), _) if ready > 0 => SetState::Ready { spec: spec.clone(), ready, load: *load },
+            (_, Some(reason)) => SetState::Failed { reason: reason.clone() },
+            _ => SetState::Loading,
+        };
+        self.feed.state_changed(state);
+    }
+
+    /// Stops every thread and waits for those that serve. One that is still loading ends by itself when it has loaded.
+    async fn stop_all(mut self) {
+        for slot in &mut self.slots {
+            slot.start_at = None;
+            for handle in [&slot.serving, &slot.loading].into_iter().flatten() {
+                handle.replica.stop();
+            }
+        }
+        while self.slots.iter().any(|slot| slot.serving.is_some()) {
+            let Some(event) = self.events.1.recv().await else { return };
+            for slot in &mut self.slots {
+                if matches!(event.kind, EventKind::Exited { .. }) && Slot::has(&slot.serving, event.replica) {
+                    slot.serving = None;
+                }
+            }
+        }
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}

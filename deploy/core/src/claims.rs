@@ -17,8 +17,8 @@ pub fn claimed_twice<'a>(services: impl IntoIterator<Item = &'a Service>) -> Vec
             report.error(
                 "metadata.name",
                 format!(
-                    "of document {} is already claimed by document {} of {}: rename or remove one of them",
-                    service.document, first.document, first.origin
+                    "is claimed twice, by document {} of {} and document {} of {}: rename or remove one of them",
+                    first.document, first.origin, service.document, service.origin
                 ),
             );
             problems.extend(report.into_problems());

@@ -10,15 +10,15 @@ pub(crate) fn documents(text: &str) -> Result<Vec<Value>, String> {
     if text.len() > MOST_BYTES {
         return Err(format!("holds {} bytes: allowed are {MOST_BYTES}, split it into several texts", text.len()));
     }
-    serde_saphyr::from_multiple_with_options(text, options()).map_err(|error| {
-        format!("is not the YAML it should be: {}", error.render_with_formatter(&UserMessageFormatter))
-    })
+    serde_saphyr::from_multiple_with_options(text, options())
+        .map_err(|error| format!("can't be read as YAML: {}", error.render_with_formatter(&UserMessageFormatter)))
 }
 
 fn options() -> Options {
     serde_saphyr::options! {
         // Only true and false are booleans: a label `answer: no` is text, as in Kubernetes.
         strict_booleans: true,
+        reject_unsupported_tags: true,
         with_snippet: false,
         budget: serde_saphyr::budget! {
             max_depth: 64,

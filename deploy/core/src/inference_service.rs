@@ -11,12 +11,11 @@ use crate::quantity::Quantity;
 
 /// One model service.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 pub struct InferenceService {
     pub api_version: ApiVersion,
     pub kind: Kind,
     pub metadata: Metadata,
-    #[serde(default)]
     pub spec: InferenceServiceSpec,
 }
 
@@ -34,17 +33,17 @@ pub enum Kind {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Metadata {
     /// At most 63 of `a-z`, `0-9` and `-`, beginning with a letter. Also the name of the model on the wire.
-    #[serde(default)]
     pub name: String,
     /// Absent: `default`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// Those below `weirgate.dev/` are acted on; all others belong to others.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -55,66 +54,65 @@ impl Metadata {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct InferenceServiceSpec {
-    #[serde(default)]
     pub predictor: PredictorSpec,
 }
 
 /// What answers the calls.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 pub struct PredictorSpec {
     /// At least 0; absent: 1. 0 asks for scale to zero.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub min_replicas: Option<i64>,
     /// Calls that one replica may hold unfinished; absent or 0: no limit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub container_concurrency: Option<i64>,
     /// Seconds from the arrival of a call to its answer, at least 1; absent: 300.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<i64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub batcher: Option<BatcherSpec>,
     /// Required.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<ModelServerSpec>,
 }
 
 /// Limits for batching. Both may be left out: an engine takes what waits when it is free.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 pub struct BatcherSpec {
     /// The most rows of one batch; absent or below 1: what the engine can take.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_batch_size: Option<i64>,
     /// Milliseconds that an idle engine waits for a batch to fill; absent or below 1: it does not wait.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_latency: Option<i64>,
 }
 
 /// The model, and what it runs with.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 pub struct ModelServerSpec {
-    #[serde(default)]
     pub model_format: ModelFormatSpec,
     /// Kept for other platforms: every model here answers all protocols.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub protocol_version: Option<ProtocolVersion>,
     /// Required: a path, absolute or from the manifest's folder, or `file:///` with an absolute path.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub storage_uri: Option<String>,
-    #[serde(default, skip_serializing_if = "Resources::is_empty")]
+    #[serde(skip_serializing_if = "Resources::is_empty")]
     pub resources: Resources,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ModelFormatSpec {
     /// Required: `onnx`.
-    #[serde(default)]
     pub name: String,
     /// The file itself says it too, and is believed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
 }
 
@@ -132,12 +130,13 @@ pub enum ProtocolVersion {
 
 /// Resources of each replica.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Resources {
     /// What a replica may use at most.
-    #[serde(default, skip_serializing_if = "ResourceSpec::is_empty")]
+    #[serde(skip_serializing_if = "ResourceSpec::is_empty")]
     pub limits: ResourceSpec,
     /// What a replica needs to be placed.
-    #[serde(default, skip_serializing_if = "ResourceSpec::is_empty")]
+    #[serde(skip_serializing_if = "ResourceSpec::is_empty")]
     pub requests: ResourceSpec,
 }
 
@@ -148,12 +147,13 @@ impl Resources {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ResourceSpec {
     /// In CPUs: `2`, `500m`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu: Option<Quantity>,
     /// In bytes: `2Gi`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Quantity>,
 }
 

@@ -1,5 +1,6 @@
 //! What is wrong with a manifest, where, and what to do about it.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde_json::Value;
@@ -49,18 +50,18 @@ pub(crate) struct Report {
     subject: String,
     problems: Vec<Problem>,
     /// Paths that need no further error: already refused, or replaced by something refused.
-    settled: Vec<String>,
+    settled: HashSet<String>,
 }
 
 impl Report {
     pub fn new(origin: &str, subject: impl Into<String>) -> Self {
-        Report { origin: origin.to_owned(), subject: subject.into(), problems: Vec::new(), settled: Vec::new() }
+        Report { origin: origin.to_owned(), subject: subject.into(), problems: Vec::new(), settled: HashSet::new() }
     }
 
     /// Adds an error, unless one was given for the same path or for what surrounds it: a refused `model` is not also
     /// a missing `model.storageUri`.
     pub fn error(&mut self, path: &str, message: impl Into<String>) {
-        if self.settled.iter().any(|settled| covers(settled, path)) {
+        if with_surroundings(path).any(|path| self.settled.contains(path)) {
             return;
         }
         self.settle(path);
@@ -73,7 +74,7 @@ impl Report {
 
     /// Makes later errors about `path` silent.
     pub fn settle(&mut self, path: &str) {
-        self.settled.push(path.to_owned());
+        self.settled.insert(path.to_owned());
     }
 
     pub fn has_errors(&self) -> bool {
@@ -92,9 +93,10 @@ impl Report {
     }
 }
 
-/// Whether `inner` is `outer` or lies within it.
-fn covers(outer: &str, inner: &str) -> bool {
-    inner.strip_prefix(outer).is_some_and(|rest| outer.is_empty() || rest.is_empty() || rest.starts_with(['.', '[']))
+/// A path and those of all that it lies in, up to the document as a whole.
+fn with_surroundings(path: &str) -> impl Iterator<Item = &str> {
+    let ends = path.match_indices(['.', '[']).map(|(end, _)| end);
+    ends.chain([0, path.len()]).map(|end| &path[..end])
 }
 
 /// The path of a field within `parent`. Names that are no plain words, such as those of annotations, get brackets.

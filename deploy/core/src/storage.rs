@@ -17,6 +17,7 @@ pub(crate) fn location(uri: &str, base: &Path) -> Result<PathBuf, String> {
                 quoted(uri)
             ));
         }
+        None if uri.starts_with("file:") => return Err(misses_file_form(uri)),
         None => uri.to_owned(),
     };
     if path.is_empty() {
@@ -41,7 +42,7 @@ fn split_scheme(uri: &str) -> Option<(String, &str)> {
 /// The path in what follows `file://`.
 fn file_path(uri: &str, rest: &str) -> Result<String, String> {
     if !rest.starts_with('/') {
-        return Err(format!("is {}: a file URI names no host and no relative path, write {FILE_FORM}", quoted(uri)));
+        return Err(misses_file_form(uri));
     }
     percent_decoded(rest).ok_or_else(|| {
         format!(
@@ -49,6 +50,10 @@ fn file_path(uri: &str, rest: &str) -> Result<String, String> {
             quoted(uri)
         )
     })
+}
+
+fn misses_file_form(uri: &str) -> String {
+    format!("is {}: a file URI names no host and no relative path, write {FILE_FORM}", quoted(uri))
 }
 
 fn percent_decoded(text: &str) -> Option<String> {

@@ -23,7 +23,7 @@ pub struct Local {
 
 impl Local {
     /// Starts the replicas of every plan and publishes the routes to them. Calls are held while models load.
-    pub fn start<P: DataPlane>(plane: &P, plans: &[ServicePlan]) -> Local {
+    pub fn start<P: DataPlane>(plane: &Arc<P>, plans: &[ServicePlan]) -> Local {
         let (stop, stopping) = watch::channel(false);
         let mut sets = JoinSet::new();
         let mut services = Vec::with_capacity(plans.len());

@@ -12,7 +12,7 @@ pub trait DataPlane {
     type Lane;
 
     /// Opens a lane for a service: the route table's handle on it, and the feed of its replicas.
-    fn open_lane(&self, plan: &ServicePlan) -> (Self::Lane, Arc<dyn Feed>);
+    fn open_lane(self: &Arc<Self>, plan: &ServicePlan) -> (Self::Lane, Arc<dyn Feed>);
 
     /// Makes `table` the one that calls are routed by.
     fn publish(&self, table: RouteTable<Self::Lane>);

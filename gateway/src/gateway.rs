@@ -92,10 +92,10 @@ impl Gateway {
     }
 }
 
-impl DataPlane for Arc<Gateway> {
+impl DataPlane for Gateway {
     type Lane = Arc<Lane>;
 
-    fn open_lane(&self, plan: &ServicePlan) -> (Arc<Lane>, Arc<dyn Feed>) {
+    fn open_lane(self: &Arc<Self>, plan: &ServicePlan) -> (Arc<Lane>, Arc<dyn Feed>) {
         let limits = LaneLimits {
             max_calls: plan.max_queued_requests.unwrap_or(self.config.max_queued_requests).get(),
             max_bytes: self.config.max_queued_bytes,

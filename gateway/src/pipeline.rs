@@ -87,7 +87,7 @@ where
     let (bytes, read) = body.read_all(gateway.config.max_body, deadline, &mut reservation).await?;
     let spec = service.lane.ready(deadline).await?;
     let (decode, large) = (call.decode, bytes.len() >= LARGE_BODY);
-    let bind = || {
+    let bind = || -> Result<_> {
         let mut request = decode(bytes)?;
         let (work, payload) = spec.bind(&mut request)?;
         Ok((request, work, payload))

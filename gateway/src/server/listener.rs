@@ -55,8 +55,7 @@ impl Listener {
         let closing = close.clone();
         loop {
             let accepted = tokio::select! {
-                // An error means that the sender is gone, which is a close too.
-                _ = close.wait_for(|close| *close) => break,
+                () = closed(&mut close) => break,
                 Some(_) = connections.join_next() => continue,
                 accepted = accept(&self.socket, &places) => accepted,
             };
@@ -72,6 +71,11 @@ impl Listener {
         let finished = async { while connections.join_next().await.is_some() {} };
         tokio::time::timeout(drain, finished).await.is_ok()
     }
+}
+
+async fn closed(close: &mut watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is a close too.
+    let _ = close.wait_for(|close| *close).await;
 }
 
 async fn accept(
@@ -116,7 +120,7 @@ async fn serve_connection(
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let result = tokio::select! {
         result = connection.as_mut() => result,
-        _ = close.wait_for(|close| *close) => {
+        () = closed(&mut close) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

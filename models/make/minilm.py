@@ -98,6 +98,7 @@ def build(config, weights, folder):
     # Embeddings. A text longer than the position table fails in its Gather, which names the position.
     length = g.node("Squeeze", g.node("Shape", "input_ids", start=1, end=2), g.ints("first", [0]))
     positions = g.node("Range", g.ints("nought", 0), length, g.ints("one", 1))
+    positions = g.node("Unsqueeze", positions, g.ints("first", [0]))
     x = g.node("Gather", weight("embeddings.word_embeddings.weight"), "input_ids")
     x = g.node("Add", x, g.node("Gather", weight("embeddings.token_type_embeddings.weight"), "token_type_ids"))
     x = g.node("Add", x, g.node("Gather", weight("embeddings.position_embeddings.weight"), positions))

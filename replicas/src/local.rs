@@ -135,8 +135,8 @@ impl Body {
             if jobs.is_empty() {
                 continue;
             }
-            let (report, health) = execute(&mut *model, jobs);
-            self.feed.ran(&report);
+            let (report, finished, health) = execute(&mut *model, jobs);
+            self.feed.ran(&report, finished);
             match health {
                 Health::Good => {}
                 Health::MixesRows => {
@@ -155,8 +155,8 @@ impl Body {
         // A batch handed over between the last look and `leave` is still owed an answer.
         let left = std::mem::take(&mut *self.replica.inbox.lock());
         if !left.is_empty() && panicked.is_none() {
-            let (report, _) = execute(&mut *model, left);
-            self.feed.ran(&report);
+            let (report, finished, _) = execute(&mut *model, left);
+            self.feed.ran(&report, finished);
         }
         panicked
     }

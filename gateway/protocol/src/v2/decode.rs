@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::HEADER_LENGTH;
 use super::elements::{self, Elements};
 use super::fault::Fault;
 use super::json::{Cursor, Parsed};
-use super::{HEADER_LENGTH, number::Number};
 use crate::error::{Error, Result, Shown};
 use crate::infer::{InferRequest, InferResponse, RequestedOutput};
 use crate::tensor::{self, Datatype, MAX_DIMENSIONS, Shape, Tensor};
@@ -329,8 +329,8 @@ fn read_shape(cursor: &mut Cursor<'_>) -> Parsed<Shape> {
 
 /// A number of things: 0 or more.
 fn whole_number(cursor: &mut Cursor<'_>) -> Parsed<u64> {
-    const WANTED: &str = "a whole number of 0 or more";
-    let mut before = cursor.clone();
-    let number = cursor.number().and_then(Number::to_integer).and_then(|number| u64::try_from(number).ok());
-    number.ok_or_else(|| before.expected(WANTED))
+    cursor.number(
+        || "a whole number of 0 or more".to_owned(),
+        |number| number.to_integer().and_then(|number| u64::try_from(number).ok()),
+    )
 }

@@ -295,7 +295,11 @@ impl TensorFields {
             (None, None) => return Err(Fault::new(start, "has neither data nor binary_data_size: give one of them")),
         };
         if elements.count != wanted {
-            let text = format!("has {} elements, shape {:?} needs {wanted}", elements.count, &shape[..]);
+            let text = format!(
+                "element count {} does not match shape {:?}, which asks for {wanted}",
+                elements.count,
+                &shape[..]
+            );
             return Err(Fault::new(at, text).in_field("data"));
         }
         // Counted and written here, so that the check of Tensor::new would find nothing.

@@ -88,7 +88,10 @@ fn walk<'a>(
             Some(b']') if opened => {}
             _ => {
                 if count == limit {
-                    return Err(Fault::new(cursor.at(), format!("has more than the {limit} elements of its shape")));
+                    return Err(Fault::new(
+                        cursor.at(),
+                        format!("has elements beyond the {limit} that its shape asks for"),
+                    ));
                 }
                 element(cursor).map_err(|fault| fault.in_item(count))?;
                 count += 1;

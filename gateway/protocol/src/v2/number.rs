@@ -44,45 +44,55 @@ const MAX_EXPONENT: i64 = 1 << 40;
 /// Any 18 digits fit an `i64`.
 const MAX_DIGITS: usize = 18;
 
-/// Reads the numbers that most tensors are full of: no exponent, few digits, not at the body's very end.
+/// Reads the numbers that most tensors are full of: no exponent, at most 18 digits, not at the body's very end.
 ///
 /// How many digits a number has is as good as random, so a loop over them costs a mispredicted branch for each number,
-/// which is more than all else together. Here the digits of a word are counted and joined without a branch.
+/// which is more than all else together. Here eight digits at a time are counted and joined without a branch.
 #[inline(always)]
 fn scan_short(text: &[u8]) -> Option<Number<'_>> {
     let negative = *text.first()? == b'-';
-    let sign = usize::from(negative);
-    let word = digit_values(*text.get(sign..)?.first_chunk()?);
-    let whole_digits = leading_digits(word);
-    if whole_digits == 0 || whole_digits == 8 || (whole_digits > 1 && word as u8 == 0) {
+    let first = usize::from(negative);
+    let (mut mantissa, whole_digits) = digit_run(text.get(first..)?)?;
+    if whole_digits == 0 || (whole_digits > 1 && text[first] == b'0') {
         return None;
     }
-    let whole_part = eight_digits(word, whole_digits);
-    let mut length = sign + whole_digits;
-    let mut mantissa = whole_part;
-    let mut fraction_digits = 0;
+    let mut length = first + whole_digits;
+    let mut digits = whole_digits;
     if text[length] == b'.' {
-        let [first, second] = text.get(length + 1..)?.first_chunk::<16>()?.as_chunks::<8>().0 else { return None };
-        let (first, second) = (digit_values(*first), digit_values(*second));
-        let in_first = leading_digits(first);
-        let in_second = if in_first == 8 { leading_digits(second) } else { 0 };
-        if in_first == 0 || in_second == 8 {
+        let (fraction, fraction_digits) = digit_run(&text[length + 1..])?;
+        digits += fraction_digits;
+        if fraction_digits == 0 || digits > MAX_DIGITS {
             return None;
         }
-        fraction_digits = in_first + in_second;
-        let fraction = eight_digits(first, in_first) * INTEGER_POWERS[in_second] + eight_digits(second, in_second);
-        mantissa = whole_part.wrapping_mul(INTEGER_POWERS[fraction_digits]).wrapping_add(fraction);
+        mantissa = mantissa * INTEGER_POWERS[fraction_digits] + fraction;
         length += 1 + fraction_digits;
     }
-    if matches!(text.get(length), Some(b'e' | b'E')) || whole_digits + fraction_digits > MAX_DIGITS {
+    if digits > MAX_DIGITS || matches!(text[length], b'e' | b'E') {
         return None;
     }
-    let exponent = -(fraction_digits as i64);
+    let exponent = -((digits - whole_digits) as i64);
     Some(Number { text: &text[..length], negative, mantissa, exponent, whole: true })
 }
 
-const INTEGER_POWERS: [u64; 17] = {
-    let mut powers = [1; 17];
+/// The digits at the start of `text`: the number they stand for, and how many they are. That number is right up to 18
+/// of them. `None` where the text ends within eight bytes of the last one.
+#[inline(always)]
+fn digit_run(text: &[u8]) -> Option<(u64, usize)> {
+    let mut number = 0u64;
+    let mut count = 0;
+    loop {
+        let word = digit_values(*text.get(count..)?.first_chunk()?);
+        let here = leading_digits(word);
+        number = number.wrapping_mul(INTEGER_POWERS[here]).wrapping_add(eight_digits(word, here));
+        count += here;
+        if here < 8 {
+            return Some((number, count));
+        }
+    }
+}
+
+const INTEGER_POWERS: [u64; MAX_DIGITS + 1] = {
+    let mut powers = [1; MAX_DIGITS + 1];
     let mut index = 1;
     while index < powers.len() {
         powers[index] = powers[index - 1] * 10;

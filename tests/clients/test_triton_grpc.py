@@ -173,6 +173,12 @@ def test_the_standard_health_service(channel):
     refused_raw(grpc.StatusCode.NOT_FOUND, health.Check, health_pb2.HealthCheckRequest(service="no.such.Service"))
 
 
+def test_health_of_one_service(channel):
+    request = health_pb2.HealthCheckRequest(service="identity-fp32")
+    answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=WAIT)
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
 # Every datatype, raw and typed
 
 

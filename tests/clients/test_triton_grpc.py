@@ -1,4 +1,4 @@
-"""The V2 protocol over gRPC, as NVIDIA's client speaks it, and with hand-made messages for what that client can't say."""
+"""The V2 protocol over gRPC, as NVIDIA's client speaks it, and with messages made by hand where it can't."""
 
 import queue
 import threading

@@ -17,7 +17,7 @@ MODELS := $(CURDIR)/build/models
 export ORT_DYLIB_PATH ?= $(LIBRARY)
 export WEIRGATE_BIN ?= $(CURDIR)/target/release/weirgate
 export WEIRGATE_PYTHON ?= $(PYTHON_BIN)
-export WEIRGATE_MODELS ?= $(MODELS)
+export WEIRGATE_MODELS := $(MODELS)
 
 ##@ Start here
 

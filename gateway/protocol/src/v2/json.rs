@@ -92,13 +92,17 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Steps over a number, if one comes next.
-    #[inline]
-    pub fn number(&mut self) -> Option<Number<'a>> {
+    /// A number as `convert` has it; `wanted` says what it should be.
+    #[inline(always)]
+    pub fn number<T>(&mut self, wanted: impl Fn() -> String, convert: impl Fn(Number<'_>) -> Option<T>) -> Parsed<T> {
         self.peek();
-        let number = number::scan(&self.text[self.at..])?;
-        self.at += number.text().len();
-        Some(number)
+        match number::read(&self.text[self.at..], convert) {
+            Some((length, Some(value))) => {
+                self.at += length;
+                Ok(value)
+            }
+            _ => Err(self.expected(&wanted())),
+        }
     }
 
     /// Steps over `word`, if it comes next.
@@ -230,7 +234,7 @@ impl<'a> Cursor<'a> {
             Some(b'[') => self.array(|cursor, _| cursor.skip_nested(depth + 1)),
             Some(b'{') => self.object(|cursor, _| cursor.skip_nested(depth + 1)),
             Some(b'"') => self.string().map(drop),
-            _ if self.number().is_some() => Ok(()),
+            Some(b'-' | b'0'..=b'9') => self.number(|| "a number".to_owned(), |_| Some(())),
             _ if self.literal("true") || self.literal("false") || self.literal("null") => Ok(()),
             _ => Err(self.expected("a value")),
         }

@@ -27,7 +27,7 @@ pub(super) async fn model_infer(State(gateway): State<Arc<Gateway>>, request: Re
 async fn run(gateway: &Gateway, request: Request) -> Result<Response> {
     let (parts, body) = request.into_parts();
     let arrival = Arrival::new(&parts, Protocol::V2Grpc)?;
-    let mut body = BodyReader::new(body, PREFIX);
+    let mut body = BodyReader::new(body, PREFIX, gateway.config.client_timeout);
     let found = find_model(gateway, &arrival, &mut body).await;
     let (model, version) = found.inspect_err(|error| count_unrouted(Protocol::V2Grpc, error.code()))?;
     let mut raw = false;

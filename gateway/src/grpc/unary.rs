@@ -36,7 +36,7 @@ where
         let (parts, body) = request.into_parts();
         Arrival::new(&parts, Protocol::V2Grpc)?;
         let limit = SMALL_MESSAGE.min(gateway.config.max_body);
-        let mut body = BodyReader::new(body, PREFIX);
+        let mut body = BodyReader::new(body, PREFIX, gateway.config.client_timeout);
         let deadline = Instant::now() + SMALL_CALL;
         read_prefix(&mut body, deadline).await?;
         body.check_length(limit).await?;

@@ -71,7 +71,7 @@ test: setup ## Check format and lints, then run every test, end to end too
 	@$(STEP) lints $(CARGO) clippy --release --workspace --all-targets -- -D warnings
 	@$(STEP) build $(CARGO) build --release -p weirgate
 	@echo "== tests"
-	@$(CARGO) test --release --workspace
+	@$(CARGO) test --release --workspace --lib --bins --tests
 
 .PHONY: soak
 soak: setup build ## Run the end-to-end tests at full scale (long)

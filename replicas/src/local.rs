@@ -27,12 +27,17 @@ pub(crate) struct Event {
 
 #[derive(Debug)]
 pub(crate) enum EventKind {
-    Loaded { spec: Arc<ModelSpec>, took: Duration },
+    Loaded {
+        spec: Arc<ModelSpec>,
+        took: Duration,
+    },
     LoadFailed(LoadError),
     /// The engine failed and goes on until it is replaced.
     Suspect(String),
     /// The thread ended: asked to, or by a panic of the engine.
-    Exited { panicked: Option<String> },
+    Exited {
+        panicked: Option<String>,
+    },
 }
 
 /// An engine thread, seen from outside.

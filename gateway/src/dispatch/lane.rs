@@ -42,6 +42,8 @@ struct Core {
     queue: weirgate_router::Lane<Job>,
     cost: CostModel,
     idle: Vec<Idle>,
+    /// Calls that replicas have taken and not finished.
+    running: usize,
     /// Replicas that are ready.
     replicas: usize,
     /// Rows of a full batch, as the last pull had it.
@@ -56,11 +58,17 @@ struct Idle {
 }
 
 impl Lane {
-    pub fn new(namespace: &str, service: &str, limits: LaneLimits, on_change: Box<dyn Fn() + Send + Sync>) -> Arc<Lane> {
+    pub fn new(
+        namespace: &str,
+        service: &str,
+        limits: LaneLimits,
+        on_change: Box<dyn Fn() + Send + Sync>,
+    ) -> Arc<Lane> {
         let core = Core {
             queue: weirgate_router::Lane::new(limits),
             cost: CostModel::default(),
             idle: Vec::new(),
+            running: 0,
             replicas: 0,
             max_rows: 1,
         };
@@ -73,6 +81,12 @@ impl Lane {
             on_change,
             metrics: LaneMetrics::new(namespace, service),
         })
+    }
+
+    /// Calls that wait or hold a place, and calls that a replica has.
+    pub fn load(&self) -> (usize, usize) {
+        let core = self.core.lock();
+        (core.queue.held(), core.running)
     }
 
     pub fn readiness(&self) -> Readiness {
@@ -124,7 +138,9 @@ impl Lane {
         match readiness.as_deref() {
             Ok(Readiness::Ready(spec)) => Ok(spec.clone()),
             Ok(Readiness::Failed(reason)) => Err(self.failed(reason)),
-            Ok(Readiness::Loading) | Err(_) => Err(Error::unavailable(format!("service '{}' is going away", self.name))),
+            Ok(Readiness::Loading) | Err(_) => {
+                Err(Error::unavailable(format!("service '{}' is going away", self.name)))
+            }
         }
     }
 
@@ -287,9 +303,11 @@ impl Feed for Lane {
         };
         let mut jobs: Vec<Job> = Vec::with_capacity(keys.len());
         jobs.extend(keys.into_iter().filter_map(|key| core.queue.remove(key)).map(|call| call.item));
+        core.running += jobs.len();
         self.metrics.queue(core.queue.waiting(), core.queue.bytes());
+        self.metrics.running(core.running);
         drop(core);
-        self.metrics.taken(jobs.len(), reason);
+        self.metrics.closed(reason);
         for mut job in jobs {
             job.taken_at(now);
             replica.submit(job);
@@ -311,9 +329,15 @@ impl Feed for Lane {
     fn ran(&self, report: &BatchReport, finished: Vec<Finished>) {
         self.finished.lock().extend(finished);
         self.courier.notify_one();
-        self.metrics.ran(report);
+        let mut core = self.core.lock();
+        core.running -= report.calls;
         if let Some(engine) = report.engine {
-            self.core.lock().cost.observe(report.bytes, engine);
+            core.cost.observe(report.bytes, engine);
+        }
+        self.metrics.running(core.running);
+        drop(core);
+        if report.rows > 0 {
+            self.metrics.batch(report.rows);
         }
     }
 

@@ -69,7 +69,9 @@ async fn find_model(gateway: &Gateway, arrival: &Arrival, body: &mut BodyReader<
             Peek::Found { model, version } => return Ok((model, version)),
             Peek::More if body.peeked().len() < LIMIT => whole = !body.peek_more(deadline).await?,
             Peek::More | Peek::Missing => {
-                return Err(Error::invalid(format!("model_name is not set within the first {LIMIT} bytes of the message")));
+                return Err(Error::invalid(format!(
+                    "model_name is not set within the first {LIMIT} bytes of the message"
+                )));
             }
         }
     }

@@ -61,7 +61,9 @@ pub(super) async fn read_prefix(body: &mut BodyReader<Body>, deadline: Instant) 
     }
     let peeked = body.peeked();
     if peeked[0] != 0 {
-        return Err(Error::unsupported("the message is compressed, which is not supported yet: send it without grpc-encoding"));
+        return Err(Error::unsupported(
+            "the message is compressed, which is not supported yet: send it without grpc-encoding",
+        ));
     }
     let length = u32::from_be_bytes([peeked[1], peeked[2], peeked[3], peeked[4]]);
     body.announce(PREFIX + length as usize);

@@ -36,7 +36,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .layer(CatchPanicLayer::custom(panicked));
     // A span per request is for debugging: where nobody would see it, the layer is not there.
     if tracing::enabled!(target: "tower_http::trace", tracing::Level::DEBUG) {
-        router.layer(TraceLayer::new_for_http())
+        router.layer(TraceLayer::new_for_http().on_failure(()))
     } else {
         router
     }

@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use metrics::{Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{
+    Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use weirgate_protocol::{ErrorCode, Protocol};
-use weirgate_replicas::BatchReport;
 use weirgate_replicas_core::CloseReason;
 
 const REQUESTS: &str = "weirgate_requests_total";
@@ -22,8 +23,8 @@ const REPLICAS: &str = "weirgate_ready_replicas";
 const LOAD: &str = "weirgate_model_load_seconds";
 
 const SECONDS: [f64; 18] = [
-    25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 1.0, 5.0, 30.0, 120.0,
-    600.0,
+    25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 1.0, 5.0, 30.0,
+    120.0, 600.0,
 ];
 const ROWS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
@@ -149,16 +150,16 @@ impl LaneMetrics {
         self.queue_bytes.set(bytes as f64);
     }
 
-    pub(crate) fn taken(&self, calls: usize, reason: CloseReason) {
-        self.running.increment(calls as f64);
+    pub(crate) fn running(&self, requests: usize) {
+        self.running.set(requests as f64);
+    }
+
+    pub(crate) fn closed(&self, reason: CloseReason) {
         self.closed[reason as usize].increment(1);
     }
 
-    pub(crate) fn ran(&self, report: &BatchReport) {
-        self.running.decrement(report.calls as f64);
-        if report.rows > 0 {
-            self.batch_rows.record(report.rows as f64);
-        }
+    pub(crate) fn batch(&self, rows: usize) {
+        self.batch_rows.record(rows as f64);
     }
 
     pub(crate) fn abandoned(&self, queued: bool) {

@@ -50,9 +50,9 @@ pub async fn serve(mut router: Router, request: Request<Incoming>) -> Result<Res
 }
 
 fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let theirs = headers.get(REQUEST_ID).filter(|id| {
-        (1..=LONGEST_ID).contains(&id.len()) && id.as_bytes().iter().all(|byte| byte.is_ascii_graphic())
-    });
+    let theirs = headers
+        .get(REQUEST_ID)
+        .filter(|id| (1..=LONGEST_ID).contains(&id.len()) && id.as_bytes().iter().all(|byte| byte.is_ascii_graphic()));
     theirs.cloned().unwrap_or_else(|| {
         let random = rand::random::<u128>();
         let digit = |place: usize| b"0123456789abcdef"[(random >> (4 * place)) as usize & 15];

@@ -54,21 +54,71 @@ impl Registry {
     }
 }
 
+/// What a metric is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricKind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+impl MetricKind {
+    pub const fn label(self) -> &'static str {
+        match self {
+            MetricKind::Counter => "counter",
+            MetricKind::Gauge => "gauge",
+            MetricKind::Histogram => "histogram",
+        }
+    }
+}
+
+/// One metric, as `/metrics` and the documentation describe it.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    pub name: &'static str,
+    pub kind: MetricKind,
+    pub help: &'static str,
+}
+
+/// Every metric. All have the labels `namespace` and `service`.
+pub const METRICS: &[Metric] = &[
+    Metric {
+        name: REQUESTS,
+        kind: MetricKind::Counter,
+        help: "requests that ended, by `protocol` and `code` (`ok`, or the error's)",
+    },
+    Metric { name: DURATION, kind: MetricKind::Histogram, help: "time from a request's head to its answer" },
+    Metric {
+        name: STAGE,
+        kind: MetricKind::Histogram,
+        help: "time per `stage`: `read` (waiting for the body), `queue`, `batch` (joining rows), `engine`, `overhead` (the rest)",
+    },
+    Metric { name: QUEUE_REQUESTS, kind: MetricKind::Gauge, help: "requests that wait for a replica" },
+    Metric { name: QUEUE_BYTES, kind: MetricKind::Gauge, help: "bytes held by requests that wait or are being read" },
+    Metric { name: RUNNING, kind: MetricKind::Gauge, help: "requests that a replica has taken and not finished" },
+    Metric {
+        name: ABANDONED,
+        kind: MetricKind::Counter,
+        help: "requests whose caller left, by `place` (`queue`, `replica`)",
+    },
+    Metric { name: BATCH_ROWS, kind: MetricKind::Histogram, help: "rows of each batch" },
+    Metric {
+        name: BATCHES,
+        kind: MetricKind::Counter,
+        help: "batches, by the `reason` they closed: `idle`, `full`, `deadline`, `latency`",
+    },
+    Metric { name: REPLICAS, kind: MetricKind::Gauge, help: "replicas that are ready" },
+    Metric { name: LOAD, kind: MetricKind::Gauge, help: "seconds that the newest replica's model took to load" },
+];
+
 fn describe() {
-    describe_counter!(REQUESTS, "Answered requests, by service, protocol and code (ok, or the error's).");
-    describe_histogram!(DURATION, "Time from a request's head to its answer, by service.");
-    describe_histogram!(
-        STAGE,
-        "Time per stage: read (waiting for the body), queue, batch (joining rows), engine, overhead (all the rest)."
-    );
-    describe_gauge!(QUEUE_REQUESTS, "Requests that wait for a replica.");
-    describe_gauge!(QUEUE_BYTES, "Bytes held by requests that wait or are being read.");
-    describe_gauge!(RUNNING, "Requests that a replica has taken and not finished.");
-    describe_counter!(ABANDONED, "Requests whose caller left, by place (queue, replica).");
-    describe_histogram!(BATCH_ROWS, "Rows of each batch.");
-    describe_counter!(BATCHES, "Batches, by why they closed: idle, full, deadline, latency.");
-    describe_gauge!(REPLICAS, "Replicas that are ready.");
-    describe_gauge!(LOAD, "Seconds that the newest replica's model took to load.");
+    for metric in METRICS {
+        match metric.kind {
+            MetricKind::Counter => describe_counter!(metric.name, metric.help),
+            MetricKind::Gauge => describe_gauge!(metric.name, metric.help),
+            MetricKind::Histogram => describe_histogram!(metric.name, metric.help),
+        }
+    }
 }
 
 /// Where a request's time went.

@@ -46,8 +46,8 @@ const MAX_DIGITS: usize = 18;
 
 /// Reads the numbers that most tensors are full of: no exponent, at most 18 digits, not at the body's very end.
 ///
-/// How many digits a number has is as good as random, so a loop over them costs a mispredicted branch for each number,
-/// which is more than all else together. Here eight digits at a time are counted and joined without a branch.
+/// How many digits a number has is as good as random, so that a loop over them costs about one mispredicted branch for
+/// each number. Here eight digits at a time are counted and joined without a branch.
 #[inline(always)]
 fn scan_short(text: &[u8]) -> Option<Number<'_>> {
     let negative = *text.first()? == b'-';

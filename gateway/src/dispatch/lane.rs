@@ -270,6 +270,7 @@ impl Core {
                 rows: call.rows,
                 bytes: call.bytes,
                 signature: call.item.call.work.signature.as_ref(),
+                length: call.item.call.work.length,
                 entered: call.entered,
                 deadline: call.deadline,
             };

@@ -4,8 +4,8 @@
     python3 tests/clients/manifests.py MODELS [NAME...] > testing.yaml
 
 MODELS is the folder that holds testing/ and minilm/ (build/models). A service is named like its folder, with - for _.
-Without names, every test model that loads gets a service, and digits and minilm too, where they are there. `broken` can't
-be loaded: it is in only when named.
+Without names, every test model that loads gets a service, and digits and minilm too, where they are there. `broken`
+can't be loaded: it is in only when named.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The V2 protocol over gRPC, as NVIDIA's client speaks it, and with hand-made messages for what that client can't say."""
+"""The V2 protocol over gRPC, as NVIDIA's client speaks it, and with messages made by hand where it can't."""
 
 import queue
 import threading
@@ -171,6 +171,12 @@ def test_the_standard_health_service(channel):
     answer = health.Check(health_pb2.HealthCheckRequest(), timeout=WAIT)
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
     refused_raw(grpc.StatusCode.NOT_FOUND, health.Check, health_pb2.HealthCheckRequest(service="no.such.Service"))
+
+
+def test_health_of_one_service(channel):
+    request = health_pb2.HealthCheckRequest(service="identity-fp32")
+    answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=WAIT)
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
 # Every datatype, raw and typed

@@ -85,7 +85,7 @@ fn wrong_usage_exits_with_2_and_says_what() {
         (&["serve", "-f", file, "--no-such-flag"], "--no-such-flag"),
         (&["serve", "-f", file, "--listen", "here"], "--listen"),
         (&["serve", "-f", file, "--max-body", "5MB"], "'5MB' is not a size"),
-        (&["serve", "-f", file, "--drain-delay", "-1"], "--drain-delay"),
+        (&["serve", "-f", file, "--drain-delay=-1"], "--drain-delay"),
         (&["serve", "-f", file, "--max-queued-requests", "0"], "--max-queued-requests"),
         (&["serve", "-f", file, "--log", "weirgate=loud"], "--log is 'weirgate=loud'"),
     ];

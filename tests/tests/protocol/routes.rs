@@ -50,7 +50,7 @@ async fn bad_json_is_400_and_says_where() {
         ("{nonsense", "byte"),
         ("[]", "body"),
         (r#"{"inputs":[]}"#, "inputs"),
-        (r#"{"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"data":[1]}]}"#, "x"),
+        (r#"{"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"data":[1]}]}"#, "inputs[0].data"),
         (r#"{"inputs":[{"name":"x","datatype":"FP33","shape":[1,1],"data":[1]}]}"#, "FP33"),
         (r#"{"inputs":[{"name":"x","datatype":"FP32","shape":"-1","data":[1]}]}"#, "shape"),
         (r#"{"inputs":[{"name":"x","datatype":"FP32","shape":[1,1],"data":["1"]}]}"#, "data"),

@@ -8,7 +8,11 @@
 //! ONNX Runtime, and back. The baseline is the floor, a hyper server that answers with the very bytes of a real answer.
 //!
 //! The machine: server on one core, callers on another. Rounds of the two alternate, in changing order; medians and
-//! spreads are over rounds. `WEIRGATE_BENCH_ROUNDS` (5) and `WEIRGATE_BENCH_SECONDS` (3) change how long it takes.
+//! spreads are over rounds. gRPC is measured with a connection for each caller, as the bar is meant, and with one that
+//! all share, as one client process has it.
+//!
+//! `WEIRGATE_BENCH_ROUNDS` (5), `WEIRGATE_BENCH_SECONDS` (3) and `WEIRGATE_BENCH_CALLERS` (1,16,128,512) change how long
+//! it takes.
 
 #![allow(clippy::unwrap_used)]
 
@@ -28,8 +32,24 @@ use weirgate_protocol::{Datatype, InferRequest, Shape, Tensor};
 
 const MODEL: &str = "identity";
 const WIDTH: usize = 8;
-const CALLERS: [usize; 4] = [1, 16, 128, 512];
-const BAR_US: [(Wire, f64); 3] = [(Wire::HttpJson, 26.0), (Wire::HttpBinary, 26.0), (Wire::Grpc, 30.0)];
+const CALLERS: &str = "1,16,128,512";
+/// The number of callers that the bar is about.
+const AT_BAR: usize = 16;
+
+/// How the requests travel, and the bar in µs of CPU time where there is one.
+struct Way {
+    label: &'static str,
+    wire: Wire,
+    shared_connections: Option<usize>,
+    bar: Option<f64>,
+}
+
+const WAYS: [Way; 4] = [
+    Way { label: "http json", wire: Wire::HttpJson, shared_connections: None, bar: Some(26.0) },
+    Way { label: "http binary", wire: Wire::HttpBinary, shared_connections: None, bar: Some(26.0) },
+    Way { label: "grpc", wire: Wire::Grpc, shared_connections: None, bar: Some(30.0) },
+    Way { label: "grpc shared", wire: Wire::Grpc, shared_connections: Some(1), bar: None },
+];
 
 /// One phase's numbers.
 #[derive(Clone, Copy)]
@@ -43,9 +63,9 @@ struct Sample {
     batch: f64,
 }
 
-/// One wire's two servers.
+/// One way's two servers.
 struct Pair {
-    wire: Wire,
+    way: &'static Way,
     request: Prepared,
     expected: Answer,
     floor: Server,
@@ -66,24 +86,25 @@ fn main() -> Result<()> {
     let cores = Cores::pick()?;
     let weirgate = Weirgate::new("noop").service(MODEL, &record::models().join("testing/identity_fp32"));
     let weirgate = weirgate.start_settled(cores.server)?;
-    let pairs: Vec<Pair> =
-        Wire::ALL.into_iter().map(|wire| Pair::new(wire, &weirgate, cores)).collect::<Result<_>>()?;
+    let pairs: Vec<Pair> = WAYS.iter().map(|way| Pair::new(way, &weirgate, cores)).collect::<Result<_>>()?;
     process::pin(cores.client)?;
 
-    let mut table = Table::default();
+    let callers = std::env::var("WEIRGATE_BENCH_CALLERS").unwrap_or_else(|_| CALLERS.to_owned());
+    let callers: Vec<usize> = callers.split(',').map(|number| number.trim().parse().unwrap()).collect();
+    let mut table = Table { callers, rows: Vec::new() };
     for round in 0..rounds {
-        for callers in CALLERS {
-            let time = Duration::from_secs_f64(if callers == 16 { seconds } else { seconds / 2.0 });
+        for callers in table.callers.clone() {
+            let time = Duration::from_secs_f64(if callers == AT_BAR { seconds } else { seconds / 2.0 });
             for pair in &pairs {
                 // The two take turns in going first, so that a drift of the machine favours neither.
                 let ours = |table: &mut Table| -> Result<()> {
-                    table.add(pair.wire, callers, false, pair.phase(&weirgate, callers, time)?);
+                    table.add(pair.way, callers, false, pair.phase(&weirgate, callers, time)?);
                     Ok(())
                 };
                 if round % 2 == 0 {
                     ours(&mut table)?;
                 }
-                table.add(pair.wire, callers, true, pair.phase(&pair.floor, callers, time)?);
+                table.add(pair.way, callers, true, pair.phase(&pair.floor, callers, time)?);
                 if round % 2 == 1 {
                     ours(&mut table)?;
                 }
@@ -100,13 +121,14 @@ fn from_env(name: &str, default: f64) -> f64 {
 }
 
 impl Pair {
-    fn new(wire: Wire, weirgate: &Server, cores: Cores) -> Result<Pair> {
+    fn new(way: &'static Way, weirgate: &Server, cores: Cores) -> Result<Pair> {
+        let wire = way.wire;
         let data: Vec<u8> = (0..WIDTH).flat_map(|i| (i as f32 * 0.5 - 1.25).to_le_bytes()).collect();
         let input = Tensor::new("x", Datatype::Fp32, Shape::from_slice(&[1, WIDTH]), data.into()).unwrap();
         let request = InferRequest { inputs: vec![input.clone()], ..InferRequest::default() };
         let request = Prepared::new(wire, MODEL, request)?;
         let expected = closed::runtime()?.block_on(async {
-            Callers::connect(plan(weirgate.data, &request, 1, None)).await?.ask(0).await
+            Callers::connect(plan(weirgate.data, &request, 1)).await?.ask(0).await
         })?;
         assert_eq!(expected.decode()?.outputs[0].data, input.data);
         let captured = captured(wire);
@@ -114,7 +136,7 @@ impl Pair {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("--floor").arg(captured).arg(wire.label());
         let floor = Server::start(cores.server, command, &Log::Inherit)?;
-        Ok(Pair { wire, request, expected, floor })
+        Ok(Pair { way, request, expected, floor })
     }
 
     /// `callers` load one server for `time`. Every answer is compared with the expected bytes.
@@ -124,7 +146,12 @@ impl Pair {
             Ok(process::series(&process::get(admin, "/metrics")?, "weirgate_batch_rows_count"))
         };
         closed::runtime()?.block_on(async {
-            let plan = plan(server.data, &self.request, callers, Some(self.expected.clone()));
+            let expected = self.expected.clone();
+            let plan = Plan {
+                shared_connections: self.way.shared_connections,
+                check: Some(Arc::new(move |_, answer| answer.body == expected.body)),
+                ..plan(server.data, &self.request, callers)
+            };
             let mut all = Callers::connect(plan).await?;
             all.run(Until::After(time / 10)).await?.all_well()?;
             let batches_before = batches()?;
@@ -146,54 +173,54 @@ impl Pair {
     }
 }
 
-fn plan(address: SocketAddr, request: &Prepared, callers: usize, expected: Option<Answer>) -> Plan {
-    let check = expected.map(|expected| -> closed::Check { Arc::new(move |_, answer| answer.body == expected.body) });
-    Plan { address, requests: Arc::new([request.clone()]), callers, shared_connections: None, check }
+fn plan(address: SocketAddr, request: &Prepared, callers: usize) -> Plan {
+    Plan { address, requests: Arc::new([request.clone()]), callers, shared_connections: None, check: None }
 }
 
 fn captured(wire: Wire) -> PathBuf {
     record::root().join("target/loadtest/noop").join(format!("answer.{}", wire.label().replace(' ', "-")))
 }
 
-/// All samples, by wire, callers and whether of the floor.
-#[derive(Default)]
-struct Table(Vec<(Wire, usize, bool, Sample)>);
+/// All samples, by way, callers and whether of the floor.
+struct Table {
+    callers: Vec<usize>,
+    rows: Vec<(&'static Way, usize, bool, Sample)>,
+}
 
 impl Table {
-    fn add(&mut self, wire: Wire, callers: usize, floor: bool, sample: Sample) {
-        self.0.push((wire, callers, floor, sample));
+    fn add(&mut self, way: &'static Way, callers: usize, floor: bool, sample: Sample) {
+        self.rows.push((way, callers, floor, sample));
     }
 
-    fn of(&self, wire: Wire, callers: usize, floor: bool) -> Vec<Sample> {
-        let wanted = |row: &&(Wire, usize, bool, Sample)| (row.0, row.1, row.2) == (wire, callers, floor);
-        self.0.iter().filter(wanted).map(|row| row.3).collect()
+    fn of(&self, way: &Way, callers: usize, floor: bool) -> Vec<Sample> {
+        let wanted = self.rows.iter().filter(|row| (row.0.label, row.1, row.2) == (way.label, callers, floor));
+        wanted.map(|row| row.3).collect()
     }
 
-    fn spread(&self, wire: Wire, callers: usize, floor: bool, field: fn(&Sample) -> f64) -> Spread {
-        Spread::of(self.of(wire, callers, floor).iter().map(field))
+    fn spread(&self, way: &Way, callers: usize, floor: bool, field: fn(&Sample) -> f64) -> Spread {
+        Spread::of(self.of(way, callers, floor).iter().map(field))
     }
 
     /// Ours against the floor, round by round.
-    fn ratio(&self, wire: Wire, callers: usize, field: fn(&Sample) -> f64) -> Spread {
-        let (ours, floor) = (self.of(wire, callers, false), self.of(wire, callers, true));
+    fn ratio(&self, way: &Way, callers: usize, field: fn(&Sample) -> f64) -> Spread {
+        let (ours, floor) = (self.of(way, callers, false), self.of(way, callers, true));
         Spread::of(ours.iter().zip(&floor).map(|(ours, floor)| field(ours) / field(floor)))
     }
 
     fn print(&self) {
         println!(
-            "{:<12} {:>7}  {:<22} {:<22} {:<18} {:>9} {:>9} {:>9} {:>6} {:>9}",
-            "wire", "callers", "server µs CPU/request", "floor", "ratio", "requests/s", "p50 µs", "p99 µs", "batch",
-            "client µs"
+            "{:<12} {:>7}  {:<22} {:<22} {:<18} {:>10} {:>7} {:>7} {:>6} {:>9}",
+            "way", "callers", "server CPU µs/request", "floor", "ratio", "requests/s", "p50 µs", "p99 µs", "batch", "client µs"
         );
-        for callers in CALLERS {
-            for wire in Wire::ALL {
-                let ours = |field: fn(&Sample) -> f64| self.spread(wire, callers, false, field);
+        for &callers in &self.callers {
+            for way in &WAYS {
+                let ours = |field: fn(&Sample) -> f64| self.spread(way, callers, false, field);
                 println!(
-                    "{:<12} {callers:>7}  {:<22} {:<22} {:<18} {:>9.0} {:>9.0} {:>9.0} {:>6.1} {:>9.1}",
-                    wire.label(),
+                    "{:<12} {callers:>7}  {:<22} {:<22} {:<18} {:>10.0} {:>7.0} {:>7.0} {:>6.1} {:>9.1}",
+                    way.label,
                     ours(|s| s.server_us).show(1),
-                    self.spread(wire, callers, true, |s| s.server_us).show(1),
-                    self.ratio(wire, callers, |s| s.server_us).show(1),
+                    self.spread(way, callers, true, |s| s.server_us).show(1),
+                    self.ratio(way, callers, |s| s.server_us).show(1),
                     ours(|s| s.per_second).median,
                     ours(|s| s.p50_us).median,
                     ours(|s| s.p99_us).median,
@@ -202,36 +229,37 @@ impl Table {
                 );
             }
         }
-        let floor_p50 = |wire| self.spread(wire, 1, true, |s| s.p50_us).median;
         println!();
-        for (wire, bar) in BAR_US {
-            let cpu = self.spread(wire, 16, false, |s| s.server_us).median;
-            let verdict = if cpu <= bar { "holds" } else { "missed" };
-            let added = self.spread(wire, 1, false, |s| s.p50_us).median - floor_p50(wire);
-            println!(
-                "{:<12} {cpu:.1} µs at 16 callers, the bar of {bar:.0} {verdict}; a lone call takes {added:.0} µs more than \
-                 at the floor",
-                wire.label()
-            );
+        for way in &WAYS {
+            let cpu = self.spread(way, AT_BAR, false, |s| s.server_us).median;
+            if let Some(bar) = way.bar.filter(|_| !cpu.is_nan()) {
+                let verdict = if cpu <= bar { "holds" } else { "is missed" };
+                println!("{:<12} {cpu:.1} µs CPU at {AT_BAR} callers: the bar of {bar:.0} {verdict}", way.label);
+            }
+            let alone = |floor| self.spread(way, 1, floor, |s: &Sample| s.p50_us).median;
+            if !alone(false).is_nan() {
+                let (ours, floor) = (alone(false), alone(true));
+                println!("{:<12} {ours:.0} µs p50 for a lone caller, {:.0} more than at the floor", way.label, ours - floor);
+            }
         }
     }
 
     fn json(&self) -> Value {
-        let rows = self.0.iter().map(|(wire, callers, floor, s)| {
+        let rows = self.rows.iter().map(|(way, callers, floor, s)| {
             json!({
-                "wire": wire.label(), "callers": callers, "server": if *floor { "floor" } else { "weirgate" },
+                "way": way.label, "callers": callers, "server": if *floor { "floor" } else { "weirgate" },
                 "server_cpu_us": s.server_us, "client_cpu_us": s.client_us, "per_second": s.per_second,
                 "p50_us": s.p50_us, "p99_us": s.p99_us, "batch": s.batch,
             })
         });
-        let summary = BAR_US.map(|(wire, bar)| {
+        let summary = WAYS.iter().map(|way| {
             json!({
-                "wire": wire.label(), "callers": 16, "bar_us": bar,
-                "server_cpu_us": self.spread(wire, 16, false, |s| s.server_us).json(),
-                "floor_cpu_us": self.spread(wire, 16, true, |s| s.server_us).json(),
-                "ratio": self.ratio(wire, 16, |s| s.server_us).json(),
+                "way": way.label, "callers": AT_BAR, "bar_us": way.bar,
+                "server_cpu_us": self.spread(way, AT_BAR, false, |s| s.server_us).json(),
+                "floor_cpu_us": self.spread(way, AT_BAR, true, |s| s.server_us).json(),
+                "ratio": self.ratio(way, AT_BAR, |s| s.server_us).json(),
             })
         });
-        json!({ "summary": summary, "rounds": rows.collect::<Vec<_>>() })
+        json!({ "summary": summary.collect::<Vec<_>>(), "rounds": rows.collect::<Vec<_>>() })
     }
 }

@@ -15,6 +15,7 @@ pub mod floor;
 pub mod process;
 pub mod record;
 pub mod request;
+pub mod sim;
 pub mod stats;
 
 pub use std::io::Result;

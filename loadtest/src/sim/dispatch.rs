@@ -1,0 +1,154 @@
+//! What a gateway's lane does around the queue and the batch former: it refuses what can't be in time, knows which engines
+//! are idle, and says whom a new call wakes.
+
+use std::time::{Duration, Instant};
+
+use weirgate_protocol::Signature;
+use weirgate_replicas_core::{BatchPolicy, Candidate, CloseReason, CostModel, Decision, form};
+use weirgate_router::lane::Waiting;
+use weirgate_router::{Full, Lane, LaneLimits, Ticket};
+
+use super::scenario::Call;
+
+/// What waits: a call's number, and its signature.
+pub(super) struct Item {
+    pub(super) id: usize,
+    signature: Option<Signature>,
+}
+
+/// An engine with nothing to do.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Idle {
+    pub(super) engine: usize,
+    /// It waits for company for the oldest call, until then.
+    pub(super) until: Option<Instant>,
+}
+
+pub(super) struct Dispatch {
+    pub(super) lane: Lane<Item>,
+    pub(super) cost: CostModel,
+    pub(super) idle: Vec<Idle>,
+    /// Counts what the cost model has learned.
+    pub(super) learned: u64,
+    policy: BatchPolicy,
+    engines: usize,
+}
+
+/// Why a call was not admitted.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Refusal {
+    Full(Full),
+    /// The predicted wait passes its deadline.
+    Late(Duration),
+}
+
+/// What a free engine is told.
+pub(super) enum Pull {
+    Took { calls: Vec<Waiting<Item>>, reason: CloseReason },
+    Until(Instant),
+    Empty,
+}
+
+impl Dispatch {
+    pub(super) fn new(limits: LaneLimits, policy: BatchPolicy, engines: usize) -> Dispatch {
+        let (lane, cost) = (Lane::new(limits), CostModel::default());
+        Dispatch { lane, cost, idle: Vec::new(), learned: 0, policy, engines }
+    }
+
+    pub(super) fn admit(&mut self, announced: usize, deadline: Instant, now: Instant) -> Result<(), Refusal> {
+        let wait = self.predicted_wait();
+        if wait > deadline.saturating_duration_since(now) {
+            return Err(Refusal::Late(wait));
+        }
+        self.lane.reserve(announced).map_err(Refusal::Full)
+    }
+
+    fn predicted_wait(&self) -> Duration {
+        let rows = self.lane.rows();
+        if rows == 0 {
+            return Duration::ZERO;
+        }
+        let batches = rows.div_ceil(self.policy.max_rows.max(1));
+        let work = self.cost.drain(batches, self.lane.waiting_bytes()).unwrap_or_default();
+        work / u32::try_from(self.engines).unwrap_or(u32::MAX)
+    }
+
+    /// Lets a call enter; returns the engine to wake.
+    pub(super) fn enter(
+        &mut self,
+        id: usize,
+        call: &Call,
+        reserved: usize,
+        deadline: Instant,
+        now: Instant,
+    ) -> (Ticket, Option<usize>) {
+        let signature = call.shape.map(|shape| Signature(Box::new([shape])));
+        let item = Item { id, signature };
+        let waiting = Waiting { item, rows: call.rows, bytes: call.bytes, entered: now, deadline };
+        let ticket = self.lane.enter(reserved, waiting);
+        (ticket, self.to_wake(now))
+    }
+
+    /// Takes a call out whose caller is gone; returns the engine to wake, or `None` where the call is not there.
+    pub(super) fn withdraw(&mut self, ticket: Ticket, now: Instant) -> Option<Option<usize>> {
+        self.lane.remove(ticket)?;
+        // An engine may linger for that very call, and another one that waits may have less time.
+        let lingers = self.idle.iter().any(|idle| idle.until.is_some());
+        Some(if lingers { self.to_wake(now) } else { None })
+    }
+
+    fn to_wake(&mut self, now: Instant) -> Option<usize> {
+        let Some(index) = self.idle.iter().position(|idle| idle.until.is_some()) else {
+            return self.idle.pop().map(|idle| idle.engine);
+        };
+        let sooner = match self.decide(now) {
+            Decision::Take { .. } => true,
+            // The new call's deadline may leave less time than the engine means to wait.
+            Decision::Wait(until) => self.idle[index].until.is_some_and(|armed| until < armed),
+            Decision::Empty => false,
+        };
+        sooner.then(|| self.idle.swap_remove(index).engine)
+    }
+
+    pub(super) fn decide(&self, now: Instant) -> Decision<Ticket> {
+        let waiting = self.lane.iter().map(|(ticket, call)| {
+            let candidate = Candidate {
+                rows: call.rows,
+                bytes: call.bytes,
+                signature: call.item.signature.as_ref(),
+                entered: call.entered,
+                deadline: call.deadline,
+            };
+            (ticket, candidate)
+        });
+        form(&self.policy, &self.cost, now, waiting)
+    }
+
+    /// A free engine asks for its next batch; with the engine to wake for what is left.
+    pub(super) fn pull(&mut self, engine: usize, now: Instant) -> (Pull, Option<usize>) {
+        self.idle.retain(|idle| idle.engine != engine);
+        match self.decide(now) {
+            Decision::Take { keys, reason } => {
+                let calls = keys.into_iter().filter_map(|key| self.lane.remove(key)).collect();
+                // While an engine lingers, calls come that wake nobody. What this batch leaves of them is the next idle
+                // engine's. Without lingering each call has woken one.
+                let left = !self.policy.linger.is_zero() && self.lane.waiting() > 0;
+                let wake = if left { self.to_wake(now) } else { None };
+                (Pull::Took { calls, reason }, wake)
+            }
+            Decision::Wait(until) => {
+                self.idle.push(Idle { engine, until: Some(until) });
+                (Pull::Until(until), None)
+            }
+            Decision::Empty => {
+                self.idle.push(Idle { engine, until: None });
+                (Pull::Empty, None)
+            }
+        }
+    }
+
+    pub(super) fn ran(&mut self, bytes: usize, took: Duration) {
+        self.cost.observe(bytes, took);
+        self.learned += 1;
+    }
+}

@@ -79,13 +79,17 @@ fn main() -> Result<()> {
         let wire = Wire::ALL.into_iter().find(|known| known.label() == wire).unwrap();
         return floor::serve(Path::new(captured), wire);
     }
-    let (rounds, seconds) = (from_env("WEIRGATE_BENCH_ROUNDS", 5.0) as usize, from_env("WEIRGATE_BENCH_SECONDS", 3.0));
+    let (rounds, seconds) =
+        (record::number("WEIRGATE_BENCH_ROUNDS", 5.0) as usize, record::number("WEIRGATE_BENCH_SECONDS", 3.0));
     let machine = record::machine();
-    println!("no-op: Identity of FP32 [1, {WIDTH}], {rounds} rounds; commit {}\nmachine: {machine}\n", record::commit());
+    println!(
+        "no-op: Identity of FP32 [1, {WIDTH}], {rounds} rounds; commit {}\nmachine: {machine}\n",
+        record::commit()
+    );
 
     let cores = Cores::pick()?;
     let weirgate = Weirgate::new("noop").service(MODEL, &record::models().join("testing/identity_fp32"));
-    let weirgate = weirgate.start_settled(cores.server)?;
+    let weirgate = weirgate.start_settled(Some(cores.server))?;
     let pairs: Vec<Pair> = WAYS.iter().map(|way| Pair::new(way, &weirgate, cores)).collect::<Result<_>>()?;
     process::pin(cores.client)?;
 
@@ -116,10 +120,6 @@ fn main() -> Result<()> {
     record::write("noop", &machine, &table.json())
 }
 
-fn from_env(name: &str, default: f64) -> f64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
-
 impl Pair {
     fn new(way: &'static Way, weirgate: &Server, cores: Cores) -> Result<Pair> {
         let wire = way.wire;
@@ -127,15 +127,14 @@ impl Pair {
         let input = Tensor::new("x", Datatype::Fp32, Shape::from_slice(&[1, WIDTH]), data.into()).unwrap();
         let request = InferRequest { inputs: vec![input.clone()], ..InferRequest::default() };
         let request = Prepared::new(wire, MODEL, request)?;
-        let expected = closed::runtime()?.block_on(async {
-            Callers::connect(plan(weirgate.data, &request, 1)).await?.ask(0).await
-        })?;
+        let expected = closed::runtime()?
+            .block_on(async { Callers::connect(plan(weirgate.data, &request, 1)).await?.ask(0).await })?;
         assert_eq!(expected.decode()?.outputs[0].data, input.data);
         let captured = captured(wire);
         floor::capture(&expected, &captured)?;
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("--floor").arg(captured).arg(wire.label());
-        let floor = Server::start(cores.server, command, &Log::Inherit)?;
+        let floor = Server::start(Some(cores.server), command, &Log::Inherit)?;
         Ok(Pair { way, request, expected, floor })
     }
 
@@ -210,7 +209,16 @@ impl Table {
     fn print(&self) {
         println!(
             "{:<12} {:>7}  {:<22} {:<22} {:<18} {:>10} {:>7} {:>7} {:>6} {:>9}",
-            "way", "callers", "server CPU µs/request", "floor", "ratio", "requests/s", "p50 µs", "p99 µs", "batch", "client µs"
+            "way",
+            "callers",
+            "server CPU µs/request",
+            "floor",
+            "ratio",
+            "requests/s",
+            "p50 µs",
+            "p99 µs",
+            "batch",
+            "client µs"
         );
         for &callers in &self.callers {
             for way in &WAYS {
@@ -239,7 +247,11 @@ impl Table {
             let alone = |floor| self.spread(way, 1, floor, |s: &Sample| s.p50_us).median;
             if !alone(false).is_nan() {
                 let (ours, floor) = (alone(false), alone(true));
-                println!("{:<12} {ours:.0} µs p50 for a lone caller, {:.0} more than at the floor", way.label, ours - floor);
+                println!(
+                    "{:<12} {ours:.0} µs p50 for a lone caller, {:.0} more than at the floor",
+                    way.label,
+                    ours - floor
+                );
             }
         }
     }

@@ -48,7 +48,8 @@ struct Fixed {
 impl Fixed {
     fn read(path: &Path, wire: Wire) -> Result<Fixed> {
         let bytes = std::fs::read(path)?;
-        let end = bytes.windows(2).position(|two| two == b"\n\n").ok_or_else(|| crate::error("no head was captured"))?;
+        let end =
+            bytes.windows(2).position(|two| two == b"\n\n").ok_or_else(|| crate::error("no head was captured"))?;
         let mut headers = HeaderMap::new();
         for line in std::str::from_utf8(&bytes[..end]).map_err(crate::error)?.lines() {
             let (name, value) = line.split_once(' ').ok_or_else(|| crate::error("a header has no value"))?;
@@ -80,7 +81,9 @@ pub fn serve(captured: &Path, wire: Wire) -> Result<()> {
                 // Clients come and go.
                 let _ = match wire {
                     Wire::Grpc => {
-                        hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(io, service).await
+                        hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                            .serve_connection(io, service)
+                            .await
                     }
                     _ => hyper::server::conn::http1::Builder::new().serve_connection(io, service).await,
                 };

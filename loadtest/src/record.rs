@@ -30,10 +30,16 @@ pub fn onnxruntime() -> PathBuf {
     std::env::var_os("ORT_DYLIB_PATH").map_or_else(|| root().join("build/onnxruntime/libonnxruntime.so"), PathBuf::from)
 }
 
+/// A number from the environment.
+pub fn number(name: &str, default: f64) -> f64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
 /// The commit, with a mark where the tree differs from it.
 pub fn commit() -> String {
     let short = output("git", &["rev-parse", "--short=12", "HEAD"]).unwrap_or_else(|| "unknown".to_owned());
-    let changed = output("git", &["status", "--porcelain", "--untracked-files=no"]).is_some_and(|text| !text.is_empty());
+    let changed =
+        output("git", &["status", "--porcelain", "--untracked-files=no"]).is_some_and(|text| !text.is_empty());
     if changed { format!("{short}-changed") } else { short }
 }
 

@@ -35,8 +35,7 @@ impl Sender {
                 Ok(Sender::Http1(sender))
             }
             Wire::Grpc => {
-                let (sender, connection) =
-                    http2::handshake(TokioExecutor::new(), io).await.map_err(crate::error)?;
+                let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await.map_err(crate::error)?;
                 connections.spawn(async move {
                     let _ = connection.await;
                 });

@@ -165,7 +165,9 @@ async fn caller(shared: Arc<Shared>, mut sender: Sender, last: u64, end: Option<
         now = Instant::now();
         let failure = match result {
             Ok(answer) if !answer.is_ok() => answer.outcome(),
-            Ok(answer) if shared.check.as_ref().is_some_and(|check| !check(index, &answer)) => "wrong answer".to_owned(),
+            Ok(answer) if shared.check.as_ref().is_some_and(|check| !check(index, &answer)) => {
+                "wrong answer".to_owned()
+            }
             Ok(_) => {
                 seen.nanos.push(u64::try_from((now - sent).as_nanos()).unwrap_or(u64::MAX));
                 continue;

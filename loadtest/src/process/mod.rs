@@ -43,11 +43,11 @@ pub fn pin(core: usize) -> Result<()> {
     Ok(sched_setaffinity(None, &set)?)
 }
 
-/// Starts `command` on one core, from its first instruction on.
-pub fn spawn_on(core: usize, mut command: Command) -> Result<Child> {
+/// Starts `command` on one core, from its first instruction on; or on any of ours.
+pub fn spawn_on(core: Option<usize>, mut command: Command) -> Result<Child> {
     // A child inherits the cores of the thread that starts it, so a thread of its own leaves ours as they are.
     let starter = std::thread::spawn(move || {
-        pin(core)?;
+        core.map_or(Ok(()), pin)?;
         command.spawn()
     });
     starter.join().map_err(|_| crate::error("the thread that starts the child panicked"))?
@@ -73,7 +73,7 @@ pub enum Log {
 
 impl Server {
     /// Starts a server that prints `data http://ADDRESS`, and perhaps `admin http://ADDRESS`, on standard output.
-    pub fn start(core: usize, mut command: Command, log: &Log) -> Result<Server> {
+    pub fn start(core: Option<usize>, mut command: Command, log: &Log) -> Result<Server> {
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         if let Log::File(path) = log {
             command.stderr(std::fs::File::create(path)?);

@@ -45,7 +45,7 @@ impl Weirgate {
     }
 
     /// Starts it, and does not wait for its models.
-    pub fn start(&self, core: usize) -> Result<Server> {
+    pub fn start(&self, core: Option<usize>) -> Result<Server> {
         std::fs::create_dir_all(&self.folder)?;
         let manifest = self.folder.join("services.yaml");
         std::fs::write(&manifest, &self.manifest)?;
@@ -64,7 +64,7 @@ impl Weirgate {
     }
 
     /// Starts it, and waits until every model is loaded or has failed.
-    pub fn start_settled(&self, core: usize) -> Result<Server> {
+    pub fn start_settled(&self, core: Option<usize>) -> Result<Server> {
         let server = self.start(core)?;
         let admin = server.admin.ok_or_else(|| crate::error("the server printed no admin address"))?;
         let started = Instant::now();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use weirgate_protocol::Signature;
 use weirgate_replicas_core::{BatchPolicy, Candidate, CloseReason, CostModel, Decision, form};
 use weirgate_router::lane::Waiting;
-use weirgate_router::{Full, Lane, LaneLimits, Ticket};
+use weirgate_router::{Lane, LaneLimits, Ticket};
 
 use super::scenario::Call;
 
@@ -30,14 +30,15 @@ pub(super) struct Dispatch {
     pub(super) idle: Vec<Idle>,
     /// Counts what the cost model has learned.
     pub(super) learned: u64,
+    /// Batches that run, and their bytes.
+    running: (usize, usize),
     policy: BatchPolicy,
     engines: usize,
 }
 
-/// Why a call was not admitted.
-#[derive(Clone, Copy, Debug)]
+/// Why a call was not admitted, for the history.
 pub(super) enum Refusal {
-    Full(Full),
+    Full(String),
     /// The predicted wait passes its deadline.
     Late(Duration),
 }
@@ -52,24 +53,27 @@ pub(super) enum Pull {
 impl Dispatch {
     pub(super) fn new(limits: LaneLimits, policy: BatchPolicy, engines: usize) -> Dispatch {
         let (lane, cost) = (Lane::new(limits), CostModel::default());
-        Dispatch { lane, cost, idle: Vec::new(), learned: 0, policy, engines }
+        Dispatch { lane, cost, idle: Vec::new(), learned: 0, running: (0, 0), policy, engines }
     }
 
     pub(super) fn admit(&mut self, announced: usize, deadline: Instant, now: Instant) -> Result<(), Refusal> {
-        let wait = self.predicted_wait();
+        let wait = self.predicted_wait(announced);
         if wait > deadline.saturating_duration_since(now) {
             return Err(Refusal::Late(wait));
         }
-        self.lane.reserve(announced).map_err(Refusal::Full)
+        self.lane.reserve(announced).map_err(|full| Refusal::Full(format!("{full:?}")))
     }
 
-    fn predicted_wait(&self) -> Duration {
-        let rows = self.lane.rows();
-        if rows == 0 {
+    /// When a call that comes now will have its answer: after what runs, what waits, and its own run. Without the first
+    /// and the last, a lane under overload fills with calls that are let in and then all come a little too late.
+    fn predicted_wait(&self, announced: usize) -> Duration {
+        let (running, running_bytes) = self.running;
+        if self.lane.rows() == 0 && running < self.engines {
             return Duration::ZERO;
         }
-        let batches = rows.div_ceil(self.policy.max_rows.max(1));
-        let work = self.cost.drain(batches, self.lane.waiting_bytes()).unwrap_or_default();
+        let batches = (self.lane.rows() + 1).div_ceil(self.policy.max_rows.max(1)) + running;
+        let bytes = self.lane.waiting_bytes() + announced + running_bytes;
+        let work = self.cost.drain(batches, bytes).unwrap_or_default();
         work / u32::try_from(self.engines).unwrap_or(u32::MAX)
     }
 
@@ -86,7 +90,7 @@ impl Dispatch {
         let item = Item { id, signature };
         let waiting = Waiting { item, rows: call.rows, bytes: call.bytes, entered: now, deadline };
         let ticket = self.lane.enter(reserved, waiting);
-        (ticket, self.to_wake(now))
+        (ticket, self.who_wakes(now))
     }
 
     /// Takes a call out whose caller is gone; returns the engine to wake, or `None` where the call is not there.
@@ -94,10 +98,10 @@ impl Dispatch {
         self.lane.remove(ticket)?;
         // An engine may linger for that very call, and another one that waits may have less time.
         let lingers = self.idle.iter().any(|idle| idle.until.is_some());
-        Some(if lingers { self.to_wake(now) } else { None })
+        Some(if lingers { self.who_wakes(now) } else { None })
     }
 
-    fn to_wake(&mut self, now: Instant) -> Option<usize> {
+    fn who_wakes(&mut self, now: Instant) -> Option<usize> {
         let Some(index) = self.idle.iter().position(|idle| idle.until.is_some()) else {
             return self.idle.pop().map(|idle| idle.engine);
         };
@@ -129,11 +133,13 @@ impl Dispatch {
         self.idle.retain(|idle| idle.engine != engine);
         match self.decide(now) {
             Decision::Take { keys, reason } => {
-                let calls = keys.into_iter().filter_map(|key| self.lane.remove(key)).collect();
+                let calls: Vec<Waiting<Item>> = keys.into_iter().filter_map(|key| self.lane.remove(key)).collect();
+                self.running.0 += 1;
+                self.running.1 += calls.iter().map(|call| call.bytes).sum::<usize>();
                 // While an engine lingers, calls come that wake nobody. What this batch leaves of them is the next idle
                 // engine's. Without lingering each call has woken one.
                 let left = !self.policy.linger.is_zero() && self.lane.waiting() > 0;
-                let wake = if left { self.to_wake(now) } else { None };
+                let wake = if left { self.who_wakes(now) } else { None };
                 (Pull::Took { calls, reason }, wake)
             }
             Decision::Wait(until) => {
@@ -147,8 +153,13 @@ impl Dispatch {
         }
     }
 
-    pub(super) fn ran(&mut self, bytes: usize, took: Duration) {
-        self.cost.observe(bytes, took);
-        self.learned += 1;
+    /// A batch ended; `took` is how long it ran, unless it was stopped.
+    pub(super) fn ran(&mut self, bytes: usize, took: Option<Duration>) {
+        self.running.0 -= 1;
+        self.running.1 -= bytes;
+        if let Some(took) = took {
+            self.cost.observe(bytes, took);
+            self.learned += 1;
+        }
     }
 }

@@ -75,11 +75,7 @@ impl Scenario {
             engines: 1,
             policy: BatchPolicy { max_rows: 32, max_calls: usize::MAX, linger: Duration::ZERO },
             limits: LaneLimits { max_calls: 100_000, max_bytes: 1 << 30 },
-            service: Service {
-                fixed: Duration::from_millis(1),
-                per_byte: Duration::from_nanos(100),
-                noise: 0.0,
-            },
+            service: Service { fixed: Duration::from_millis(1), per_byte: Duration::from_nanos(100), noise: 0.0 },
             wake: Duration::ZERO,
         }
     }
@@ -103,7 +99,9 @@ impl Scenario {
                 let size = rng.random_range(2..60);
                 Arrivals::Bursts { size, every: alone.mul_f64(size as f64 / load) }
             }
-            _ => Arrivals::Closed { callers: rng.random_range(1..60), think: alone.mul_f64(rng.random_range(0.0..2.0)) },
+            _ => {
+                Arrivals::Closed { callers: rng.random_range(1..60), think: alone.mul_f64(rng.random_range(0.0..2.0)) }
+            }
         };
         let policy = BatchPolicy {
             max_rows: rng.random_range(1..40),
@@ -145,7 +143,8 @@ impl Habits {
         let mut sometimes = |most: f64| if rng.random_bool(0.5) { rng.random_range(0.0..most) } else { 0.0 };
         let (tight, leaves, reads, grows) = (sometimes(1.0), sometimes(0.5), sometimes(1.0), sometimes(0.5));
         let unbatchable = sometimes(0.2);
-        let (shapes, max_rows) = (rng.random_range(1..5), if rng.random_bool(0.5) { 1 } else { rng.random_range(1..50) });
+        let (shapes, max_rows) =
+            (rng.random_range(1..5), if rng.random_bool(0.5) { 1 } else { rng.random_range(1..50) });
         Habits { alone, shapes, max_rows, tight, leaves, reads, grows, unbatchable }
     }
 

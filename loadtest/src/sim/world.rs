@@ -32,8 +32,14 @@ enum Event {
     Leave(usize),
     Deadline(usize),
     /// An engine looks at the lane, if this is still what it last set out to do.
-    Pull { engine: usize, turn: u64 },
-    Done { engine: usize, turn: u64 },
+    Pull {
+        engine: usize,
+        turn: u64,
+    },
+    Done {
+        engine: usize,
+        turn: u64,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +57,11 @@ enum Engine {
     /// It will look at the lane in a moment.
     Waking,
     Idle,
-    Runs { calls: Vec<usize>, bytes: usize, started: Instant },
+    Runs {
+        calls: Vec<usize>,
+        bytes: usize,
+        started: Instant,
+    },
 }
 
 struct World<'a> {
@@ -168,10 +178,11 @@ impl<'a> World<'a> {
         match self.dispatch.admit(call.announced, deadline, self.now) {
             Ok(()) => {}
             Err(refusal) => {
-                self.note(|| format!("call {id} is refused: {refusal:?}"));
-                if let Refusal::Late(wait) = refusal
-                    && wait <= call.timeout
-                {
+                self.note(|| match &refusal {
+                    Refusal::Full(full) => format!("call {id} is refused: {full}"),
+                    Refusal::Late(wait) => format!("call {id} is refused: {wait:?} pass its deadline"),
+                });
+                if matches!(refusal, Refusal::Late(wait) if wait <= call.timeout) {
                     return Err(format!("call {id} is refused, but would have been in time"));
                 }
                 return self.end(id, Fate::Refused);
@@ -277,13 +288,12 @@ impl<'a> World<'a> {
     }
 
     fn done(&mut self, engine: usize, whole: bool) -> Result<(), String> {
-        let Engine::Runs { calls, bytes, started } = std::mem::replace(&mut self.engines[engine].0, Engine::Idle) else {
+        let Engine::Runs { calls, bytes, started } = std::mem::replace(&mut self.engines[engine].0, Engine::Idle)
+        else {
             return Err(format!("engine {engine} ends a run it did not begin"));
         };
         self.note(|| format!("engine {engine} is done"));
-        if whole {
-            self.dispatch.ran(bytes, self.now - started);
-        }
+        self.dispatch.ran(bytes, whole.then(|| self.now - started));
         for id in calls {
             match self.places[id].0 {
                 Place::Running(_) if whole => self.end(id, Fate::Answered)?,

@@ -17,7 +17,7 @@ MODELS := $(CURDIR)/build/models
 export ORT_DYLIB_PATH ?= $(LIBRARY)
 export WEIRGATE_BIN ?= $(CURDIR)/target/release/weirgate
 export WEIRGATE_PYTHON ?= $(PYTHON_BIN)
-export WEIRGATE_MODELS ?= $(MODELS)
+export WEIRGATE_MODELS := $(MODELS)
 
 ##@ Start here
 
@@ -71,7 +71,7 @@ test: setup ## Check format and lints, then run every test, end to end too
 	@$(STEP) lints $(CARGO) clippy --release --workspace --all-targets -- -D warnings
 	@$(STEP) build $(CARGO) build --release -p weirgate
 	@echo "== tests"
-	@$(CARGO) test --release --workspace
+	@$(CARGO) test --release --workspace --lib --bins --tests
 
 .PHONY: soak
 soak: setup build ## Run the end-to-end tests at full scale (long)

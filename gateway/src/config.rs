@@ -11,7 +11,14 @@ use clap::{Args, ValueEnum};
 #[derive(Args, Clone, Debug)]
 pub struct ServeConfig {
     /// Manifest with the InferenceServices to serve; may be given several times
-    #[arg(short = 'f', long = "file", value_name = "FILE", env = "WEIRGATE_FILE", value_delimiter = ':', required = true)]
+    #[arg(
+        short = 'f',
+        long = "file",
+        value_name = "FILE",
+        env = "WEIRGATE_FILE",
+        value_delimiter = ':',
+        required = true
+    )]
     pub files: Vec<PathBuf>,
 
     /// Address of the data port: HTTP/1.1, h2c and gRPC; port 0 picks a free one

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use weirgate_deploy::DataPlane;
 use weirgate_deploy_core::ServicePlan;
 use weirgate_protocol::{Error, ModelSpec, Result};
@@ -25,6 +27,8 @@ pub struct Gateway {
     pub config: ServeConfig,
     table: ArcSwap<RouteTable<Arc<Lane>>>,
     draining: AtomicBool,
+    /// The lanes' couriers; they end with the gateway.
+    couriers: Mutex<JoinSet<()>>,
     /// Counts changes of readiness, for those who watch it.
     changes: watch::Sender<u64>,
 }
@@ -35,6 +39,7 @@ impl Gateway {
             config,
             table: ArcSwap::default(),
             draining: AtomicBool::new(false),
+            couriers: Mutex::default(),
             changes: watch::Sender::new(0),
         })
     }
@@ -107,6 +112,7 @@ impl DataPlane for Gateway {
             }
         };
         let lane = Lane::new(&plan.namespace, &plan.name, limits, Box::new(on_change));
+        self.couriers.lock().spawn(lane.clone().courier());
         (lane.clone(), lane)
     }
 

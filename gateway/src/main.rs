@@ -3,6 +3,11 @@ use std::process::ExitCode;
 use clap::Parser;
 use weirgate::cli::{Cli, Command};
 
+/// Small, short-lived buffers are most of what a request allocates: mimalloc serves them in half the time of the C
+/// library's allocator, and gives memory back sooner than jemalloc.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(config) => weirgate::serve::serve(*config),

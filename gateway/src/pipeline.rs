@@ -94,11 +94,8 @@ where
     };
     let (mut request, work, payload) = in_place(large, bind)?;
     reservation.cover(work.bytes)?;
-    let target = Target {
-        namespace: service.namespace.clone(),
-        service: service.name.clone(),
-        model: service.model.clone(),
-    };
+    let target =
+        Target { namespace: service.namespace.clone(), service: service.name.clone(), model: service.model.clone() };
     let submitted = reservation.submit(Call { head: head.clone(), target, deadline, work, payload }, Instant::now());
     let answer = submitted.answer().await?;
     let response = InferResponse {
@@ -114,14 +111,7 @@ where
         engine: answer.timing.engine,
         total: Duration::ZERO,
     };
-    Ok(Answered {
-        request,
-        response,
-        service: service.clone(),
-        protocol: head.protocol,
-        stages,
-        arrived: head.arrived,
-    })
+    Ok(Answered { request, response, service: service.clone(), protocol: head.protocol, stages, arrived: head.arrived })
 }
 
 /// Runs `work`, telling the runtime where it may take long.

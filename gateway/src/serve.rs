@@ -116,7 +116,11 @@ async fn run(config: ServeConfig, plans: Vec<ServicePlan>) -> Result<(), String>
         signal = signals.next() => return Err(format!("a second {signal} cut what was still running")),
     };
     tracing::info!("stopped");
-    if finished { Ok(()) } else { Err(format!("calls that still ran after {drain_timeout:?} were cut (--drain-timeout)")) }
+    if finished {
+        Ok(())
+    } else {
+        Err(format!("calls that still ran after {drain_timeout:?} were cut (--drain-timeout)"))
+    }
 }
 
 async fn bind(

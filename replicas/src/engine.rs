@@ -4,10 +4,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use weirgate_models::{Model, RunError};
-use weirgate_protocol::{Error, Payload, Result, Tensor};
+use weirgate_protocol::{Error, Payload, Tensor};
 
 use crate::batch::{join, split};
-use crate::job::{Answer, Job, Run, Timing};
+use crate::job::{Answer, Finished, Job, Run, Timing};
 use crate::replica::BatchReport;
 
 /// How the engine is after a batch.
@@ -22,86 +22,110 @@ pub(crate) enum Health {
     Panicked(String),
 }
 
-/// Runs `jobs` as one batch and answers each of them once.
-pub(crate) fn execute(model: &mut dyn Model, jobs: Vec<Job>) -> (BatchReport, Health) {
-    let taken = jobs.len();
+/// Runs `jobs` as one batch. Every job is finished, once.
+pub(crate) fn execute(model: &mut dyn Model, jobs: Vec<Job>) -> (BatchReport, Vec<Finished>, Health) {
+    let calls = jobs.len();
     let run = Run::new(model.interrupt());
-    let jobs: Vec<Job> = jobs.into_iter().filter(|job| job.start(&run)).collect();
-    let mut report = BatchReport {
-        calls: taken,
+    let (jobs, gone): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| job.start(&run));
+    let report = BatchReport {
+        calls,
         rows: jobs.iter().map(|job| job.call.work.rows).sum(),
         bytes: jobs.iter().map(|job| job.call.work.bytes).sum(),
-        cancelled: taken - jobs.len(),
         engine: None,
     };
-    if jobs.is_empty() {
-        return (report, Health::Good);
-    }
+    let mut batch = Execution { model, report, finished: Vec::with_capacity(calls) };
+    batch.refuse(gone, &nobody_waits());
     run.leave();
-    let health = run_jobs(model, jobs, &mut report);
+    let health = if jobs.is_empty() { Health::Good } else { batch.run(jobs) };
     run.finish();
-    (report, health)
+    (batch.report, batch.finished, health)
 }
 
-fn run_jobs(model: &mut dyn Model, jobs: Vec<Job>, report: &mut BatchReport) -> Health {
-    match attempt(model, &jobs) {
-        Attempt::Done { rows, started, engine } => {
-            report.engine = Some(engine);
-            report.cancelled += finish_all(jobs, rows, started, engine);
-            Health::Good
-        }
-        Attempt::Interrupted => {
-            report.cancelled += jobs.len();
-            answer_all(jobs, &Error::cancelled("the run was stopped because nobody waited for it any more"));
-            Health::Good
-        }
-        Attempt::Panicked(text) => {
-            answer_all(jobs, &Error::engine(format!("the engine panicked: {text}: the replica is being replaced")));
-            Health::Panicked(text)
-        }
-        Attempt::MixesRows if jobs.len() > 1 => match run_alone(model, jobs, report) {
-            Health::Good => Health::MixesRows,
-            worse => worse,
-        },
-        Attempt::Failed(_) if jobs.len() > 1 => run_alone(model, jobs, report),
-        Attempt::MixesRows => {
-            // A batch of one is never split, so this can't be reached.
-            answer_all(jobs, &Error::internal("a single call's outputs were split"));
-            Health::Good
-        }
-        Attempt::Failed(RunError::Engine(text)) => {
-            answer_all(jobs, &Error::engine(format!("the engine failed: {text}")));
-            Health::Suspect(text)
-        }
-        Attempt::Failed(error) => {
-            answer_all(jobs, &Error::invalid(error.to_string()));
-            Health::Good
-        }
-    }
+fn nobody_waits() -> Error {
+    Error::cancelled("the call was stopped because nobody waited for it any more")
 }
 
-/// Runs each call on its own, so that only the one at fault fails.
-fn run_alone(model: &mut dyn Model, jobs: Vec<Job>, report: &mut BatchReport) -> Health {
-    let mut worst = Health::Good;
-    let mut jobs = jobs.into_iter();
-    while let Some(job) = jobs.next() {
-        if job.is_cancelled() {
-            report.cancelled += 1;
-            continue;
-        }
-        match run_jobs(model, vec![job], report) {
-            Health::Good | Health::MixesRows => {}
-            Health::Panicked(text) => {
-                let rest = Error::engine(format!("the engine panicked: {text}: the replica is being replaced"));
-                answer_all(jobs.collect(), &rest);
-                return Health::Panicked(text);
+struct Execution<'a> {
+    model: &'a mut dyn Model,
+    report: BatchReport,
+    finished: Vec<Finished>,
+}
+
+impl Execution<'_> {
+    fn run(&mut self, jobs: Vec<Job>) -> Health {
+        match attempt(self.model, &jobs) {
+            Attempt::Done { rows, started, engine } => {
+                self.report.engine = Some(engine);
+                self.answer(jobs, rows, started, engine);
+                Health::Good
             }
-            suspect => worst = suspect,
+            Attempt::Interrupted => {
+                self.refuse(jobs, &nobody_waits());
+                Health::Good
+            }
+            Attempt::Panicked(text) => {
+                self.refuse(jobs, &panicked(&text));
+                Health::Panicked(text)
+            }
+            Attempt::MixesRows => match self.run_alone(jobs) {
+                Health::Good => Health::MixesRows,
+                worse => worse,
+            },
+            Attempt::Failed(_) if jobs.len() > 1 => self.run_alone(jobs),
+            Attempt::Failed(RunError::Engine(text)) => {
+                self.refuse(jobs, &Error::engine(format!("the engine failed: {text}")));
+                Health::Suspect(text)
+            }
+            Attempt::Failed(error) => {
+                self.refuse(jobs, &Error::invalid(error.to_string()));
+                Health::Good
+            }
         }
     }
-    // Times of single runs would teach the cost model that batches are dear.
-    report.engine = None;
-    worst
+
+    /// Runs each call on its own, so that only the one at fault fails.
+    fn run_alone(&mut self, jobs: Vec<Job>) -> Health {
+        let mut worst = Health::Good;
+        let mut jobs = jobs.into_iter();
+        while let Some(job) = jobs.next() {
+            if job.is_cancelled() {
+                self.refuse(vec![job], &nobody_waits());
+                continue;
+            }
+            match self.run(vec![job]) {
+                Health::Good | Health::MixesRows => {}
+                Health::Panicked(text) => {
+                    self.refuse(jobs.collect(), &panicked(&text));
+                    return Health::Panicked(text);
+                }
+                suspect => worst = suspect,
+            }
+        }
+        // Times of single runs would teach the cost model that batches are dear.
+        self.report.engine = None;
+        worst
+    }
+
+    /// Finishes every job with its own rows.
+    fn answer(&mut self, jobs: Vec<Job>, rows: Vec<Vec<Tensor>>, started: Instant, engine: Duration) {
+        for (job, outputs) in jobs.into_iter().zip(rows) {
+            let taken = job.taken.unwrap_or(started);
+            let timing = Timing {
+                queue: taken.saturating_duration_since(job.entered),
+                batch: started.saturating_duration_since(taken),
+                engine,
+            };
+            self.finished.push(job.finish(Ok(Answer { outputs, timing })));
+        }
+    }
+
+    fn refuse(&mut self, jobs: Vec<Job>, error: &Error) {
+        self.finished.extend(jobs.into_iter().map(|job| job.finish(Err(error.clone()))));
+    }
+}
+
+fn panicked(text: &str) -> Error {
+    Error::engine(format!("the engine panicked: {text}: the replica is being replaced"))
 }
 
 enum Attempt {
@@ -161,29 +185,6 @@ fn share(
         shares.push(asked.iter().map(|output| Some(parts[place(output)?][index].clone())).collect::<Option<_>>()?);
     }
     Some(shares)
-}
-
-/// Answers every job with its own rows; returns how many callers were gone.
-fn finish_all(jobs: Vec<Job>, rows: Vec<Vec<Tensor>>, started: Instant, engine: Duration) -> usize {
-    let mut gone = 0;
-    for (job, outputs) in jobs.into_iter().zip(rows) {
-        gone += usize::from(job.is_cancelled());
-        let taken = job.taken.unwrap_or(started);
-        let timing = Timing {
-            queue: taken.saturating_duration_since(job.entered),
-            batch: started.saturating_duration_since(taken),
-            engine,
-        };
-        job.finish(Ok(Answer { outputs, timing }));
-    }
-    gone
-}
-
-fn answer_all(jobs: Vec<Job>, error: &Error) {
-    for job in jobs {
-        let answer: Result<Answer> = Err(error.clone());
-        job.finish(answer);
-    }
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {

@@ -59,10 +59,8 @@ impl Job {
         self.taken = Some(now);
     }
 
-    /// Sends the last part. A caller that is gone gets nothing.
-    pub fn finish(self, answer: Result<Answer>) {
-        *self.state.0.lock() = Phase::Ended;
-        let _ = self.reply.send(answer);
+    pub(crate) fn finish(self, answer: Result<Answer>) -> Finished {
+        Finished { job: self, answer }
     }
 
     pub fn is_cancelled(&self) -> bool {
@@ -78,6 +76,21 @@ impl Job {
         run.live.fetch_add(1, Ordering::Relaxed);
         *phase = Phase::Running(run.clone());
         true
+    }
+}
+
+/// A job with its answer, to be delivered.
+#[derive(Debug)]
+pub struct Finished {
+    job: Job,
+    answer: Result<Answer>,
+}
+
+impl Finished {
+    /// Sends the answer as the last part. A caller that is gone gets nothing.
+    pub fn deliver(self) {
+        *self.job.state.0.lock() = Phase::Ended;
+        let _ = self.job.reply.send(self.answer);
     }
 }
 

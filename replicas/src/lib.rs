@@ -14,6 +14,6 @@ pub mod replica;
 pub mod supervisor;
 
 pub use credits::{Credits, Grant};
-pub use job::{Answer, Job, Parts, Timing};
+pub use job::{Answer, Finished, Job, Parts, Timing};
 pub use replica::{BatchReport, Feed, Pull, Replica, SetState};
 pub use supervisor::{ReplicaSet, ReplicaSetConfig};

@@ -27,12 +27,17 @@ pub(crate) struct Event {
 
 #[derive(Debug)]
 pub(crate) enum EventKind {
-    Loaded { spec: Arc<ModelSpec>, took: Duration },
+    Loaded {
+        spec: Arc<ModelSpec>,
+        took: Duration,
+    },
     LoadFailed(LoadError),
     /// The engine failed and goes on until it is replaced.
     Suspect(String),
     /// The thread ended: asked to, or by a panic of the engine.
-    Exited { panicked: Option<String> },
+    Exited {
+        panicked: Option<String>,
+    },
 }
 
 /// An engine thread, seen from outside.
@@ -135,8 +140,8 @@ impl Body {
             if jobs.is_empty() {
                 continue;
             }
-            let (report, health) = execute(&mut *model, jobs);
-            self.feed.ran(&report);
+            let (report, finished, health) = execute(&mut *model, jobs);
+            self.feed.ran(&report, finished);
             match health {
                 Health::Good => {}
                 Health::MixesRows => {
@@ -155,8 +160,8 @@ impl Body {
         // A batch handed over between the last look and `leave` is still owed an answer.
         let left = std::mem::take(&mut *self.replica.inbox.lock());
         if !left.is_empty() && panicked.is_none() {
-            let (report, _) = execute(&mut *model, left);
-            self.feed.ran(&report);
+            let (report, finished, _) = execute(&mut *model, left);
+            self.feed.ran(&report, finished);
         }
         panicked
     }

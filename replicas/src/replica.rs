@@ -7,7 +7,7 @@ use weirgate_protocol::ModelSpec;
 use weirgate_replicas_core::CloseReason;
 
 use crate::credits::Credits;
-use crate::job::Job;
+use crate::job::{Finished, Job};
 
 /// Whoever executes calls.
 pub trait Replica: Send + Sync {
@@ -30,8 +30,9 @@ pub trait Feed: Send + Sync {
     /// The replica leaves; it is not notified any more.
     fn leave(&self, replica: &Arc<dyn Replica>);
 
-    /// A batch ran.
-    fn ran(&self, report: &BatchReport);
+    /// A batch ran. The answers are delivered by the lane, all of a batch at once: waking each caller from the engine's
+    /// thread would cost a system call each.
+    fn ran(&self, report: &BatchReport, finished: Vec<Finished>);
 
     /// The set of replicas behind this lane changed.
     fn state_changed(&self, state: SetState);
@@ -55,8 +56,6 @@ pub struct BatchReport {
     pub calls: usize,
     pub rows: usize,
     pub bytes: usize,
-    /// Calls that left the batch before it ran or while it ran.
-    pub cancelled: usize,
     /// The model's own time; `None` where no run succeeded.
     pub engine: Option<Duration>,
 }

@@ -114,7 +114,8 @@ impl ReplicaSet {
 
     fn handle(&mut self, event: Event, now: Instant) {
         let id = event.replica;
-        let Some(index) = self.slots.iter().position(|slot| Slot::has(&slot.serving, id) || Slot::has(&slot.loading, id))
+        let Some(index) =
+            self.slots.iter().position(|slot| Slot::has(&slot.serving, id) || Slot::has(&slot.loading, id))
         else {
             return; // A replica that was replaced has ended.
         };

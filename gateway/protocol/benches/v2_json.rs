@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use weirgate_protocol::{Datatype, InferRequest, InferResponse, Shape, Tensor, v2};
 
 const ELEMENTS: usize = 1000;
+const BODIES: u64 = 64;
 
 #[derive(Deserialize, Serialize)]
 struct Typed<'a> {
@@ -30,9 +31,9 @@ struct TypedTensor<'a> {
     data: Vec<f32>,
 }
 
-/// Numbers such as a network's activations: spread over a few orders of magnitude, both signs, all digits used.
-fn numbers() -> Vec<f32> {
-    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+/// Numbers such as a network's activations: around zero, both signs, all digits used.
+fn numbers(seed: u64) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut next = || {
         state ^= state << 13;
         state ^= state >> 7;
@@ -42,10 +43,13 @@ fn numbers() -> Vec<f32> {
     (0..ELEMENTS).map(|_| (next() - 0.5) * 8.0).collect()
 }
 
-fn body(print: impl Fn(f32) -> String) -> Bytes {
-    let data: Vec<_> = numbers().into_iter().map(print).collect();
-    let data = data.join(",");
-    format!(r#"{{"inputs":[{{"name":"x","datatype":"FP32","shape":[1,{ELEMENTS}],"data":[{data}]}}]}}"#).into()
+fn bodies(print: impl Fn(f32) -> String) -> Vec<Bytes> {
+    let body = |seed| {
+        let data: Vec<_> = numbers(seed).into_iter().map(&print).collect();
+        let data = data.join(",");
+        format!(r#"{{"inputs":[{{"name":"x","datatype":"FP32","shape":[1,{ELEMENTS}],"data":[{data}]}}]}}"#).into()
+    };
+    (1..=BODIES).map(body).collect()
 }
 
 fn weirgate(body: &Bytes) -> InferRequest {
@@ -64,31 +68,40 @@ fn typed(body: &[u8]) -> Vec<f32> {
 }
 
 fn read_request(criterion: &mut Criterion) {
-    let bodies =
-        [("short", body(|number| number.to_string())), ("python", body(|number| f64::from(number).to_string()))];
+    let sets =
+        [("short", bodies(|number| number.to_string())), ("python", bodies(|number| f64::from(number).to_string()))];
     let mut group = criterion.benchmark_group("read_request_fp32_1x1000");
-    for (digits, body) in &bodies {
-        group.throughput(Throughput::Bytes(body.len() as u64));
-        group.bench_with_input(BenchmarkId::new("weirgate", digits), body, |b, body| {
-            b.iter(|| weirgate(black_box(body)))
-        });
-        group.bench_with_input(BenchmarkId::new("value", digits), body, |b, body| b.iter(|| value(black_box(body))));
-        group.bench_with_input(BenchmarkId::new("typed", digits), body, |b, body| b.iter(|| typed(black_box(body))));
+    for (digits, bodies) in &sets {
+        group.throughput(Throughput::Bytes(bodies[0].len() as u64));
+        let mut next = bodies.iter().cycle();
+        let mut body = || black_box(next.next().expect("bodies"));
+        group.bench_function(BenchmarkId::new("weirgate", digits), |b| b.iter(|| weirgate(body())));
+        group.bench_function(BenchmarkId::new("value", digits), |b| b.iter(|| value(body())));
+        group.bench_function(BenchmarkId::new("typed", digits), |b| b.iter(|| typed(body())));
     }
     group.finish();
 }
 
 fn write_response(criterion: &mut Criterion) {
-    let data: Vec<u8> = numbers().into_iter().flat_map(f32::to_le_bytes).collect();
-    let shape = Shape::from_slice(&[1, ELEMENTS]);
-    let tensor = Tensor::new("y", Datatype::Fp32, shape, data.into()).expect("valid tensor");
-    let response = InferResponse { model_name: "m".into(), outputs: vec![tensor], ..Default::default() };
+    let response = |seed| {
+        let data: Vec<u8> = numbers(seed).into_iter().flat_map(f32::to_le_bytes).collect();
+        let shape = Shape::from_slice(&[1, ELEMENTS]);
+        let tensor = Tensor::new("y", Datatype::Fp32, shape, data.into()).expect("valid tensor");
+        InferResponse { model_name: "m".into(), outputs: vec![tensor], ..Default::default() }
+    };
+    let typed = |seed| {
+        let tensor = TypedTensor { name: "y", datatype: "FP32", shape: vec![1, ELEMENTS], data: numbers(seed) };
+        Typed { inputs: vec![tensor] }
+    };
+    let responses: Vec<_> = (1..=BODIES).map(response).collect();
+    let structs: Vec<_> = (1..=BODIES).map(typed).collect();
     let request = InferRequest::default();
     let mut group = criterion.benchmark_group("write_response_fp32_1x1000");
-    group.bench_function("weirgate", |b| b.iter(|| v2::encode_response(black_box(&response), &request)));
-    let tensor = TypedTensor { name: "y", datatype: "FP32", shape: vec![1, ELEMENTS], data: numbers() };
-    let typed = Typed { inputs: vec![tensor] };
-    group.bench_function("typed", |b| b.iter(|| serde_json::to_vec(black_box(&typed))));
+    let mut next = responses.iter().cycle();
+    group
+        .bench_function("weirgate", |b| b.iter(|| v2::encode_response(black_box(next.next().expect("one")), &request)));
+    let mut next = structs.iter().cycle();
+    group.bench_function("typed", |b| b.iter(|| serde_json::to_vec(black_box(next.next().expect("one")))));
     group.finish();
 }
 

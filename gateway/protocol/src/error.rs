@@ -20,6 +20,8 @@ pub enum ErrorCode {
     MethodNotAllowed,
     /// Two owners claim the same name.
     Conflict,
+    /// The client did not send its request in time.
+    RequestTimeout,
     /// The body or message is larger than the limit.
     TooLarge,
     /// The queue, or a limit of the caller, is full.
@@ -52,11 +54,12 @@ pub struct ErrorRow {
 }
 
 impl ErrorCode {
-    pub const ALL: [ErrorCode; 12] = [
+    pub const ALL: [ErrorCode; 13] = [
         ErrorCode::InvalidRequest,
         ErrorCode::NotFound,
         ErrorCode::MethodNotAllowed,
         ErrorCode::Conflict,
+        ErrorCode::RequestTimeout,
         ErrorCode::TooLarge,
         ErrorCode::QueueFull,
         ErrorCode::Cancelled,
@@ -77,6 +80,7 @@ impl ErrorCode {
             ErrorCode::NotFound => row(404, 5, "not_found_error", "not_found"),
             ErrorCode::MethodNotAllowed => row(405, 12, "invalid_request_error", "method_not_allowed"),
             ErrorCode::Conflict => row(409, 10, "invalid_request_error", "conflict"),
+            ErrorCode::RequestTimeout => row(408, 4, "invalid_request_error", "request_timeout"),
             ErrorCode::TooLarge => row(413, 8, "invalid_request_error", "too_large"),
             ErrorCode::QueueFull => row(429, 8, "rate_limit_error", "queue_full"),
             ErrorCode::Cancelled => row(499, 1, "api_error", "cancelled"),
@@ -138,6 +142,10 @@ impl Error {
 
     pub fn conflict(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorCode::Conflict, Origin::Gateway, RetryClass::Never, message)
+    }
+
+    pub fn request_timeout(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorCode::RequestTimeout, Origin::Client, RetryClass::NotExecuted, message)
     }
 
     pub fn too_large(message: impl Into<Cow<'static, str>>) -> Self {

@@ -27,7 +27,7 @@ pub(super) async fn model_infer(State(gateway): State<Arc<Gateway>>, request: Re
 async fn run(gateway: &Gateway, request: Request) -> Result<Response> {
     let (parts, body) = request.into_parts();
     let arrival = Arrival::new(&parts, Protocol::V2Grpc)?;
-    let mut body = BodyReader::new(body, PREFIX);
+    let mut body = BodyReader::new(body, PREFIX, gateway.config.client_timeout);
     let found = find_model(gateway, &arrival, &mut body).await;
     let (model, version) = found.inspect_err(|error| count_unrouted(Protocol::V2Grpc, error.code()))?;
     let mut raw = false;
@@ -69,7 +69,9 @@ async fn find_model(gateway: &Gateway, arrival: &Arrival, body: &mut BodyReader<
             Peek::Found { model, version } => return Ok((model, version)),
             Peek::More if body.peeked().len() < LIMIT => whole = !body.peek_more(deadline).await?,
             Peek::More | Peek::Missing => {
-                return Err(Error::invalid(format!("model_name is not set within the first {LIMIT} bytes of the message")));
+                return Err(Error::invalid(format!(
+                    "model_name is not set within the first {LIMIT} bytes of the message"
+                )));
             }
         }
     }

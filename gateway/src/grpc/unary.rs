@@ -36,7 +36,7 @@ where
         let (parts, body) = request.into_parts();
         Arrival::new(&parts, Protocol::V2Grpc)?;
         let limit = SMALL_MESSAGE.min(gateway.config.max_body);
-        let mut body = BodyReader::new(body, PREFIX);
+        let mut body = BodyReader::new(body, PREFIX, gateway.config.client_timeout);
         let deadline = Instant::now() + SMALL_CALL;
         read_prefix(&mut body, deadline).await?;
         body.check_length(limit).await?;
@@ -61,7 +61,9 @@ pub(super) async fn read_prefix(body: &mut BodyReader<Body>, deadline: Instant) 
     }
     let peeked = body.peeked();
     if peeked[0] != 0 {
-        return Err(Error::unsupported("the message is compressed, which is not supported yet: send it without grpc-encoding"));
+        return Err(Error::unsupported(
+            "the message is compressed, which is not supported yet: send it without grpc-encoding",
+        ));
     }
     let length = u32::from_be_bytes([peeked[1], peeked[2], peeked[3], peeked[4]]);
     body.announce(PREFIX + length as usize);

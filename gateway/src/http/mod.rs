@@ -10,9 +10,7 @@ use axum::extract::Request;
 use axum::response::Response;
 use axum::routing::{get, post};
 use http::header;
-use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::timeout::RequestBodyTimeoutLayer;
 use tower_http::trace::TraceLayer;
 use weirgate_protocol::Error;
 
@@ -21,11 +19,7 @@ use crate::{grpc, respond};
 
 /// Every route of the data port.
 pub fn router(gateway: Arc<Gateway>) -> Router {
-    let layers = ServiceBuilder::new()
-        .layer(TraceLayer::new_for_http())
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(RequestBodyTimeoutLayer::new(gateway.config.client_timeout));
-    Router::new()
+    let router = Router::new()
         .route("/v2", get(v2::server_metadata))
         .route("/v2/health/live", get(v2::live))
         .route("/v2/health/ready", get(v2::ready))
@@ -39,7 +33,13 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
         .with_state(gateway)
-        .layer(layers)
+        .layer(CatchPanicLayer::custom(panicked));
+    // A span per request is for debugging: where nobody would see it, the layer is not there.
+    if tracing::enabled!(target: "tower_http::trace", tracing::Level::DEBUG) {
+        router.layer(TraceLayer::new_for_http().on_failure(()))
+    } else {
+        router
+    }
 }
 
 async fn not_found(request: Request) -> Response {

@@ -45,7 +45,7 @@ async fn run(gateway: &Gateway, model: &str, version: &str, request: Request) ->
         arrival: &arrival,
         model,
         version,
-        body: BodyReader::new(body, 0),
+        body: BodyReader::new(body, 0, gateway.config.client_timeout),
         decode: |bytes: Bytes| v2::decode_request(&bytes, header_length.as_deref()),
     };
     let answered = pipeline::infer(gateway, call).await?;

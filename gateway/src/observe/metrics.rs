@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use metrics::{Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{
+    Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use weirgate_protocol::{ErrorCode, Protocol};
-use weirgate_replicas::BatchReport;
 use weirgate_replicas_core::CloseReason;
 
 const REQUESTS: &str = "weirgate_requests_total";
@@ -22,8 +23,8 @@ const REPLICAS: &str = "weirgate_ready_replicas";
 const LOAD: &str = "weirgate_model_load_seconds";
 
 const SECONDS: [f64; 18] = [
-    25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 1.0, 5.0, 30.0, 120.0,
-    600.0,
+    25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 1.0, 5.0, 30.0,
+    120.0, 600.0,
 ];
 const ROWS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
@@ -53,21 +54,71 @@ impl Registry {
     }
 }
 
+/// What a metric is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricKind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+impl MetricKind {
+    pub const fn label(self) -> &'static str {
+        match self {
+            MetricKind::Counter => "counter",
+            MetricKind::Gauge => "gauge",
+            MetricKind::Histogram => "histogram",
+        }
+    }
+}
+
+/// One metric, as `/metrics` and the documentation describe it.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    pub name: &'static str,
+    pub kind: MetricKind,
+    pub help: &'static str,
+}
+
+/// Every metric. All have the labels `namespace` and `service`.
+pub const METRICS: &[Metric] = &[
+    Metric {
+        name: REQUESTS,
+        kind: MetricKind::Counter,
+        help: "requests that ended, by `protocol` and `code` (`ok`, or the error's)",
+    },
+    Metric { name: DURATION, kind: MetricKind::Histogram, help: "time from a request's head to its answer" },
+    Metric {
+        name: STAGE,
+        kind: MetricKind::Histogram,
+        help: "time per `stage`: `read` (waiting for the body), `queue`, `batch` (joining rows), `engine`, `overhead` (the rest)",
+    },
+    Metric { name: QUEUE_REQUESTS, kind: MetricKind::Gauge, help: "requests that wait for a replica" },
+    Metric { name: QUEUE_BYTES, kind: MetricKind::Gauge, help: "bytes held by requests that wait or are being read" },
+    Metric { name: RUNNING, kind: MetricKind::Gauge, help: "requests that a replica has taken and not finished" },
+    Metric {
+        name: ABANDONED,
+        kind: MetricKind::Counter,
+        help: "requests whose caller left, by `place` (`queue`, `replica`)",
+    },
+    Metric { name: BATCH_ROWS, kind: MetricKind::Histogram, help: "rows of each batch" },
+    Metric {
+        name: BATCHES,
+        kind: MetricKind::Counter,
+        help: "batches, by the `reason` they closed: `idle`, `full`, `deadline`, `latency`",
+    },
+    Metric { name: REPLICAS, kind: MetricKind::Gauge, help: "replicas that are ready" },
+    Metric { name: LOAD, kind: MetricKind::Gauge, help: "seconds that the newest replica's model took to load" },
+];
+
 fn describe() {
-    describe_counter!(REQUESTS, "Answered requests, by service, protocol and code (ok, or the error's).");
-    describe_histogram!(DURATION, "Time from a request's head to its answer, by service.");
-    describe_histogram!(
-        STAGE,
-        "Time per stage: read (waiting for the body), queue, batch (joining rows), engine, overhead (all the rest)."
-    );
-    describe_gauge!(QUEUE_REQUESTS, "Requests that wait for a replica.");
-    describe_gauge!(QUEUE_BYTES, "Bytes held by requests that wait or are being read.");
-    describe_gauge!(RUNNING, "Requests that a replica has taken and not finished.");
-    describe_counter!(ABANDONED, "Requests whose caller left, by place (queue, replica).");
-    describe_histogram!(BATCH_ROWS, "Rows of each batch.");
-    describe_counter!(BATCHES, "Batches, by why they closed: idle, full, deadline, latency.");
-    describe_gauge!(REPLICAS, "Replicas that are ready.");
-    describe_gauge!(LOAD, "Seconds that the newest replica's model took to load.");
+    for metric in METRICS {
+        match metric.kind {
+            MetricKind::Counter => describe_counter!(metric.name, metric.help),
+            MetricKind::Gauge => describe_gauge!(metric.name, metric.help),
+            MetricKind::Histogram => describe_histogram!(metric.name, metric.help),
+        }
+    }
 }
 
 /// Where a request's time went.
@@ -149,16 +200,16 @@ impl LaneMetrics {
         self.queue_bytes.set(bytes as f64);
     }
 
-    pub(crate) fn taken(&self, calls: usize, reason: CloseReason) {
-        self.running.increment(calls as f64);
+    pub(crate) fn running(&self, requests: usize) {
+        self.running.set(requests as f64);
+    }
+
+    pub(crate) fn closed(&self, reason: CloseReason) {
         self.closed[reason as usize].increment(1);
     }
 
-    pub(crate) fn ran(&self, report: &BatchReport) {
-        self.running.decrement(report.calls as f64);
-        if report.rows > 0 {
-            self.batch_rows.record(report.rows as f64);
-        }
+    pub(crate) fn batch(&self, rows: usize) {
+        self.batch_rows.record(rows as f64);
     }
 
     pub(crate) fn abandoned(&self, queued: bool) {

@@ -4,4 +4,4 @@ mod logs;
 mod metrics;
 
 pub use logs::init as init_logs;
-pub use metrics::{LaneMetrics, Registry, Stages, count_unrouted};
+pub use metrics::{LaneMetrics, METRICS, Metric, MetricKind, Registry, Stages, count_unrouted};

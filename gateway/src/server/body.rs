@@ -1,9 +1,12 @@
 //! Reading a request's body: within the limit, within the deadline, within what the lane may hold, and without a copy
 //! where it came in one piece.
 
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use http_body::Frame;
 use http_body_util::BodyExt;
 use weirgate_protocol::{Error, Result, RetryClass};
 
@@ -26,6 +29,8 @@ pub struct BodyReader<B> {
     waited: Duration,
     /// Bytes of framing around the message itself, not counted against the limit.
     framing: usize,
+    /// The longest pause between two pieces.
+    pause: Duration,
 }
 
 impl<B> BodyReader<B>
@@ -33,9 +38,18 @@ where
     B: http_body::Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
-    pub fn new(body: B, framing: usize) -> Self {
+    /// `framing` bytes come around the message itself; a client that sends nothing for `pause` is given up.
+    pub fn new(body: B, framing: usize, pause: Duration) -> Self {
         let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-        BodyReader { body, first: Bytes::new(), joined: BytesMut::new(), announced, waited: Duration::ZERO, framing }
+        BodyReader {
+            body,
+            first: Bytes::new(),
+            joined: BytesMut::new(),
+            announced,
+            waited: Duration::ZERO,
+            framing,
+            pause,
+        }
     }
 
     /// The bytes read so far.
@@ -100,12 +114,12 @@ where
 
     async fn frame(&mut self, deadline: Instant) -> Result<Option<Bytes>> {
         while !self.body.is_end_stream() {
-            let started = Instant::now();
-            let frame = tokio::time::timeout_at(deadline.into(), self.body.frame()).await;
-            self.waited += started.elapsed();
-            let frame = frame.map_err(|_| {
-                Error::deadline("the deadline passed while the request was being read", RetryClass::NotExecuted)
-            })?;
+            // As a rule the piece is there already, and neither a clock nor a timer is needed.
+            let ready = std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut self.body).poll_frame(cx))).await;
+            let frame = match ready {
+                Poll::Ready(frame) => frame,
+                Poll::Pending => self.wait_for_frame(deadline).await?,
+            };
             match frame {
                 None => break,
                 Some(Err(error)) => return Err(Error::invalid(format!("the request's body was cut off: {error}"))),
@@ -118,6 +132,22 @@ where
             }
         }
         Ok(None)
+    }
+
+    async fn wait_for_frame(&mut self, deadline: Instant) -> Result<Option<Result<Frame<Bytes>, B::Error>>> {
+        let started = Instant::now();
+        let give_up = started + self.pause;
+        let frame = tokio::time::timeout_at(deadline.min(give_up).into(), self.body.frame()).await;
+        self.waited += started.elapsed();
+        frame.map_err(|_| {
+            if give_up < deadline {
+                let seconds = self.pause.as_secs_f64();
+                return Error::request_timeout(format!(
+                    "the request's body paused for {seconds} s, which is the limit (flag --client-timeout)"
+                ));
+            }
+            Error::deadline("the deadline passed while the request was being read", RetryClass::NotExecuted)
+        })
     }
 
     async fn discard(&mut self) {

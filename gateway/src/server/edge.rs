@@ -1,7 +1,6 @@
 //! The edge: reads from a request's head what every protocol shares, and stamps every answer with the request's id.
 
 use std::convert::Infallible;
-use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -51,13 +50,14 @@ pub async fn serve(mut router: Router, request: Request<Incoming>) -> Result<Res
 }
 
 fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let theirs = headers.get(REQUEST_ID).filter(|id| {
-        (1..=LONGEST_ID).contains(&id.len()) && id.as_bytes().iter().all(|byte| byte.is_ascii_graphic())
-    });
+    let theirs = headers
+        .get(REQUEST_ID)
+        .filter(|id| (1..=LONGEST_ID).contains(&id.len()) && id.as_bytes().iter().all(|byte| byte.is_ascii_graphic()));
     theirs.cloned().unwrap_or_else(|| {
-        let mut text = String::with_capacity(32);
-        let _ = write!(text, "{:032x}", rand::random::<u128>());
-        HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).unwrap_or_else(|_| HeaderValue::from_static("none"))
+        let random = rand::random::<u128>();
+        let digit = |place: usize| b"0123456789abcdef"[(random >> (4 * place)) as usize & 15];
+        let id: [u8; 32] = std::array::from_fn(digit);
+        HeaderValue::from_bytes(&id).unwrap_or_else(|_| HeaderValue::from_static("none"))
     })
 }
 
@@ -89,20 +89,30 @@ fn timeout(headers: &HeaderMap, name: &HeaderName, parse: fn(&str) -> Result<Dur
 
 /// Adds the gateway's own time and where the rest went.
 pub fn stamp(headers: &mut HeaderMap, stages: &Stages) {
-    let overhead = stages.overhead().as_micros();
-    headers.insert(OVERHEAD, HeaderValue::from(u64::try_from(overhead).unwrap_or(u64::MAX)));
-    let mut text = String::with_capacity(128);
+    let mut digits = itoa::Buffer::new();
+    let overhead = stages.overhead();
+    if let Ok(value) = HeaderValue::from_str(digits.format(overhead.as_micros())) {
+        headers.insert(OVERHEAD, value);
+    }
+    let mut text = Vec::with_capacity(128);
     let times = [
         ("read", stages.read),
         ("queue", stages.queue),
         ("batch", stages.batch),
         ("engine", stages.engine),
-        ("overhead", stages.overhead()),
+        ("overhead", overhead),
     ];
-    for (index, (name, time)) in times.into_iter().enumerate() {
-        let comma = if index == 0 { "" } else { ", " };
+    for (name, time) in times {
+        if !text.is_empty() {
+            text.extend_from_slice(b", ");
+        }
+        text.extend_from_slice(name.as_bytes());
+        text.extend_from_slice(b";dur=");
+        // Milliseconds, with the microseconds behind the point.
         let us = time.as_micros();
-        let _ = write!(text, "{comma}{name};dur={}.{:03}", us / 1_000, us % 1_000);
+        text.extend_from_slice(digits.format(us / 1_000).as_bytes());
+        let rest = (us % 1_000) as u16;
+        text.extend([b'.', b'0' + (rest / 100) as u8, b'0' + (rest / 10 % 10) as u8, b'0' + (rest % 10) as u8]);
     }
     if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(text)) {
         headers.insert(SERVER_TIMING, value);

@@ -80,9 +80,11 @@ impl<'a> Input<'a> {
     pub(super) fn new(tensor: &'a Tensor) -> Result<Input<'a>, RunError> {
         let data: &[u8] = &tensor.data;
         Ok(match tensor.datatype {
-            Datatype::Bool => Input::Bool(bytemuck::checked::try_cast_slice(data).map_err(|_| {
-                RunError::Input(format!("input '{}' is BOOL: each byte must be 0 or 1", tensor.name))
-            })?),
+            Datatype::Bool => {
+                Input::Bool(bytemuck::checked::try_cast_slice(data).map_err(|_| {
+                    RunError::Input(format!("input '{}' is BOOL: each byte must be 0 or 1", tensor.name))
+                })?)
+            }
             Datatype::Uint8 => Input::U8(data),
             Datatype::Uint16 => Input::U16(aligned(data)),
             Datatype::Uint32 => Input::U32(aligned(data)),
@@ -118,9 +120,9 @@ impl<'a> Input<'a> {
             Input::F16(data) => view(shape, data),
             Input::F32(data) => view(shape, data),
             Input::F64(data) => view(shape, data),
-            Input::Strings(data) => ort::value::Tensor::from_string_array((shape, data.as_slice()))
-                .map(Into::into)
-                .map_err(input_error),
+            Input::Strings(data) => {
+                ort::value::Tensor::from_string_array((shape, data.as_slice())).map(Into::into).map_err(input_error)
+            }
         }
     }
 }
@@ -135,9 +137,13 @@ fn strings(tensor: &Tensor) -> Result<Vec<String>, RunError> {
         .enumerate()
         .map(|(index, element)| {
             let element = element.map_err(|error| refuse(error.message().to_owned()))?;
-            std::str::from_utf8(element)
-                .map(str::to_owned)
-                .map_err(|_| refuse(format!("BYTES element {index} is not UTF-8, and the model takes strings")))
+            let text = std::str::from_utf8(element)
+                .map_err(|_| refuse(format!("BYTES element {index} is not UTF-8, and the model takes strings")))?;
+            // ONNX Runtime takes strings that end at a NUL, and would cut this one short.
+            if text.contains('\0') {
+                return Err(refuse(format!("BYTES element {index} holds a NUL, which the model's strings can't")));
+            }
+            Ok(text.to_owned())
         })
         .collect()
 }

@@ -1,9 +1,10 @@
 //! ONNX Runtime's shared library: found and loaded once, when the first model needs it.
 
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use ort::environment::Environment;
+use ort::logging::LogLevel;
 
 use crate::model::LoadError;
 
@@ -29,9 +30,18 @@ pub fn environment() -> Result<&'static Environment, LoadError> {
         ))
     };
     let builder = ort::init_from(&path).map_err(|error| refuse(one_line(&error.to_string())))?;
-    let environment =
-        builder.with_name("weirgate").with_telemetry(false).build().map_err(|error| refuse(one_line(error.message())))?;
+    let environment = builder.with_name("weirgate").with_telemetry(false).with_logger(Arc::new(log)).build();
+    let environment = environment.map_err(|error| refuse(one_line(error.message())))?;
     Ok(ENVIRONMENT.get_or_init(|| environment))
+}
+
+/// What ONNX Runtime has to say goes into our log. It tells every refused input as an error, and returns the same text
+/// to us: a caller's mistake must not fill the log.
+fn log(level: LogLevel, category: &str, _: &str, location: &str, message: &str) {
+    match level {
+        LogLevel::Fatal => tracing::error!(category, location, "onnx runtime: {message}"),
+        _ => tracing::debug!(?level, category, location, "onnx runtime: {message}"),
+    }
 }
 
 /// `ORT_DYLIB_PATH`, or the library beside the binary, or whatever the system's loader finds.

@@ -195,10 +195,7 @@ mod tests {
         let now = start();
         let a = sig(&[]);
         let alone = Candidate { signature: None, ..call(&a, now) };
-        assert_eq!(
-            form(&POLICY, &CostModel::default(), now, [(0, alone), (1, alone)]),
-            take(&[0], CloseReason::Full)
-        );
+        assert_eq!(form(&POLICY, &CostModel::default(), now, [(0, alone), (1, alone)]), take(&[0], CloseReason::Full));
     }
 
     #[test]

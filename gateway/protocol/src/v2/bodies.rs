@@ -2,10 +2,28 @@
 
 use bytes::Bytes;
 use serde::Serialize;
-use serde_json::json;
 
 use crate::error::Error;
 use crate::model::{ModelSpec, TensorSpec};
+
+#[derive(Serialize)]
+struct ServerMetadata<'a> {
+    name: &'a str,
+    version: &'a str,
+    extensions: &'a [&'a str],
+}
+
+#[derive(Serialize)]
+struct Live {
+    live: bool,
+}
+
+#[derive(Serialize)]
+struct Ready<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    ready: bool,
+}
 
 #[derive(Serialize)]
 struct ModelMetadata<'a> {
@@ -45,22 +63,22 @@ pub fn error_body(error: &Error) -> Bytes {
 
 /// `GET /v2`.
 pub fn server_metadata(name: &str, version: &str, extensions: &[&str]) -> Bytes {
-    body(&json!({ "name": name, "version": version, "extensions": extensions }))
+    body(&ServerMetadata { name, version, extensions })
 }
 
 /// `GET /v2/health/live`.
 pub fn live(live: bool) -> Bytes {
-    body(&json!({ "live": live }))
+    body(&Live { live })
 }
 
 /// `GET /v2/health/ready`.
 pub fn ready(ready: bool) -> Bytes {
-    body(&json!({ "ready": ready }))
+    body(&Ready { name: None, ready })
 }
 
 /// `GET /v2/models/{name}/ready`.
 pub fn model_ready(name: &str, ready: bool) -> Bytes {
-    body(&json!({ "name": name, "ready": ready }))
+    body(&Ready { name: Some(name), ready })
 }
 
 /// `GET /v2/models/{name}`.

@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::HEADER_LENGTH;
 use super::elements::{self, Elements};
 use super::fault::Fault;
 use super::json::{Cursor, Parsed};
-use super::{HEADER_LENGTH, number::Number};
 use crate::error::{Error, Result, Shown};
 use crate::infer::{InferRequest, InferResponse, RequestedOutput};
 use crate::tensor::{self, Datatype, MAX_DIMENSIONS, Shape, Tensor};
@@ -295,7 +295,11 @@ impl TensorFields {
             (None, None) => return Err(Fault::new(start, "has neither data nor binary_data_size: give one of them")),
         };
         if elements.count != wanted {
-            let text = format!("has {} elements, shape {:?} needs {wanted}", elements.count, &shape[..]);
+            let text = format!(
+                "element count {} does not match shape {:?}, which asks for {wanted}",
+                elements.count,
+                &shape[..]
+            );
             return Err(Fault::new(at, text).in_field("data"));
         }
         // Counted and written here, so that the check of Tensor::new would find nothing.
@@ -329,8 +333,8 @@ fn read_shape(cursor: &mut Cursor<'_>) -> Parsed<Shape> {
 
 /// A number of things: 0 or more.
 fn whole_number(cursor: &mut Cursor<'_>) -> Parsed<u64> {
-    const WANTED: &str = "a whole number of 0 or more";
-    let mut before = cursor.clone();
-    let number = cursor.number().and_then(Number::to_integer).and_then(|number| u64::try_from(number).ok());
-    number.ok_or_else(|| before.expected(WANTED))
+    cursor.number(
+        || "a whole number of 0 or more".to_owned(),
+        |number| number.to_integer().and_then(|number| u64::try_from(number).ok()),
+    )
 }

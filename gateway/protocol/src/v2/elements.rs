@@ -5,7 +5,6 @@ use bytes::Bytes;
 use super::fault::Fault;
 use super::json::{Cursor, MAX_DEPTH, Parsed};
 use super::number::Number;
-use crate::error::Shown;
 use crate::tensor::{Datatype, raw_bytes};
 
 /// Raw elements and how many they are.
@@ -27,9 +26,9 @@ pub(super) fn read(cursor: &mut Cursor<'_>, datatype: Datatype, expected: Option
         Datatype::Int16 => numbers(cursor, expected, integer::<i16>),
         Datatype::Int32 => numbers(cursor, expected, integer::<i32>),
         Datatype::Int64 => numbers(cursor, expected, integer::<i64>),
-        Datatype::Fp16 => numbers(cursor, expected, |cursor| float(cursor, Datatype::Fp16, Number::to_f16)),
-        Datatype::Fp32 => numbers(cursor, expected, |cursor| float(cursor, Datatype::Fp32, Number::to_f32)),
-        Datatype::Fp64 => numbers(cursor, expected, |cursor| float(cursor, Datatype::Fp64, Number::to_f64)),
+        Datatype::Fp16 => numbers(cursor, expected, |cursor| float(cursor, Datatype::Fp16, |number| number.to_f16())),
+        Datatype::Fp32 => numbers(cursor, expected, |cursor| float(cursor, Datatype::Fp32, |number| number.to_f32())),
+        Datatype::Fp64 => numbers(cursor, expected, |cursor| float(cursor, Datatype::Fp64, |number| number.to_f64())),
         Datatype::Bytes => strings(cursor, expected),
     }
 }
@@ -89,7 +88,10 @@ fn walk<'a>(
             Some(b']') if opened => {}
             _ => {
                 if count == limit {
-                    return Err(Fault::new(cursor.at(), format!("has more than the {limit} elements of its shape")));
+                    return Err(Fault::new(
+                        cursor.at(),
+                        format!("has elements beyond the {limit} that its shape asks for"),
+                    ));
                 }
                 element(cursor).map_err(|fault| fault.in_item(count))?;
                 count += 1;
@@ -111,11 +113,16 @@ fn walk<'a>(
 }
 
 fn bool_byte(cursor: &mut Cursor<'_>) -> Parsed<u8> {
-    let Some(number) = cursor.number() else { return cursor.bool("true or false for BOOL").map(u8::from) };
-    match number.to_integer() {
-        Some(0) => Ok(0),
-        Some(1) => Ok(1),
-        _ => Err(unfit(cursor, number, "true, false, 1 or 0", Datatype::Bool)),
+    match cursor.peek() {
+        Some(b'0' | b'1') => cursor.number(
+            || "true or false for BOOL".to_owned(),
+            |number| match number.to_integer() {
+                Some(0) => Some(0),
+                Some(1) => Some(1),
+                _ => None,
+            },
+        ),
+        _ => cursor.bool("true or false for BOOL").map(u8::from),
     }
 }
 
@@ -138,24 +145,15 @@ macro_rules! integers {
 
 integers!(u8: Uint8, u16: Uint16, u32: Uint32, u64: Uint64, i8: Int8, i16: Int16, i32: Int32, i64: Int64);
 
-#[inline]
+#[inline(always)]
 fn integer<T: Integer>(cursor: &mut Cursor<'_>) -> Parsed<T> {
-    let Some(number) = cursor.number() else { return Err(cursor.expected(&format!("an integer for {}", T::DATATYPE))) };
-    match number.to_integer().map(T::try_from) {
-        Some(Ok(value)) => Ok(value),
-        _ => Err(unfit(cursor, number, &format!("an integer from {} to {}", T::MIN, T::MAX), T::DATATYPE)),
-    }
+    cursor.number(
+        || format!("an integer from {} to {} for {}", T::MIN, T::MAX, T::DATATYPE),
+        |number| T::try_from(number.to_integer()?).ok(),
+    )
 }
 
-#[inline]
-fn float<'a, T>(cursor: &mut Cursor<'a>, datatype: Datatype, convert: impl Fn(Number<'a>) -> Option<T>) -> Parsed<T> {
-    let Some(number) = cursor.number() else { return Err(cursor.expected(&format!("a number for {datatype}"))) };
-    convert(number).ok_or_else(|| unfit(cursor, number, "a number within its range", datatype))
-}
-
-#[cold]
-fn unfit(cursor: &Cursor<'_>, number: Number<'_>, wanted: &str, datatype: Datatype) -> Fault {
-    let text = String::from_utf8_lossy(number.text());
-    let at = cursor.at() - number.text().len();
-    Fault::new(at, format!("{} does not fit {datatype}: give {wanted}", Shown(&text)))
+#[inline(always)]
+fn float<T>(cursor: &mut Cursor<'_>, datatype: Datatype, convert: impl Fn(Number<'_>) -> Option<T>) -> Parsed<T> {
+    cursor.number(|| format!("a number within the range of {datatype}"), convert)
 }

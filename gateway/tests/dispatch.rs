@@ -1,0 +1,330 @@
+//! Lane, batch former and engine threads together: whatever callers do, each gets its own rows once, a wrong call fails
+//! alone, a failed engine is replaced, and nothing is left behind.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+use tokio::task::JoinSet;
+use weirgate::dispatch::Lane;
+use weirgate_models::{Interrupt, LoadError, Model, RunError};
+use weirgate_protocol::{
+    Call, Datatype, Dim, ErrorCode, Head, InferRequest, ModelSpec, Protocol, Shape, Target, Tensor, TensorSpec,
+};
+use weirgate_replicas::local::Loader;
+use weirgate_replicas::{Answer, ReplicaSet, ReplicaSetConfig};
+use weirgate_router::LaneLimits;
+
+/// Rows with these values upset the model.
+const REFUSED: u64 = u64::MAX;
+const FAILS: u64 = u64::MAX - 1;
+const PANICS: u64 = u64::MAX - 2;
+
+/// Answers each row with itself plus one, and counts how often it ran each value.
+struct PlusOne {
+    spec: Arc<ModelSpec>,
+    stop: Arc<Flag>,
+    runs: Arc<Mutex<HashMap<u64, usize>>>,
+    pace: Duration,
+}
+
+#[derive(Default)]
+struct Flag(AtomicBool);
+
+impl Interrupt for Flag {
+    fn stop(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    fn reset(&self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
+fn spec() -> Arc<ModelSpec> {
+    let tensor = |name: &str| TensorSpec {
+        name: name.into(),
+        datatype: Datatype::Uint64,
+        shape: vec![Dim::Dynamic("batch".into()), Dim::Dynamic("n".into())],
+    };
+    Arc::new(ModelSpec { platform: "test", inputs: vec![tensor("x")], outputs: vec![tensor("y")] })
+}
+
+fn values(tensor: &Tensor) -> Vec<u64> {
+    tensor.data.chunks_exact(8).map(|bytes| u64::from_le_bytes(bytes.try_into().unwrap())).collect()
+}
+
+fn tensor(name: &str, shape: &[usize], values: &[u64]) -> Tensor {
+    let data: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    Tensor::new(name, Datatype::Uint64, Shape::from_slice(shape), data.into()).unwrap()
+}
+
+impl Model for PlusOne {
+    fn spec(&self) -> &Arc<ModelSpec> {
+        &self.spec
+    }
+
+    fn run(&mut self, inputs: &[Tensor], _: &[usize]) -> Result<Vec<Tensor>, RunError> {
+        let values = values(&inputs[0]);
+        {
+            let mut runs = self.runs.lock().unwrap();
+            for &value in &values {
+                *runs.entry(value).or_default() += 1;
+            }
+        }
+        let until = Instant::now() + self.pace;
+        while Instant::now() < until {
+            if self.stop.0.load(Ordering::SeqCst) {
+                return Err(RunError::Interrupted);
+            }
+            std::thread::yield_now();
+        }
+        if values.contains(&PANICS) {
+            panic!("asked to");
+        } else if values.contains(&FAILS) {
+            return Err(RunError::Engine("asked to".to_owned()));
+        } else if values.contains(&REFUSED) {
+            return Err(RunError::Input("asked to".to_owned()));
+        }
+        let plus_one: Vec<u64> = values.iter().map(|value| value + 1).collect();
+        Ok(vec![tensor("y", &inputs[0].shape, &plus_one)])
+    }
+
+    fn interrupt(&self) -> Arc<dyn Interrupt> {
+        self.stop.clone()
+    }
+}
+
+/// A lane with replicas of [`PlusOne`] behind it.
+struct Rig {
+    lane: Arc<Lane>,
+    tasks: JoinSet<()>,
+    stop: tokio::sync::watch::Sender<bool>,
+    runs: Arc<Mutex<HashMap<u64, usize>>>,
+    loads: Arc<AtomicUsize>,
+}
+
+impl Rig {
+    fn start(replicas: usize, max_rows: usize, linger: Duration, pace: Duration) -> Rig {
+        let limits = LaneLimits { max_calls: 10_000, max_bytes: 1 << 30 };
+        let lane = Lane::new("test", "plus-one", limits, Box::new(|| {}));
+        let (runs, loads) = (Arc::<Mutex<HashMap<_, _>>>::default(), Arc::<AtomicUsize>::default());
+        let loader: Arc<Loader> = {
+            let (runs, loads) = (runs.clone(), loads.clone());
+            Arc::new(move || {
+                loads.fetch_add(1, Ordering::SeqCst);
+                let model = PlusOne { spec: spec(), stop: Arc::default(), runs: runs.clone(), pace };
+                Ok::<Box<dyn Model>, LoadError>(Box::new(model))
+            })
+        };
+        let config = ReplicaSetConfig {
+            name: "plus-one".to_owned(),
+            replicas: NonZeroUsize::new(replicas).unwrap(),
+            max_batch_size: NonZeroUsize::new(max_rows),
+            max_latency: (!linger.is_zero()).then_some(linger),
+            container_concurrency: None,
+            loader,
+        };
+        let (stop, mut stopping) = tokio::sync::watch::channel(false);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(ReplicaSet::new(config, lane.clone()).run(async move {
+            let _ = stopping.wait_for(|stop| *stop).await;
+        }));
+        tasks.spawn(lane.clone().courier());
+        Rig { lane, tasks, stop, runs, loads }
+    }
+
+    /// Waits until nothing waits and nothing runs, then stops everything.
+    async fn finish(mut self) {
+        let patience = Instant::now() + Duration::from_secs(20);
+        while self.lane.load() != (0, 0) {
+            assert!(Instant::now() < patience, "calls are left behind: {:?}", self.lane.load());
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        self.stop.send(true).unwrap();
+        tokio::time::timeout(Duration::from_secs(20), self.tasks.join_next()).await.unwrap();
+    }
+}
+
+async fn call(
+    lane: Arc<Lane>,
+    shape: [usize; 2],
+    given: Vec<u64>,
+    timeout: Duration,
+) -> weirgate_protocol::Result<Answer> {
+    let now = Instant::now();
+    let deadline = now + timeout;
+    let reservation = lane.admit(given.len() * 8, deadline, now)?;
+    let spec = lane.ready(deadline).await?;
+    let mut request = InferRequest { inputs: vec![tensor("x", &shape, &given)], ..Default::default() };
+    let (work, payload) = spec.bind(&mut request)?;
+    let head = Head { request_id: "test".into(), traceparent: None, protocol: Protocol::V2Http, arrived: now };
+    let target = Target { namespace: "test".into(), service: "plus-one".into(), model: "plus-one".into() };
+    reservation.submit(Call { head, target, deadline, work, payload }, Instant::now()).answer().await
+}
+
+/// What one caller does.
+#[derive(Clone, Debug)]
+struct Caller {
+    rows: usize,
+    columns: usize,
+    kind: Kind,
+    /// Comes after this many microseconds.
+    after: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    Good,
+    Refused,
+    Fails,
+    Panics,
+    /// Goes away after this many microseconds.
+    Leaves(u64),
+    /// Has a deadline after this many microseconds.
+    Hurries(u64),
+}
+
+fn caller() -> impl Strategy<Value = Caller> {
+    let kind = prop_oneof![
+        12 => Just(Kind::Good),
+        2 => Just(Kind::Refused),
+        1 => Just(Kind::Fails),
+        1 => Just(Kind::Panics),
+        4 => (0u64..3_000).prop_map(Kind::Leaves),
+        4 => (1u64..3_000).prop_map(Kind::Hurries),
+    ];
+    (1usize..5, 1usize..3, kind, 0u64..2_000).prop_map(|(rows, columns, kind, after)| Caller {
+        rows,
+        columns,
+        kind,
+        after,
+    })
+}
+
+fn given(index: usize, caller: &Caller) -> Vec<u64> {
+    let mut given: Vec<u64> = (0..caller.rows * caller.columns).map(|cell| (index * 100 + cell) as u64).collect();
+    match caller.kind {
+        Kind::Refused => given[0] = REFUSED,
+        Kind::Fails => given[0] = FAILS,
+        Kind::Panics => given[0] = PANICS,
+        Kind::Good | Kind::Leaves(_) | Kind::Hurries(_) => {}
+    }
+    given
+}
+
+async fn play(callers: Vec<Caller>, replicas: usize, max_rows: usize, linger: Duration, pace: Duration) {
+    let rig = Rig::start(replicas, max_rows, linger, pace);
+    let upset = callers.iter().any(|caller| matches!(caller.kind, Kind::Refused | Kind::Fails | Kind::Panics));
+    let panics = callers.iter().any(|caller| caller.kind == Kind::Panics);
+    let mut running = JoinSet::new();
+    for (index, caller) in callers.into_iter().enumerate() {
+        let lane = rig.lane.clone();
+        running.spawn(async move {
+            tokio::time::sleep(Duration::from_micros(caller.after)).await;
+            let given = given(index, &caller);
+            let timeout = match caller.kind {
+                Kind::Hurries(us) => Duration::from_micros(us),
+                _ => Duration::from_secs(60),
+            };
+            let answer = call(lane, [caller.rows, caller.columns], given.clone(), timeout);
+            let answer = match caller.kind {
+                Kind::Leaves(us) => tokio::time::timeout(Duration::from_micros(us), answer).await.ok(),
+                _ => Some(answer.await),
+            };
+            (caller, given, answer)
+        });
+    }
+    while let Some(done) = running.join_next().await {
+        let (caller, given, answer) = done.unwrap();
+        let wanted: Vec<u64> = given.iter().map(|value| value.wrapping_add(1)).collect();
+        match (caller.kind, answer) {
+            (Kind::Leaves(_), None) => {}
+            (_, Some(Ok(answer))) => {
+                assert!(matches!(caller.kind, Kind::Good | Kind::Leaves(_) | Kind::Hurries(_)), "{caller:?}");
+                assert_eq!(values(&answer.outputs[0]), wanted, "{caller:?} got somebody else's rows");
+                assert_eq!(&answer.outputs[0].shape[..], &[caller.rows, caller.columns]);
+            }
+            (kind, Some(Err(error))) => {
+                let expected = match kind {
+                    Kind::Refused => error.code() == ErrorCode::InvalidRequest,
+                    Kind::Fails | Kind::Panics => error.code() == ErrorCode::EngineFailed,
+                    // A deadline that is predicted to pass is refused, one that passed is told so.
+                    Kind::Hurries(_) => {
+                        matches!(error.code(), ErrorCode::DeadlineExceeded | ErrorCode::Unavailable)
+                    }
+                    Kind::Good | Kind::Leaves(_) => false,
+                };
+                // A panic takes the calls of its own batch with it, and says so.
+                let taken_along = panics && error.code() == ErrorCode::EngineFailed;
+                assert!(expected || taken_along, "{caller:?}: {error:?}");
+            }
+            (kind, None) => panic!("{kind:?} ended without an answer"),
+        }
+    }
+    if !upset {
+        let runs = rig.runs.lock().unwrap().clone();
+        assert!(runs.values().all(|&times| times == 1), "a value ran twice though no batch had to be taken apart");
+    }
+    rig.finish().await;
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn each_caller_gets_its_own_rows_once(
+        callers in prop::collection::vec(caller(), 1..60),
+        replicas in 1usize..4,
+        max_rows in 1usize..12,
+        linger in prop_oneof![3 => Just(0u64), 1 => 1u64..2_000],
+        pace in 0u64..1_500,
+    ) {
+        let (linger, pace) = (Duration::from_micros(linger), Duration::from_micros(pace));
+        runtime().block_on(play(callers, replicas, max_rows, linger, pace));
+    }
+}
+
+#[test]
+fn complaint_41_a_panicking_engine_is_replaced_and_the_next_call_is_answered() {
+    runtime().block_on(async {
+        let rig = Rig::start(1, 8, Duration::ZERO, Duration::ZERO);
+        let minute = Duration::from_secs(60);
+        for upset in [PANICS, FAILS, REFUSED] {
+            let error = call(rig.lane.clone(), [1, 1], vec![upset], minute).await.unwrap_err();
+            assert!(error.message().contains("asked to"), "{error}");
+            let answer = call(rig.lane.clone(), [1, 1], vec![7], minute).await.unwrap();
+            assert_eq!(values(&answer.outputs[0]), [8]);
+        }
+        assert!(rig.loads.load(Ordering::SeqCst) >= 2);
+        rig.finish().await;
+    });
+}
+
+#[test]
+fn complaint_38_a_run_nobody_waits_for_is_stopped() {
+    runtime().block_on(async {
+        let forever = Duration::from_secs(3_600);
+        let rig = Rig::start(1, 8, Duration::ZERO, forever);
+        let first = call(rig.lane.clone(), [1, 1], vec![1], forever);
+        assert!(tokio::time::timeout(Duration::from_millis(200), first).await.is_err());
+        // Only an engine that was stopped, an hour early, can take a second call.
+        let second = call(rig.lane.clone(), [1, 1], vec![2], forever);
+        assert!(tokio::time::timeout(Duration::from_millis(200), second).await.is_err());
+        let patience = Instant::now() + Duration::from_secs(20);
+        while !rig.runs.lock().unwrap().contains_key(&2) {
+            assert!(Instant::now() < patience, "the engine is still busy with a call that nobody waits for");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        rig.finish().await;
+    });
+}

@@ -1,0 +1,67 @@
+//! The tables in docs/ are made from the code, and must be up to date.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use clap::CommandFactory;
+use weirgate::cli::Cli;
+use weirgate::observe::METRICS;
+use weirgate_protocol::ErrorCode;
+
+/// Holds the part of a page between its two marks against `table`, or writes it when asked to.
+fn check(page: &str, table: &str) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs").join(page);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = text.split_once("<!-- made from the code -->\n").unwrap();
+    let (_, after) = rest.split_once("<!-- end -->\n").unwrap();
+    let wanted = format!("{before}<!-- made from the code -->\n{table}<!-- end -->\n{after}");
+    if std::env::var_os("WEIRGATE_UPDATE_DOCS").is_some() {
+        std::fs::write(&path, wanted).unwrap();
+    } else {
+        assert_eq!(text, wanted, "docs/{page} is behind the code: run this test with WEIRGATE_UPDATE_DOCS=1");
+    }
+}
+
+#[test]
+fn flags() {
+    let cli = Cli::command();
+    let serve = cli.find_subcommand("serve").unwrap();
+    let mut table = "| flag | environment | default | meaning |\n|---|---|---|---|\n".to_owned();
+    for arg in serve.get_arguments().filter(|arg| !arg.is_hide_set() && arg.get_id() != "help") {
+        let name = arg.get_value_names().map(|names| names[0].as_str()).unwrap_or_default();
+        let short = arg.get_short().map(|short| format!("-{short}, ")).unwrap_or_default();
+        let environment = arg.get_env().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let default: Vec<_> = arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
+        let default = if default.is_empty() { String::new() } else { format!("`{}`", default.join(" ")) };
+        let flag = arg.get_long().unwrap();
+        writeln!(
+            table,
+            "| `{short}--{flag} {name}` | `{environment}` | {default} | {} |",
+            arg.get_help().unwrap()
+        )
+        .unwrap();
+    }
+    check("configuration.md", &table);
+}
+
+#[test]
+fn errors() {
+    let mut table = "| code | HTTP | gRPC | OpenAI type |\n|---|---|---|---|\n".to_owned();
+    for code in ErrorCode::ALL {
+        let row = code.row();
+        let grpc = tonic::Code::from(row.grpc);
+        writeln!(table, "| `{}` | {} | {grpc:?} | `{}` |", row.label, row.http, row.openai_type).unwrap();
+    }
+    check("errors.md", &table);
+}
+
+#[test]
+fn metrics() {
+    let mut table = "| metric | kind | meaning |\n|---|---|---|\n".to_owned();
+    for metric in METRICS {
+        writeln!(table, "| `{}` | {} | {} |", metric.name, metric.kind.label(), metric.help).unwrap();
+    }
+    check("metrics.md", &table);
+}

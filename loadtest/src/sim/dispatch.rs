@@ -77,37 +77,36 @@ impl Dispatch {
         work / u32::try_from(self.engines).unwrap_or(u32::MAX)
     }
 
-    /// Lets a call enter; returns the engine to wake.
-    pub(super) fn enter(
-        &mut self,
-        id: usize,
-        call: &Call,
-        reserved: usize,
-        deadline: Instant,
-        now: Instant,
-    ) -> (Ticket, Option<usize>) {
+    /// Lets a call enter.
+    pub(super) fn enter(&mut self, id: usize, call: &Call, reserved: usize, deadline: Instant, now: Instant) -> Ticket {
         let signature = call.shape.map(|shape| Signature(Box::new([shape])));
         let item = Item { id, signature };
         let waiting = Waiting { item, rows: call.rows, bytes: call.bytes, entered: now, deadline };
-        let ticket = self.lane.enter(reserved, waiting);
-        (ticket, self.who_wakes(now))
+        self.lane.enter(reserved, waiting)
     }
 
-    /// Takes a call out whose caller is gone; returns the engine to wake, or `None` where the call is not there.
-    pub(super) fn withdraw(&mut self, ticket: Ticket, now: Instant) -> Option<Option<usize>> {
-        self.lane.remove(ticket)?;
-        // An engine may linger for that very call, and another one that waits may have less time.
-        let lingers = self.idle.iter().any(|idle| idle.until.is_some());
-        Some(if lingers { self.who_wakes(now) } else { None })
+    /// Calls that idle engines should look at, one each.
+    pub(super) fn calls_to_show(&self) -> usize {
+        self.lane.waiting().min(self.idle.len())
     }
 
-    fn who_wakes(&mut self, now: Instant) -> Option<usize> {
+    /// Whether an engine waits for company: it may be for a call that has just left, and another one has less time.
+    pub(super) fn lingers(&self) -> bool {
+        self.idle.iter().any(|idle| idle.until.is_some())
+    }
+
+    /// The idle engines that shall look at the lane now.
+    pub(super) fn wake(&mut self, now: Instant) -> Vec<usize> {
+        (0..self.calls_to_show()).filter_map(|_| self.engine_to_wake(now)).collect()
+    }
+
+    fn engine_to_wake(&mut self, now: Instant) -> Option<usize> {
         let Some(index) = self.idle.iter().position(|idle| idle.until.is_some()) else {
             return self.idle.pop().map(|idle| idle.engine);
         };
         let sooner = match self.decide(now) {
             Decision::Take { .. } => true,
-            // The new call's deadline may leave less time than the engine means to wait.
+            // A call may leave less time than the engine means to wait.
             Decision::Wait(until) => self.idle[index].until.is_some_and(|armed| until < armed),
             Decision::Empty => false,
         };
@@ -128,27 +127,23 @@ impl Dispatch {
         form(&self.policy, &self.cost, now, waiting)
     }
 
-    /// A free engine asks for its next batch; with the engine to wake for what is left.
-    pub(super) fn pull(&mut self, engine: usize, now: Instant) -> (Pull, Option<usize>) {
+    /// A free engine asks for its next batch.
+    pub(super) fn pull(&mut self, engine: usize, now: Instant) -> Pull {
         self.idle.retain(|idle| idle.engine != engine);
         match self.decide(now) {
             Decision::Take { keys, reason } => {
                 let calls: Vec<Waiting<Item>> = keys.into_iter().filter_map(|key| self.lane.remove(key)).collect();
                 self.running.0 += 1;
                 self.running.1 += calls.iter().map(|call| call.bytes).sum::<usize>();
-                // While an engine lingers, calls come that wake nobody. What this batch leaves of them is the next idle
-                // engine's. Without lingering each call has woken one.
-                let left = !self.policy.linger.is_zero() && self.lane.waiting() > 0;
-                let wake = if left { self.who_wakes(now) } else { None };
-                (Pull::Took { calls, reason }, wake)
+                Pull::Took { calls, reason }
             }
             Decision::Wait(until) => {
                 self.idle.push(Idle { engine, until: Some(until) });
-                (Pull::Until(until), None)
+                Pull::Until(until)
             }
             Decision::Empty => {
                 self.idle.push(Idle { engine, until: None });
-                (Pull::Empty, None)
+                Pull::Empty
             }
         }
     }

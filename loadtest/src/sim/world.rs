@@ -40,6 +40,8 @@ enum Event {
         engine: usize,
         turn: u64,
     },
+    /// The courier wakes idle engines.
+    Courier,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +75,8 @@ struct World<'a> {
     events: BinaryHeap<Reverse<(Instant, u32, Event)>>,
     dispatch: Dispatch,
     engines: Vec<(Engine, u64)>,
+    /// Whether the courier has been called and has not come yet.
+    courier: bool,
     places: Vec<(Place, Instant)>,
     /// How much the cost model knew when the first idle engine last decided to wait.
     armed_at: Option<u64>,
@@ -94,6 +98,7 @@ impl<'a> World<'a> {
             events: BinaryHeap::new(),
             dispatch: Dispatch::new(scenario.limits, scenario.policy, scenario.engines),
             engines: vec![(Engine::Waking, 0); scenario.engines],
+            courier: false,
             places: vec![(Place::Ahead, start); scenario.calls.len()],
             armed_at: None,
             next: 0,
@@ -168,6 +173,14 @@ impl<'a> World<'a> {
             Event::Pull { engine, turn } if self.engines[engine].1 == turn => self.pull(engine),
             Event::Done { engine, turn } if self.engines[engine].1 == turn => self.done(engine, true),
             Event::Pull { .. } | Event::Done { .. } => Ok(()),
+            Event::Courier => {
+                self.courier = false;
+                for engine in self.dispatch.wake(self.now) {
+                    self.note(|| format!("engine {engine} is woken"));
+                    self.wake(engine);
+                }
+                Ok(())
+            }
         }
     }
 
@@ -209,10 +222,10 @@ impl<'a> World<'a> {
             self.dispatch.lane.release(call.announced);
             return self.end(id, Fate::Refused);
         }
-        let (ticket, wake) = self.dispatch.enter(id, call, call.bytes, deadline, self.now);
+        let ticket = self.dispatch.enter(id, call, call.bytes, deadline, self.now);
         self.places[id].0 = Place::Waiting(ticket);
-        self.note(|| format!("call {id} enters and wakes {wake:?}"));
-        self.wake_one(wake);
+        self.note(|| format!("call {id} enters"));
+        self.call_courier();
         Ok(())
     }
 
@@ -223,8 +236,12 @@ impl<'a> World<'a> {
             Place::Over(_) => return Ok(()),
             Place::Reading => self.dispatch.lane.release(self.scenario.calls[id].announced),
             Place::Waiting(ticket) => {
-                let wake = self.dispatch.withdraw(ticket, self.now);
-                self.wake_one(wake.ok_or_else(|| format!("call {id} waits, but is not in the lane"))?);
+                if self.dispatch.lane.remove(ticket).is_none() {
+                    return Err(format!("call {id} waits, but is not in the lane"));
+                }
+                if self.dispatch.lingers() {
+                    self.call_courier();
+                }
             }
             Place::Running(_) => {}
         }
@@ -243,9 +260,7 @@ impl<'a> World<'a> {
 
     fn pull(&mut self, engine: usize) -> Result<(), String> {
         let oldest = self.dispatch.lane.iter().find(|(_, call)| call.deadline > self.now).map(|(_, call)| call.item.id);
-        let (pull, wake) = self.dispatch.pull(engine, self.now);
-        self.wake_one(wake);
-        match pull {
+        match self.dispatch.pull(engine, self.now) {
             Pull::Took { calls, reason } => {
                 let shape = |id: usize| self.scenario.calls[id].shape;
                 promise::batch(&calls, oldest, reason, &self.scenario.policy, shape, self.now)?;
@@ -259,6 +274,9 @@ impl<'a> World<'a> {
                 let turn = self.set(engine, Engine::Runs { calls, bytes, started: self.now });
                 let took = self.service_time(bytes);
                 self.at(self.now + took, Event::Done { engine, turn });
+                // While an engine lingers calls come that wake nobody. What this batch leaves of them is the next idle
+                // engine's.
+                self.call_courier();
             }
             Pull::Until(until) => {
                 if until <= self.now {
@@ -301,6 +319,7 @@ impl<'a> World<'a> {
                 place => return Err(format!("call {id} was run, and is {place:?}")),
             }
         }
+        self.call_courier();
         // It looks at the lane at once.
         let turn = self.set(engine, Engine::Waking);
         self.at(self.now, Event::Pull { engine, turn });
@@ -315,10 +334,14 @@ impl<'a> World<'a> {
         *turn
     }
 
-    fn wake_one(&mut self, engine: Option<usize>) {
-        if let Some(engine) = engine {
-            self.wake(engine);
+    /// Has the courier look after other connections have had their turn, if there is anything for it to do.
+    fn call_courier(&mut self) {
+        if self.courier || self.dispatch.calls_to_show() == 0 {
+            return;
         }
+        self.courier = true;
+        let delay = self.scenario.wake.mul_f64(self.rng.random());
+        self.at(self.now + delay, Event::Courier);
     }
 
     fn wake(&mut self, engine: usize) {
@@ -351,6 +374,7 @@ impl<'a> World<'a> {
     /// Time is about to pass.
     fn check_moment(&mut self) -> Result<(), String> {
         let waking = self.engines.iter().filter(|(engine, _)| matches!(engine, Engine::Waking)).count();
+        let waking = waking + usize::from(self.courier);
         promise::nobody_waits_beside_an_idle_engine(&self.dispatch, waking, self.armed_at, self.now)
     }
 

@@ -74,6 +74,9 @@ pub enum Decision<K> {
     Empty,
 }
 
+/// What it takes to wake a waiting engine at a given instant.
+const WAKING: Duration = Duration::from_millis(5);
+
 /// How many calls are looked at for rows of a fitting length.
 const LOOK_AHEAD: usize = 256;
 
@@ -107,8 +110,7 @@ pub fn form<'a, K>(
         Some(reason) => reason,
         None if policy.linger.is_zero() => CloseReason::Idle,
         None => {
-            let run = cost.predict(batch.bytes()).unwrap_or_default();
-            let latest_start = batch.deadline.checked_sub(run).unwrap_or(now);
+            let latest_start = latest_start(lead.entered, batch.deadline, cost.predict(batch.bytes()));
             let linger_ends = lead.entered + policy.linger;
             if now >= linger_ends {
                 CloseReason::Latency
@@ -120,6 +122,15 @@ pub fn form<'a, K>(
         }
     };
     Decision::Take { keys: batch.keys, reason }
+}
+
+/// When a batch must start at the latest. A run may take longer than learned, and waking for it takes time, so a quarter
+/// of it and [`WAKING`] are kept in reserve. Where nothing is learned yet, half of the time is left to the run.
+fn latest_start(entered: Instant, deadline: Instant, run: Option<Duration>) -> Instant {
+    match run {
+        Some(run) => deadline.checked_sub(run + run / 4 + WAKING).unwrap_or(entered),
+        None => entered + deadline.saturating_duration_since(entered) / 2,
+    }
 }
 
 /// A batch that grows.
@@ -337,7 +348,8 @@ mod tests {
         let mut cost = CostModel::default();
         cost.observe(10, ms(20));
         let soon = Candidate { deadline: now + ms(40), ..call(&a, now) };
-        assert_eq!(form(&policy, &cost, now, [(0, soon)]), Decision::Wait(now + ms(20)));
+        assert_eq!(form(&policy, &CostModel::default(), now, [(0, soon)]), Decision::Wait(now + ms(20)));
+        assert_eq!(form(&policy, &cost, now, [(0, soon)]), Decision::Wait(now + ms(10)));
         assert_eq!(form(&policy, &cost, now + ms(20), [(0, soon)]), take(&[0], CloseReason::Deadline));
     }
 

@@ -74,13 +74,14 @@ test: setup ## Check format and lints, then run every test, end to end too
 	@$(CARGO) test --release --workspace --lib --bins --tests
 
 .PHONY: soak
-soak: setup build ## Run the end-to-end tests at full scale (long)
-	@WEIRGATE_SCALE=full $(STEP) soak $(CARGO) test --release -p weirgate-tests
+soak: setup build ## Run the end-to-end tests and the simulation at full scale (long)
+	@WEIRGATE_SCALE=full $(STEP) soak $(CARGO) test --release -p weirgate-tests -p weirgate-loadtest
 
 .PHONY: bench
 bench: setup build ## Run the benchmarks
 	@$(STEP) "bench codecs" $(CARGO) bench -p weirgate-protocol
-	@$(STEP) "bench serving" $(CARGO) bench -p weirgate-loadtest
+	@echo "== bench serving"
+	@WEIRGATE_BENCH_OUT=$${WEIRGATE_BENCH_OUT-docs/benchmarks} $(CARGO) bench -p weirgate-loadtest
 
 ##@ Tidy
 

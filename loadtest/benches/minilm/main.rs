@@ -1,0 +1,256 @@
+//! What is lost between a real model and its callers? MiniLM, a sentence embedder, on one core.
+//!
+//! The numbers that matter: a lone caller's p50 against the bare `ort` call, at most 1.1 times; and rows/s at 32 callers
+//! against the best that `ort` does offline with the same rows at hand, at least 0.9. Both at equal lengths (16 tokens)
+//! and at mixed ones (6 to 48, seeded), through HTTP binary and gRPC.
+//!
+//! The baseline is a process of its own on the server's core with the session options that serve: all optimisations, one
+//! thread, no spinning. Offline it may choose: equal rows in batches of 1 to 32; mixed rows alone, grouped by equal
+//! length, or sorted by length and padded under the attention mask. Its inputs are joined and padded beforehand, which
+//! the server must do while it serves.
+//!
+//! The machine: server and baseline on one core, callers on another. Phases of the two alternate, in changing order, and
+//! ratios are taken within a round. `WEIRGATE_BENCH_ROUNDS` (5) and `WEIRGATE_BENCH_SECONDS` (3) change how long it takes.
+
+#![allow(clippy::unwrap_used)]
+
+mod bare;
+mod workload;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use weirgate_loadtest::closed::{self, Callers, Plan, Until};
+use weirgate_loadtest::process::{self, Cores, Server, Weirgate};
+use weirgate_loadtest::request::{Prepared, Wire};
+use weirgate_loadtest::stats::Spread;
+use weirgate_loadtest::{Result, record};
+
+use self::bare::Bare;
+use self::workload::Workload;
+
+const MODEL: &str = "minilm";
+const WIRES: [Wire; 2] = [Wire::HttpBinary, Wire::Grpc];
+const MANY: usize = 32;
+/// Sums of floats depend on the batch a row is in.
+const TOLERANCE: f32 = 1e-3;
+
+/// One round's numbers for one workload and wire.
+#[derive(Clone, Debug)]
+struct Sample {
+    workload: Workload,
+    wire: Wire,
+    lone_us: f64,
+    lone_p99_us: f64,
+    bare_us: f64,
+    many: f64,
+    many_p99_us: f64,
+    /// Rows of a batch at 32 callers.
+    batch: f64,
+    offline: f64,
+    /// How the best offline rate came about.
+    method: String,
+}
+
+fn main() -> Result<()> {
+    let model = record::models().join("minilm/model.onnx");
+    if std::env::args().nth(1).as_deref() == Some("--bare") {
+        return bare::serve(&model);
+    }
+    let rounds = record::number("WEIRGATE_BENCH_ROUNDS", 5.0) as usize;
+    let time = Duration::from_secs_f64(record::number("WEIRGATE_BENCH_SECONDS", 3.0));
+    let machine = record::machine();
+    println!("MiniLM, {rounds} rounds; commit {}\nmachine: {machine}\n", record::commit());
+
+    let cores = Cores::pick()?;
+    let server = Weirgate::new("minilm").service(MODEL, &model).start_settled(Some(cores.server))?;
+    let mut bare = Bare::start(cores.server)?;
+    process::pin(cores.client)?;
+    let mut served = Vec::new();
+    for workload in Workload::ALL {
+        for wire in WIRES {
+            served.push(Served::new(&server, workload, wire)?);
+        }
+    }
+
+    let mut samples = Vec::new();
+    for round in 0..rounds {
+        for served in &served {
+            samples.push(served.round(&server, &mut bare, time, round % 2 == 1)?);
+        }
+        eprintln!("round {} of {rounds} done", round + 1);
+    }
+    print(&samples);
+    record::write("minilm", &machine, &results(&samples))
+}
+
+/// A workload on its way through the server.
+struct Served {
+    workload: Workload,
+    wire: Wire,
+    requests: Arc<[Prepared]>,
+    expected: Arc<[Vec<f32>]>,
+}
+
+impl Served {
+    fn new(server: &Server, workload: Workload, wire: Wire) -> Result<Served> {
+        let rows = workload.rows();
+        let requests: Arc<[Prepared]> =
+            rows.iter().map(|row| Prepared::new(wire, MODEL, row.request())).collect::<Result<_>>()?;
+        let mut served = Served { workload, wire, requests, expected: Arc::new([]) };
+        // What each row gets when it is asked for alone.
+        served.expected = closed::runtime()?.block_on(async {
+            let mut one = Callers::connect(served.plan(server, 1)).await?;
+            let mut all = Vec::new();
+            for index in 0..rows.len() {
+                all.push(embedding(&one.ask(index).await?).ok_or_else(|| std::io::Error::other("no embedding"))?);
+            }
+            Ok::<_, std::io::Error>(all.into())
+        })?;
+        Ok(served)
+    }
+
+    fn plan(&self, server: &Server, callers: usize) -> Plan {
+        let expected = self.expected.clone();
+        let check: closed::Check = Arc::new(move |index, answer| {
+            let close = |(got, wanted): (&f32, &f32)| (got - wanted).abs() < TOLERANCE;
+            embedding(answer)
+                .is_some_and(|got| got.len() == expected[index].len() && got.iter().zip(&expected[index]).all(close))
+        });
+        let requests = self.requests.clone();
+        Plan { address: server.data, requests, callers, shared_connections: None, check: Some(check) }
+    }
+
+    fn round(&self, server: &Server, bare: &mut Bare, time: Duration, bare_first: bool) -> Result<Sample> {
+        let (lone, bare_us) = if bare_first {
+            let bare_us = bare.lone(self.workload, time)?;
+            (self.phase(server, 1, time)?, bare_us)
+        } else {
+            let lone = self.phase(server, 1, time)?;
+            (lone, bare.lone(self.workload, time)?)
+        };
+        let (many, offline) = if bare_first {
+            let offline = bare.offline(self.workload, time)?;
+            (self.phase(server, MANY, time)?, offline)
+        } else {
+            let many = self.phase(server, MANY, time)?;
+            (many, bare.offline(self.workload, time)?)
+        };
+        Ok(Sample {
+            workload: self.workload,
+            wire: self.wire,
+            lone_us: lone.p50_us,
+            lone_p99_us: lone.p99_us,
+            bare_us,
+            many: many.per_second,
+            many_p99_us: many.p99_us,
+            batch: many.batch,
+            offline: offline.0,
+            method: offline.1,
+        })
+    }
+
+    fn phase(&self, server: &Server, callers: usize, time: Duration) -> Result<Phase> {
+        let admin = server.admin.unwrap();
+        let batches =
+            || -> Result<f64> { Ok(process::series(&process::get(admin, "/metrics")?, "weirgate_batch_rows_count")) };
+        closed::runtime()?.block_on(async {
+            let mut all = Callers::connect(self.plan(server, callers)).await?;
+            all.run(Until::After(time / 10)).await?.all_well()?;
+            let before = batches()?;
+            let report = all.run(Until::After(time)).await?.all_well()?;
+            let batches = batches()? - before;
+            all.close().await;
+            Ok(Phase {
+                per_second: report.per_second(),
+                p50_us: report.latencies.p50_us(),
+                p99_us: report.latencies.p99_us(),
+                batch: report.answered() as f64 / batches,
+            })
+        })
+    }
+}
+
+struct Phase {
+    per_second: f64,
+    p50_us: f64,
+    p99_us: f64,
+    batch: f64,
+}
+
+fn embedding(answer: &weirgate_loadtest::request::Answer) -> Option<Vec<f32>> {
+    let response = answer.decode().ok()?;
+    let data = &response.outputs.first()?.data;
+    Some(data.chunks_exact(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])).collect())
+}
+
+fn spread(samples: &[&Sample], field: impl Fn(&Sample) -> f64) -> Spread {
+    Spread::of(samples.iter().map(|sample| field(sample)))
+}
+
+fn groups(samples: &[Sample]) -> Vec<(Workload, Wire, Vec<&Sample>)> {
+    let mut groups = Vec::new();
+    for workload in Workload::ALL {
+        for wire in WIRES {
+            let of = samples.iter().filter(|sample| (sample.workload, sample.wire) == (workload, wire));
+            groups.push((workload, wire, of.collect()));
+        }
+    }
+    groups
+}
+
+fn print(samples: &[Sample]) {
+    println!("a lone caller, p50 in µs");
+    println!("{:<8} {:<12} {:<28} {:<28} {:<20} bar", "lengths", "wire", "weirgate", "bare ort", "ratio");
+    for (workload, wire, of) in groups(samples) {
+        let ratio = spread(&of, |s| s.lone_us / s.bare_us);
+        println!(
+            "{:<8} {:<12} {:<28} {:<28} {:<20} 1.1 {}",
+            workload.label(),
+            wire.label(),
+            spread(&of, |s| s.lone_us).show(0),
+            spread(&of, |s| s.bare_us).show(0),
+            ratio.show(3),
+            if ratio.median <= 1.1 { "holds" } else { "is missed" }
+        );
+    }
+    println!("\n{MANY} callers, rows/s");
+    println!(
+        "{:<8} {:<12} {:<22} {:<22} {:<20} {:<13} {:>6} {:>8}  best offline",
+        "lengths", "wire", "weirgate", "ort offline", "ratio", "bar", "batch", "p99 ms"
+    );
+    for (workload, wire, of) in groups(samples) {
+        let ratio = spread(&of, |s| s.many / s.offline);
+        println!(
+            "{:<8} {:<12} {:<22} {:<22} {:<20} {:<13} {:>6.1} {:>8.0}  {}",
+            workload.label(),
+            wire.label(),
+            spread(&of, |s| s.many).show(0),
+            spread(&of, |s| s.offline).show(0),
+            ratio.show(3),
+            if ratio.median >= 0.9 { "0.9 holds" } else { "0.9 is missed" },
+            spread(&of, |s| s.batch).median,
+            spread(&of, |s| s.many_p99_us / 1e3).median,
+            of.last().map_or("", |sample| &sample.method),
+        );
+    }
+}
+
+fn results(samples: &[Sample]) -> Value {
+    let summary = groups(samples).into_iter().map(|(workload, wire, of)| {
+        json!({
+            "lengths": workload.label(), "wire": wire.label(),
+            "lone_ratio": spread(&of, |s| s.lone_us / s.bare_us).json(),
+            "many_ratio": spread(&of, |s| s.many / s.offline).json(),
+        })
+    });
+    let rounds = samples.iter().map(|s| {
+        json!({
+            "lengths": s.workload.label(), "wire": s.wire.label(), "lone_p50_us": s.lone_us, "lone_p99_us": s.lone_p99_us,
+            "bare_p50_us": s.bare_us, "many_rows_per_second": s.many, "many_p99_us": s.many_p99_us, "batch": s.batch,
+            "offline_rows_per_second": s.offline, "offline_method": s.method,
+        })
+    });
+    json!({ "summary": summary.collect::<Vec<_>>(), "rounds": rounds.collect::<Vec<_>>() })
+}

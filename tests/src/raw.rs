@@ -65,4 +65,11 @@ impl Raw {
         })
         .await
     }
+
+    /// Reads one answer, and forgets its bytes, so that the next may follow on the same connection.
+    pub async fn take_answer(&mut self) -> Option<(u16, String, String)> {
+        let (status, head, body) = self.read_answer().await?;
+        self.read.drain(..head.len() + body.len());
+        Some((status, head, body))
+    }
 }

@@ -193,10 +193,15 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        let ended = self.child.try_wait();
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            eprintln!("--- the server's log\n{}", self.log());
+            let state = match ended {
+                Ok(Some(status)) => format!("had ended by itself: {status}"),
+                _ => "was running".to_owned(),
+            };
+            eprintln!("--- the server {state}; its log:\n{}", self.log());
         }
     }
 }

@@ -347,3 +347,24 @@ async fn complaint_36_flat_at_many_callers() {
     let answered = server.metrics().await.sum("weirgate_requests_total", &[("service", "identity"), ("code", "ok")]);
     assert_eq!(answered as usize, 1_600 + 2 * calls);
 }
+
+/// A refusal leaves the connection as it was, however the body came behind the head.
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_callers_keep_their_connections() {
+    let server = Server::start([Service::new("broken"), Service::new("identity")]).await;
+    let body = r#"{"inputs":[{"name":"x","datatype":"FP32","shape":[1,1],"data":[1.5]}]}"#;
+    let length = format!("content-length: {}\r\n", body.len());
+    let mut raw = Raw::connect(server.data).await;
+    for (model, lines, status) in [
+        ("broken", "", 503),
+        ("nobody", "", 404),
+        ("identity", "content-encoding: gzip\r\n", 501),
+        ("identity", "x-request-timeout-seconds: never\r\n", 400),
+        ("identity", "", 200),
+    ] {
+        raw.write_head(model, &format!("{length}{lines}")).await;
+        raw.write(body).await;
+        let answer = raw.take_answer().await.unwrap_or_else(|| panic!("{model}: the connection was closed"));
+        assert_eq!(answer.0, status, "{model} {lines}: {answer:?}");
+    }
+}

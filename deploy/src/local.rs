@@ -1,16 +1,13 @@
 //! The local platform: every service's replicas run in this process.
 
 use std::num::NonZeroUsize;
-use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use weirgate_deploy_core::{ModelFormat, ServicePlan};
-use weirgate_models::onnx::{OnnxModel, OnnxOptions};
-use weirgate_models::{LoadError, Model, storage};
 use weirgate_replicas::local::Loader;
-use weirgate_replicas::{ReplicaSet, ReplicaSetConfig};
+use weirgate_replicas::{ReplicaSet, ReplicaSetConfig, onnx_loader};
 use weirgate_router::{RouteTable, Service};
 
 use crate::plane::DataPlane;
@@ -66,16 +63,10 @@ fn replica_set_config(plan: &ServicePlan) -> ReplicaSetConfig {
 }
 
 fn loader(plan: &ServicePlan) -> Arc<Loader> {
-    let location = plan.model.location.clone();
-    let intra_threads = plan.cpu_limit.unwrap_or_else(process_cpus).get();
+    let intra_threads = plan.cpu_limit.unwrap_or_else(process_cpus);
     match plan.model.format {
-        ModelFormat::Onnx => Arc::new(move || load_onnx(&location, intra_threads)),
+        ModelFormat::Onnx => onnx_loader(plan.model.location.clone(), intra_threads),
     }
-}
-
-fn load_onnx(location: &Path, intra_threads: usize) -> Result<Box<dyn Model>, LoadError> {
-    let file = storage::find(location, "onnx")?;
-    Ok(Box::new(OnnxModel::load(&file, OnnxOptions { intra_threads })?))
 }
 
 /// The CPUs this process may use: its affinity and its cgroup's quota count.

@@ -20,7 +20,7 @@ use crate::dispatch::{Lane, Readiness};
 pub const SERVER: (&str, &str, &[&str]) = ("weirgate", env!("CARGO_PKG_VERSION"), &["binary_tensor_data"]);
 
 /// A service of the route table.
-pub type Routed = Service<Arc<Lane>>;
+pub type Routed = Arc<Service<Arc<Lane>>>;
 
 /// What every handler shares.
 pub struct Gateway {

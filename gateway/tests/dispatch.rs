@@ -52,7 +52,7 @@ fn spec() -> Arc<ModelSpec> {
         datatype: Datatype::Uint64,
         shape: vec![Dim::Dynamic("batch".into()), Dim::Dynamic("n".into())],
     };
-    Arc::new(ModelSpec { platform: "test", inputs: vec![tensor("x")], outputs: vec![tensor("y")] })
+    Arc::new(ModelSpec { platform: "test", inputs: vec![tensor("x")], outputs: vec![tensor("y")], pads: false })
 }
 
 fn values(tensor: &Tensor) -> Vec<u64> {

@@ -36,12 +36,8 @@ fn flags() {
         let default: Vec<_> = arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
         let default = if default.is_empty() { String::new() } else { format!("`{}`", default.join(" ")) };
         let flag = arg.get_long().unwrap();
-        writeln!(
-            table,
-            "| `{short}--{flag} {name}` | `{environment}` | {default} | {} |",
-            arg.get_help().unwrap()
-        )
-        .unwrap();
+        writeln!(table, "| `{short}--{flag} {name}` | `{environment}` | {default} | {} |", arg.get_help().unwrap())
+            .unwrap();
     }
     check("configuration.md", &table);
 }

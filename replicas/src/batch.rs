@@ -21,6 +21,31 @@ pub(crate) fn join(parts: &[&Tensor]) -> Tensor {
     Tensor { name: first.name.clone(), datatype: first.datatype, shape, data: data.into() }
 }
 
+/// Joins matrices whose rows differ in length: shorter rows are filled up with zeros to `length`.
+pub(crate) fn join_padded(parts: &[&Tensor], length: usize) -> Tensor {
+    let first = parts[0];
+    let size = first.datatype.size().unwrap_or(1);
+    let rows: usize = parts.iter().map(|part| part.shape[0]).sum();
+    let mut data = Vec::with_capacity(rows * length * size);
+    for part in parts {
+        let own = part.shape[1] * size;
+        if own == 0 {
+            data.resize(data.len() + part.shape[0] * length * size, 0);
+            continue;
+        }
+        for row in part.data.chunks_exact(own) {
+            data.extend_from_slice(row);
+            data.resize(data.len() + length * size - own, 0);
+        }
+    }
+    Tensor {
+        name: first.name.clone(),
+        datatype: first.datatype,
+        shape: Shape::from_slice(&[rows, length]),
+        data: data.into(),
+    }
+}
+
 /// Splits an output into runs of rows, without copying. `None` where its first dimension is not the sum of `rows`: then
 /// the model does not keep rows apart, and must not be batched.
 pub(crate) fn split(output: &Tensor, rows: &[usize]) -> Option<Vec<Tensor>> {
@@ -104,6 +129,17 @@ mod tests {
             wrong.push(1);
             prop_assert_eq!(split(&joined, &wrong), None);
         }
+    }
+
+    #[test]
+    fn shorter_rows_are_filled_with_zeros() {
+        let bytes = |shape: &[usize], data: &[u8]| {
+            Tensor::new("t", Datatype::Int8, Shape::from_slice(shape), data.to_vec().into()).unwrap()
+        };
+        let parts = [bytes(&[2, 1], &[1, 2]), bytes(&[1, 3], &[3, 4, 5]), bytes(&[1, 0], &[])];
+        let joined = join_padded(&parts.iter().collect::<Vec<_>>(), 3);
+        assert_eq!(&joined.data[..], [1, 0, 0, 2, 0, 0, 3, 4, 5, 0, 0, 0]);
+        assert_eq!(&joined.shape[..], [4, 3]);
     }
 
     #[test]

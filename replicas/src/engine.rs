@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use weirgate_models::{Model, RunError};
 use weirgate_protocol::{Error, Payload, Tensor};
 
-use crate::batch::{join, split};
+use crate::batch::{join, join_padded, split};
 use crate::job::{Answer, Finished, Job, Run, Timing};
 use crate::replica::BatchReport;
 
@@ -27,12 +27,7 @@ pub(crate) fn execute(model: &mut dyn Model, jobs: Vec<Job>) -> (BatchReport, Ve
     let calls = jobs.len();
     let run = Run::new(model.interrupt());
     let (jobs, gone): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| job.start(&run));
-    let report = BatchReport {
-        calls,
-        rows: jobs.iter().map(|job| job.call.work.rows).sum(),
-        bytes: jobs.iter().map(|job| job.call.work.bytes).sum(),
-        engine: None,
-    };
+    let report = BatchReport { calls, rows: jobs.iter().map(|job| job.call.work.rows).sum(), bytes: 0, engine: None };
     let mut batch = Execution { model, report, finished: Vec::with_capacity(calls) };
     batch.refuse(gone, &nobody_waits());
     run.leave();
@@ -54,8 +49,9 @@ struct Execution<'a> {
 impl Execution<'_> {
     fn run(&mut self, jobs: Vec<Job>) -> Health {
         match attempt(self.model, &jobs) {
-            Attempt::Done { rows, started, engine } => {
+            Attempt::Done { rows, bytes, started, engine } => {
                 self.report.engine = Some(engine);
+                self.report.bytes = bytes;
                 self.answer(jobs, rows, started, engine);
                 Health::Good
             }
@@ -129,7 +125,7 @@ fn panicked(text: &str) -> Error {
 }
 
 enum Attempt {
-    Done { rows: Vec<Vec<Tensor>>, started: Instant, engine: Duration },
+    Done { rows: Vec<Vec<Tensor>>, bytes: usize, started: Instant, engine: Duration },
     MixesRows,
     Failed(RunError),
     Interrupted,
@@ -148,8 +144,16 @@ fn attempt(model: &mut dyn Model, jobs: &[Job]) -> Attempt {
     let mut wanted: Vec<usize> = payloads.iter().flat_map(|(_, outputs)| outputs.iter().copied()).collect();
     wanted.sort_unstable();
     wanted.dedup();
+    let lengths = || jobs.iter().filter_map(|job| job.call.work.length);
+    let padded = lengths().max().filter(|longest| lengths().any(|length| length != *longest));
     let inputs: Vec<Tensor> = (0..payloads[0].0.len())
-        .map(|index| join(&payloads.iter().map(|(inputs, _)| &inputs[index]).collect::<Vec<_>>()))
+        .map(|index| {
+            let parts: Vec<&Tensor> = payloads.iter().map(|(inputs, _)| &inputs[index]).collect();
+            match padded {
+                Some(length) => join_padded(&parts, length),
+                None => join(&parts),
+            }
+        })
         .collect();
     let started = Instant::now();
     let result = catch_unwind(AssertUnwindSafe(|| model.run(&inputs, &wanted)));
@@ -161,7 +165,10 @@ fn attempt(model: &mut dyn Model, jobs: &[Job]) -> Attempt {
         Err(panic) => return Attempt::Panicked(panic_text(panic.as_ref())),
     };
     match share(&outputs, &wanted, jobs, &payloads) {
-        Some(rows) => Attempt::Done { rows, started, engine },
+        Some(rows) => {
+            let bytes = inputs.iter().map(|input| input.data.len()).sum();
+            Attempt::Done { rows, bytes, started, engine }
+        }
         None => Attempt::MixesRows,
     }
 }

@@ -10,10 +10,12 @@ pub mod credits;
 mod engine;
 pub mod job;
 pub mod local;
+mod onnx;
 pub mod replica;
 pub mod supervisor;
 
 pub use credits::{Credits, Grant};
 pub use job::{Answer, Finished, Job, Parts, Timing};
+pub use onnx::onnx_loader;
 pub use replica::{BatchReport, Feed, Pull, Replica, SetState};
 pub use supervisor::{ReplicaSet, ReplicaSetConfig};

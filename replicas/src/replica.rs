@@ -55,6 +55,7 @@ pub struct BatchReport {
     /// Calls that were handed over with it; all of them are answered now.
     pub calls: usize,
     pub rows: usize,
+    /// Bytes of input that the model was given, padding included.
     pub bytes: usize,
     /// The model's own time; `None` where no run succeeded.
     pub engine: Option<Duration>,

@@ -127,6 +127,7 @@ impl ReplicaSet {
                 if let Some(old) = std::mem::replace(&mut slot.serving, slot.loading.take()) {
                     old.replica.stop();
                 }
+                slot.start_at = None;
                 slot.policy.loaded(now);
                 self.ready = Some((spec, took));
                 self.last_failure = None;

@@ -24,7 +24,7 @@ pub struct Service<L> {
 /// Services by the names that calls ask for.
 #[derive(Clone, Debug)]
 pub struct RouteTable<L> {
-    services: Vec<Service<L>>,
+    services: Vec<Arc<Service<L>>>,
     by_model: HashMap<Arc<str>, Vec<usize>>,
 }
 
@@ -40,15 +40,15 @@ impl<L> RouteTable<L> {
         for (index, service) in services.iter().enumerate() {
             by_model.entry(service.model.clone()).or_default().push(index);
         }
-        RouteTable { services, by_model }
+        RouteTable { services: services.into_iter().map(Arc::new).collect(), by_model }
     }
 
-    pub fn services(&self) -> &[Service<L>] {
+    pub fn services(&self) -> &[Arc<Service<L>>] {
         &self.services
     }
 
     /// The one service that serves `model`. A name that several namespaces claim is a conflict that names them.
-    pub fn by_model(&self, model: &str) -> Result<&Service<L>> {
+    pub fn by_model(&self, model: &str) -> Result<&Arc<Service<L>>> {
         match self.by_model.get(model).map(Vec::as_slice) {
             Some([index]) => Ok(&self.services[*index]),
             Some(claims) => {

@@ -1,1 +1,25 @@
+//! What the end-to-end tests share: they start the real binary with real models, and talk to it as clients do.
+//!
+//! Nothing here sleeps and hopes: whatever is waited for is polled within a bound, and a bound that passes is a failure
+//! that says what it waited for. A server belongs to the test that started it and dies with it.
 
+#![allow(clippy::unwrap_used)]
+
+pub mod calls;
+pub mod environment;
+pub mod grpc;
+pub mod http;
+pub mod manifest;
+pub mod metrics;
+pub mod process;
+pub mod raw;
+pub mod server;
+pub mod wait;
+
+pub use calls::{row, rows, values};
+pub use grpc::{Grpc, Refused};
+pub use http::{Http1, Http2, Reply};
+pub use manifest::Service;
+pub use raw::Raw;
+pub use server::Server;
+pub use wait::{PATIENCE, eventually, within};

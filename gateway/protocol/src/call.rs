@@ -64,9 +64,12 @@ pub struct Work {
     pub bytes: usize,
     /// Only calls with equal signatures can share a batch; `None` never shares.
     pub signature: Option<Signature>,
+    /// The length of each row where the model takes rows of different lengths in one batch, padded to the longest.
+    pub length: Option<usize>,
 }
 
-/// The inner dimensions of every input, in the model's order. Datatypes need no place here: the model fixes them.
+/// The inner dimensions of every input, in the model's order, less those that may be padded. Datatypes need no place
+/// here: the model fixes them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Signature(pub Box<[usize]>);
 

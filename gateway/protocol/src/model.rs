@@ -48,7 +48,13 @@ pub struct ModelSpec {
     pub platform: &'static str,
     pub inputs: Vec<TensorSpec>,
     pub outputs: Vec<TensorSpec>,
+    /// Whether rows of different lengths can share a run: shorter ones are filled up with zeros along dimension 1, the
+    /// attention mask's too. Set by whoever loaded the model and saw that its answers stay the same.
+    pub pads: bool,
 }
+
+/// The input that says which positions of a row count, by the convention of transformer exports.
+pub const ATTENTION_MASK: &str = "attention_mask";
 
 struct ShapeText<'a>(&'a [Dim]);
 
@@ -89,6 +95,21 @@ impl ModelSpec {
         !self.inputs.is_empty()
     }
 
+    /// Whether padding may work, by the look of the model: it batches, every input is a matrix of integers with one named
+    /// length, one of them is the attention mask, and no output has that length.
+    pub fn may_pad(&self) -> bool {
+        let length = |spec: &TensorSpec| match (spec.datatype, spec.shape.as_slice()) {
+            (Datatype::Int64 | Datatype::Int32, [_, Dim::Dynamic(name)]) if !name.is_empty() => Some(name.clone()),
+            _ => None,
+        };
+        let Some(first) = self.inputs.first().and_then(length) else { return false };
+        let inner_fixed = |spec: &TensorSpec| spec.shape.iter().skip(1).all(|dim| matches!(dim, Dim::Fixed(_)));
+        self.batchable()
+            && self.inputs.iter().all(|spec| length(spec).as_ref() == Some(&first))
+            && self.inputs.iter().any(|spec| &*spec.name == ATTENTION_MASK)
+            && self.outputs.iter().all(inner_fixed)
+    }
+
     /// Checks a request and puts its inputs in the model's order. What fails here is the caller's fault, and reaches
     /// neither a lane nor an engine. Takes the inputs out of the request; the rest of it stays for the encoder.
     pub fn bind(&self, request: &mut InferRequest) -> Result<(Work, Payload)> {
@@ -97,12 +118,18 @@ impl ModelSpec {
         let batchable = self.batchable();
         let rows = inputs.first().and_then(|input| input.shape.first()).copied().unwrap_or(1);
         let same_rows = inputs.iter().all(|input| input.shape.first() == Some(&rows));
-        let signature = (batchable && same_rows && rows > 0)
-            .then(|| Signature(inputs.iter().flat_map(|input| input.shape[1..].iter().copied()).collect()));
+        let shares = batchable && same_rows && rows > 0;
+        // All inputs of a model that pads are matrices of one length.
+        let length = if shares && self.pads { inputs[0].shape.get(1).copied() } else { None };
+        let signature = shares.then(|| match length {
+            Some(_) => Signature([].into()),
+            None => Signature(inputs.iter().flat_map(|input| input.shape[1..].iter().copied()).collect()),
+        });
         let work = Work {
             rows: if batchable { rows.max(1) } else { 1 },
             bytes: inputs.iter().map(|input| input.data.len()).sum(),
             signature,
+            length,
         };
         Ok((work, Payload::Infer { inputs, outputs }))
     }
@@ -230,6 +257,7 @@ mod tests {
                 spec("a", Datatype::Fp32, &[dynamic("batch"), Dim::Fixed(2)]),
                 spec("b", Datatype::Fp32, &[dynamic("batch")]),
             ],
+            pads: false,
         }
     }
 
@@ -249,7 +277,7 @@ mod tests {
         let Payload::Infer { inputs, outputs } = payload;
         assert_eq!(&*inputs[0].name, "ids");
         assert_eq!(outputs, [0, 1]);
-        assert_eq!(work, Work { rows: 2, bytes: 12, signature: Some(Signature([3, 3].into())) });
+        assert_eq!(work, Work { rows: 2, bytes: 12, signature: Some(Signature([3, 3].into())), length: None });
     }
 
     #[test]
@@ -272,6 +300,31 @@ mod tests {
         assert!(matches!(asked(&["b", "a"]).unwrap().1, Payload::Infer { outputs, .. } if outputs == [1, 0]));
         assert!(asked(&["c"]).unwrap_err().message().contains("the model's outputs are 'a', 'b'"));
         assert!(asked(&["a", "a"]).is_err());
+    }
+
+    #[test]
+    fn padding_is_for_integer_matrices_with_a_mask_and_outputs_without_the_length() {
+        let mut model = encoder();
+        assert!(!model.may_pad(), "no integers of tokens, no mask");
+        for input in &mut model.inputs {
+            input.datatype = Datatype::Int64;
+        }
+        assert!(!model.may_pad(), "no mask");
+        model.inputs[1].name = ATTENTION_MASK.into();
+        assert!(model.may_pad());
+        model.outputs[1].shape.push(dynamic("seq"));
+        assert!(!model.may_pad(), "an output has the length");
+    }
+
+    #[test]
+    fn calls_of_a_model_that_pads_share_a_signature_whatever_their_length() {
+        let mut model = encoder();
+        model.pads = true;
+        let work =
+            |shape: &[usize]| model.bind(&mut request(vec![tensor("ids", shape), tensor("mask", shape)])).unwrap().0;
+        let (short, long) = (work(&[1, 3]), work(&[2, 9]));
+        assert_eq!(short.signature, long.signature);
+        assert_eq!((short.length, long.length), (Some(3), Some(9)));
     }
 
     #[test]

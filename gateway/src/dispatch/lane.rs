@@ -119,6 +119,7 @@ impl Lane {
             .with_retry_after(wait - left));
         }
         core.queue.reserve(bytes).map_err(|full| self.full(full, wait))?;
+        self.metrics.queue(core.queue.waiting(), core.queue.bytes());
         Ok(Reservation::new(self.clone(), bytes))
     }
 
@@ -147,11 +148,15 @@ impl Lane {
     pub(super) fn grow(&self, bytes: usize) -> Result<()> {
         let mut core = self.core.lock();
         let wait = core.predicted_wait();
-        core.queue.grow(bytes).map_err(|full| self.full(full, wait))
+        core.queue.grow(bytes).map_err(|full| self.full(full, wait))?;
+        self.metrics.queue(core.queue.waiting(), core.queue.bytes());
+        Ok(())
     }
 
     pub(super) fn release(&self, bytes: usize) {
-        self.core.lock().queue.release(bytes);
+        let mut core = self.core.lock();
+        core.queue.release(bytes);
+        self.metrics.queue(core.queue.waiting(), core.queue.bytes());
     }
 
     /// Delivers answers and wakes idle replicas, both in bulk: that is what keeps a call's share of thread switches small.
@@ -270,6 +275,7 @@ impl Core {
                 rows: call.rows,
                 bytes: call.bytes,
                 signature: call.item.call.work.signature.as_ref(),
+                length: call.item.call.work.length,
                 entered: call.entered,
                 deadline: call.deadline,
             };

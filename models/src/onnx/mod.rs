@@ -6,6 +6,7 @@
 //! Runtime keeps them in its own objects.
 
 mod convert;
+mod padding;
 mod runtime;
 mod session;
 

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use weirgate_protocol::{ModelSpec, Tensor};
 
 use super::convert::{self, Input};
+use super::padding;
 use super::runtime::{environment, one_line};
 use crate::model::{Interrupt, LoadError, Model, RunError};
 
@@ -38,9 +39,14 @@ impl OnnxModel {
             platform: "onnx_onnxruntime",
             inputs: session.inputs().iter().map(convert::tensor_spec).collect::<Result<_, _>>()?,
             outputs: session.outputs().iter().map(convert::tensor_spec).collect::<Result<_, _>>()?,
+            pads: false,
         };
         let options = RunOptions::new().map_err(|error| refuse(error.message()))?;
-        Ok(OnnxModel { session, spec: Arc::new(spec), run: Arc::new(RunControl { options }) })
+        let mut model = OnnxModel { session, spec: Arc::new(spec), run: Arc::new(RunControl { options }) };
+        if padding::holds(&mut model) {
+            model.spec = Arc::new(ModelSpec { pads: true, ..ModelSpec::clone(&model.spec) });
+        }
+        Ok(model)
     }
 }
 

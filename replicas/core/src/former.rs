@@ -33,6 +33,8 @@ pub struct Candidate<'a> {
     pub bytes: usize,
     /// Calls with equal signatures can share a batch; `None` runs alone.
     pub signature: Option<&'a Signature>,
+    /// The length of each row, where rows of different lengths can share a batch by padding.
+    pub length: Option<usize>,
     pub entered: Instant,
     pub deadline: Instant,
 }
@@ -72,6 +74,12 @@ pub enum Decision<K> {
     Empty,
 }
 
+/// What it takes to wake a waiting engine at a given instant.
+const WAKING: Duration = Duration::from_millis(5);
+
+/// How many calls are looked at for rows of a fitting length.
+const LOOK_AHEAD: usize = 256;
+
 /// Forms a batch from `waiting`, which comes oldest first. Calls past their deadline are passed over: their callers have
 /// been told, and the engine never sees them.
 pub fn form<'a, K>(
@@ -84,41 +92,25 @@ pub fn form<'a, K>(
     let Some((key, lead)) = in_time.next() else {
         return Decision::Empty;
     };
-    let mut keys = vec![key];
     let Some(signature) = lead.signature else {
-        return Decision::Take { keys, reason: CloseReason::Full };
+        return Decision::Take { keys: vec![key], reason: CloseReason::Full };
     };
-    let (mut rows, mut bytes, mut deadline) = (lead.rows, lead.bytes, lead.deadline);
-    let mut reason = None;
-    let full = |rows: usize, calls: usize| rows >= policy.max_rows || calls >= policy.max_calls;
-    while !full(rows, keys.len()) {
-        let Some((key, call)) = in_time.find(|(_, call)| call.signature == Some(signature)) else { break };
-        if rows + call.rows > policy.max_rows {
-            reason = Some(CloseReason::Full);
-            break;
+    let mut batch = Batch::new(key, &lead);
+    let mates = in_time.filter(|(_, call)| call.signature == Some(signature));
+    let reason = match lead.length {
+        None => batch.grow(policy, cost, now, mates),
+        Some(length) => {
+            // The nearest in length first: they cost the least padding. The sort keeps the order of arrival among equals.
+            let mut mates: Vec<_> = mates.take(LOOK_AHEAD).collect();
+            mates.sort_by_key(|(_, call)| call.length.map_or(usize::MAX, |other| other.abs_diff(length)));
+            batch.grow(policy, cost, now, mates)
         }
-        // A call that could not be in time in a batch of its own can't be hurt by a larger one, so it does not hold others
-        // back.
-        let tightest = deadline.min(call.deadline);
-        let late = |bytes| cost.predict(bytes).is_some_and(|run| now + run > tightest);
-        if late(bytes + call.bytes) && !late(bytes.max(call.bytes)) {
-            reason = Some(CloseReason::Deadline);
-            break;
-        }
-        rows += call.rows;
-        bytes += call.bytes;
-        deadline = tightest;
-        keys.push(key);
-    }
-    if full(rows, keys.len()) {
-        reason = Some(CloseReason::Full);
-    }
+    };
     let reason = match reason {
         Some(reason) => reason,
         None if policy.linger.is_zero() => CloseReason::Idle,
         None => {
-            let run = cost.predict(bytes).unwrap_or_default();
-            let latest_start = deadline.checked_sub(run).unwrap_or(now);
+            let latest_start = latest_start(lead.entered, batch.deadline, cost.predict(batch.bytes()));
             let linger_ends = lead.entered + policy.linger;
             if now >= linger_ends {
                 CloseReason::Latency
@@ -129,7 +121,102 @@ pub fn form<'a, K>(
             }
         }
     };
-    Decision::Take { keys, reason }
+    Decision::Take { keys: batch.keys, reason }
+}
+
+/// When a batch must start at the latest. A run may take longer than learned, and waking for it takes time, so a quarter
+/// of it and [`WAKING`] are kept in reserve. Where nothing is learned yet, half of the time is left to the run.
+fn latest_start(entered: Instant, deadline: Instant, run: Option<Duration>) -> Instant {
+    match run {
+        Some(run) => deadline.checked_sub(run + run / 4 + WAKING).unwrap_or(entered),
+        None => entered + deadline.saturating_duration_since(entered) / 2,
+    }
+}
+
+/// A batch that grows.
+struct Batch<K> {
+    keys: Vec<K>,
+    rows: usize,
+    /// Bytes of all calls as they came.
+    own_bytes: usize,
+    /// The longest row, and the bytes of one position of it, where rows are padded.
+    padded: Option<(usize, usize)>,
+    deadline: Instant,
+}
+
+impl<K> Batch<K> {
+    fn new(key: K, lead: &Candidate<'_>) -> Self {
+        let padded = lead.length.map(|length| (length, lead.bytes / (lead.rows * length).max(1)));
+        Batch { keys: vec![key], rows: lead.rows, own_bytes: lead.bytes, padded, deadline: lead.deadline }
+    }
+
+    /// Bytes that the engine is given, padding included.
+    fn bytes(&self) -> usize {
+        self.padded.map_or(self.own_bytes, |(length, unit)| self.rows * length * unit)
+    }
+
+    fn bytes_with(&self, call: &Candidate<'_>) -> usize {
+        match (self.padded, call.length) {
+            (Some((longest, unit)), Some(length)) => (self.rows + call.rows) * longest.max(length) * unit,
+            _ => self.own_bytes + call.bytes,
+        }
+    }
+
+    fn add(&mut self, key: K, call: &Candidate<'_>) {
+        self.keys.push(key);
+        self.rows += call.rows;
+        self.own_bytes += call.bytes;
+        self.deadline = self.deadline.min(call.deadline);
+        if let (Some((longest, _)), Some(length)) = (&mut self.padded, call.length) {
+            *longest = (*longest).max(length);
+        }
+    }
+
+    fn is_full(&self, policy: &BatchPolicy) -> bool {
+        self.rows >= policy.max_rows || self.keys.len() >= policy.max_calls
+    }
+
+    /// Adds calls as long as they fit; returns why it stopped, unless there were no more.
+    fn grow<'a>(
+        &mut self,
+        policy: &BatchPolicy,
+        cost: &CostModel,
+        now: Instant,
+        mates: impl IntoIterator<Item = (K, Candidate<'a>)>,
+    ) -> Option<CloseReason> {
+        let mut mates = mates.into_iter();
+        while !self.is_full(policy) {
+            let (key, call) = mates.next()?;
+            if self.rows + call.rows > policy.max_rows {
+                return Some(CloseReason::Full);
+            }
+            let bytes = self.bytes_with(&call);
+            if !pays(cost, self.bytes(), &call, bytes) {
+                continue;
+            }
+            // A call that could not be in time in a batch of its own can't be hurt by a larger one, so it does not hold
+            // others back.
+            let tightest = self.deadline.min(call.deadline);
+            let late = |bytes| cost.predict(bytes).is_some_and(|run| now + run > tightest);
+            if late(bytes) && !late(self.bytes().max(call.bytes)) {
+                return Some(CloseReason::Deadline);
+            }
+            self.add(key, &call);
+        }
+        Some(CloseReason::Full)
+    }
+}
+
+/// Whether a call is run sooner together with a batch than after it. Without padding it always is; with padding, the
+/// time for the zeros must not exceed the fixed cost that is saved.
+fn pays(cost: &CostModel, batch: usize, call: &Candidate<'_>, together: usize) -> bool {
+    if together <= batch + call.bytes {
+        return true;
+    }
+    match (cost.predict(together), cost.drain(2, batch + call.bytes)) {
+        (Some(together), Some(apart)) => together <= apart,
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -150,7 +237,14 @@ mod tests {
     }
 
     fn call(signature: &Signature, now: Instant) -> Candidate<'_> {
-        Candidate { rows: 1, bytes: 10, signature: Some(signature), entered: now, deadline: now + ms(1_000) }
+        Candidate {
+            rows: 1,
+            bytes: 10,
+            signature: Some(signature),
+            length: None,
+            entered: now,
+            deadline: now + ms(1_000),
+        }
     }
 
     fn sig(dims: &[usize]) -> Signature {
@@ -210,6 +304,29 @@ mod tests {
     }
 
     #[test]
+    fn padding_joins_near_lengths_as_far_as_it_saves_time() {
+        let (now, a) = (start(), sig(&[]));
+        // A run costs 10 ms and 1 ms for each position.
+        let mut cost = CostModel::default();
+        cost.observe(10, ms(20));
+        cost.observe(20, ms(30));
+        let of = |cost: &CostModel, lengths: &[usize]| {
+            let waiting =
+                lengths.iter().map(|&length| Candidate { bytes: length, length: Some(length), ..call(&a, now) });
+            form(&POLICY, cost, now, waiting.enumerate().collect::<Vec<_>>())
+        };
+        assert_eq!(of(&cost, &[10, 40, 12, 11]), take(&[0, 3, 2], CloseReason::Idle));
+        // Nine zeros cost less than a run; eighteen for the last call would not.
+        assert_eq!(of(&cost, &[10, 19, 1]), take(&[0, 1], CloseReason::Idle));
+        assert_eq!(of(&cost, &[30, 19]), take(&[0], CloseReason::Idle));
+        assert_eq!(
+            of(&CostModel::default(), &[10, 11, 10]),
+            take(&[0, 2], CloseReason::Idle),
+            "costs are not known yet"
+        );
+    }
+
+    #[test]
     fn late_calls_never_reach_the_engine() {
         let (now, a) = (start(), sig(&[4]));
         let late = Candidate { deadline: now, ..call(&a, now) };
@@ -231,7 +348,8 @@ mod tests {
         let mut cost = CostModel::default();
         cost.observe(10, ms(20));
         let soon = Candidate { deadline: now + ms(40), ..call(&a, now) };
-        assert_eq!(form(&policy, &cost, now, [(0, soon)]), Decision::Wait(now + ms(20)));
+        assert_eq!(form(&policy, &CostModel::default(), now, [(0, soon)]), Decision::Wait(now + ms(20)));
+        assert_eq!(form(&policy, &cost, now, [(0, soon)]), Decision::Wait(now + ms(10)));
         assert_eq!(form(&policy, &cost, now + ms(20), [(0, soon)]), take(&[0], CloseReason::Deadline));
     }
 
@@ -239,7 +357,7 @@ mod tests {
         /// Any batch is within its bounds, of one shape, in order, without late calls, and led by the oldest in time.
         #[test]
         fn batches_are_sound(
-            calls in prop::collection::vec((1usize..6, 0usize..3, 0u64..200, 0u64..100), 0..60),
+            calls in prop::collection::vec((1usize..6, 0usize..4, 0u64..200, 0u64..100, 1usize..9), 0..60),
             max_rows in 1usize..12,
             max_calls in 1usize..12,
             linger in 0u64..60,
@@ -247,17 +365,18 @@ mod tests {
         ) {
             let base = start();
             let now = base + ms(100);
-            let shapes = [sig(&[1]), sig(&[2])];
+            let shapes = [sig(&[1]), sig(&[2]), sig(&[])];
             let mut cost = CostModel::default();
             if per_row > 0 {
                 cost.observe(1, ms(per_row));
                 cost.observe(2, ms(2 * per_row));
             }
-            let waiting: Vec<_> = calls.iter().enumerate().map(|(key, &(rows, shape, deadline, entered))| {
+            let waiting: Vec<_> = calls.iter().enumerate().map(|(key, &(rows, shape, deadline, entered, length))| {
                 let candidate = Candidate {
                     rows,
-                    bytes: rows,
+                    bytes: if shape == 2 { rows * length } else { rows },
                     signature: shapes.get(shape),
+                    length: (shape == 2).then_some(length),
                     entered: base + ms(entered),
                     deadline: base + ms(deadline),
                 };
@@ -273,7 +392,11 @@ mod tests {
                 }
                 Decision::Take { keys, reason } => {
                     prop_assert_eq!(keys[0], oldest.unwrap().0);
-                    prop_assert!(keys.is_sorted_by(|a, b| a < b));
+                    let mut distinct = keys.clone();
+                    distinct.sort_unstable();
+                    distinct.dedup();
+                    prop_assert_eq!(distinct.len(), keys.len());
+                    prop_assert!(oldest.unwrap().1.length.is_some() || keys.is_sorted());
                     let picked: Vec<_> = keys.iter().map(|&key| waiting[key].1).collect();
                     prop_assert!(picked.iter().all(|call| call.deadline > now));
                     let rows: usize = picked.iter().map(|call| call.rows).sum();

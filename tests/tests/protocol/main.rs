@@ -1,0 +1,9 @@
+//! The protocols on the wire, byte by byte where it matters.
+
+#![allow(clippy::unwrap_used)]
+
+mod grpc;
+mod heads;
+mod limits;
+mod routes;
+mod shapes;

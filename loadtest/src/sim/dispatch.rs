@@ -14,6 +14,7 @@ use super::scenario::Call;
 pub(super) struct Item {
     pub(super) id: usize,
     signature: Option<Signature>,
+    length: Option<usize>,
 }
 
 /// An engine with nothing to do.
@@ -45,7 +46,12 @@ pub(super) enum Refusal {
 
 /// What a free engine is told.
 pub(super) enum Pull {
-    Took { calls: Vec<Waiting<Item>>, reason: CloseReason },
+    /// `bytes` with padding.
+    Took {
+        calls: Vec<Waiting<Item>>,
+        bytes: usize,
+        reason: CloseReason,
+    },
     Until(Instant),
     Empty,
 }
@@ -80,7 +86,7 @@ impl Dispatch {
     /// Lets a call enter.
     pub(super) fn enter(&mut self, id: usize, call: &Call, reserved: usize, deadline: Instant, now: Instant) -> Ticket {
         let signature = call.shape.map(|shape| Signature(Box::new([shape])));
-        let item = Item { id, signature };
+        let item = Item { id, signature, length: call.length };
         let waiting = Waiting { item, rows: call.rows, bytes: call.bytes, entered: now, deadline };
         self.lane.enter(reserved, waiting)
     }
@@ -119,6 +125,7 @@ impl Dispatch {
                 rows: call.rows,
                 bytes: call.bytes,
                 signature: call.item.signature.as_ref(),
+                length: call.item.length,
                 entered: call.entered,
                 deadline: call.deadline,
             };
@@ -134,8 +141,9 @@ impl Dispatch {
             Decision::Take { keys, reason } => {
                 let calls: Vec<Waiting<Item>> = keys.into_iter().filter_map(|key| self.lane.remove(key)).collect();
                 self.running.0 += 1;
-                self.running.1 += calls.iter().map(|call| call.bytes).sum::<usize>();
-                Pull::Took { calls, reason }
+                let bytes = padded(&calls);
+                self.running.1 += bytes;
+                Pull::Took { calls, bytes, reason }
             }
             Decision::Wait(until) => {
                 self.idle.push(Idle { engine, until: Some(until) });
@@ -157,4 +165,14 @@ impl Dispatch {
             self.learned += 1;
         }
     }
+}
+
+/// The bytes that an engine is given: every row is as long as the longest.
+fn padded(calls: &[Waiting<Item>]) -> usize {
+    let longest = calls.iter().filter_map(|call| call.item.length).max();
+    let bytes = |call: &Waiting<Item>| match (longest, call.item.length) {
+        (Some(longest), Some(length)) => call.bytes / length * longest,
+        _ => call.bytes,
+    };
+    calls.iter().map(bytes).sum()
 }

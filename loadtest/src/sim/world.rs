@@ -261,14 +261,13 @@ impl<'a> World<'a> {
     fn pull(&mut self, engine: usize) -> Result<(), String> {
         let oldest = self.dispatch.lane.iter().find(|(_, call)| call.deadline > self.now).map(|(_, call)| call.item.id);
         match self.dispatch.pull(engine, self.now) {
-            Pull::Took { calls, reason } => {
+            Pull::Took { calls, bytes, reason } => {
                 let shape = |id: usize| self.scenario.calls[id].shape;
                 promise::batch(&calls, oldest, reason, &self.scenario.policy, shape, self.now)?;
                 self.summary.took_batch(&calls, reason, self.now);
                 for call in &calls {
                     self.places[call.item.id].0 = Place::Running(engine);
                 }
-                let bytes = calls.iter().map(|call| call.bytes).sum();
                 let calls: Vec<usize> = calls.iter().map(|call| call.item.id).collect();
                 self.note(|| format!("engine {engine} takes {calls:?}, closed as {}", reason.label()));
                 let turn = self.set(engine, Engine::Runs { calls, bytes, started: self.now });

@@ -96,7 +96,7 @@ impl Lane {
             return Err(self.failed(reason));
         }
         let mut core = self.core.lock();
-        let wait = core.predicted_wait(bytes, now);
+        let wait = core.predicted_wait(bytes);
         let left = deadline.saturating_duration_since(now);
         if wait > left {
             let (wait_s, left_s) = (wait.as_secs_f64(), left.as_secs_f64());
@@ -135,7 +135,7 @@ impl Lane {
 
     pub(super) fn grow(&self, own: usize, bytes: usize) -> Result<()> {
         let mut core = self.core.lock();
-        let wait = core.predicted_wait(bytes, Instant::now());
+        let wait = core.predicted_wait(bytes);
         core.queue.grow(own, bytes).map_err(|full| self.full(full, wait))?;
         self.show(&core);
         Ok(())
@@ -225,9 +225,9 @@ impl Lane {
 }
 
 impl Core {
-    fn predicted_wait(&self, bytes: usize, now: Instant) -> Duration {
+    fn predicted_wait(&self, bytes: usize) -> Duration {
         let backlog = Backlog { rows: self.queue.rows(), bytes: self.queue.waiting_bytes() };
-        self.dispatch.predicted_wait(backlog, bytes, now)
+        self.dispatch.predicted_wait(backlog, bytes)
     }
 
     fn calls_to_show(&self) -> usize {
@@ -269,7 +269,7 @@ impl Feed for Lane {
         let mut jobs: Vec<Job> = Vec::with_capacity(keys.len());
         jobs.extend(keys.into_iter().filter_map(|key| queue.remove(key)).map(|call| call.item));
         let bytes = jobs.iter().map(|job| job.call.work.bytes).sum();
-        dispatch.took(&engine, jobs.len(), bytes, now);
+        dispatch.took(&engine, jobs.len(), bytes);
         self.show(&core);
         self.metrics.running(core.dispatch.running_calls());
         // What is left may be for another replica that is idle.

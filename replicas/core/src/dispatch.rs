@@ -34,7 +34,6 @@ struct Running<E> {
     engine: E,
     calls: usize,
     bytes: usize,
-    since: Instant,
 }
 
 /// What waits in the lane.
@@ -64,26 +63,32 @@ impl<E: Clone + PartialEq> Dispatch<E> {
         self.running.iter().map(|batch| batch.calls).sum()
     }
 
-    /// How long a call of `bytes` that comes now waits and runs at the least: after what runs, behind what waits, and
-    /// through its own run. Without the first and the last, an overloaded lane fills with calls that are let in and then
-    /// all come a little too late. Zero where an engine has nothing else to do.
-    pub fn predicted_wait(&self, backlog: Backlog, bytes: usize, now: Instant) -> Duration {
+    /// How long a call of `bytes` that comes now waits and runs: after what runs, behind what waits, and through its own
+    /// run. Batches that run are counted whole: without that margin, or without its own run, an overloaded lane fills with
+    /// calls that are let in and then all come a little too late. Zero where an engine has nothing else to do.
+    pub fn predicted_wait(&self, backlog: Backlog, bytes: usize) -> Duration {
         if backlog.rows == 0 && self.running.len() < self.engines.max(1) {
             return Duration::ZERO;
         }
-        let left = |batch: &Running<E>| {
-            let run = self.cost.at_least(1, batch.bytes).unwrap_or_default();
-            run.saturating_sub(now.saturating_duration_since(batch.since))
-        };
-        let running: Duration = self.running.iter().map(left).sum();
-        let batches = backlog.rows.saturating_add(1).div_ceil(self.max_rows.max(1));
-        let queued = self.cost.at_least(batches, backlog.bytes.saturating_add(bytes)).unwrap_or_default();
-        (running + queued) / u32::try_from(self.engines.max(1)).unwrap_or(u32::MAX)
+        let queued = backlog.rows.saturating_add(1).div_ceil(self.max_rows.max(1));
+        let running: usize = self.running.iter().map(|batch| batch.bytes).sum();
+        let bytes = backlog.bytes.saturating_add(bytes).saturating_add(running);
+        let work = self.cost.at_least(queued + self.running.len(), bytes).unwrap_or_default();
+        work / u32::try_from(self.engines.max(1)).unwrap_or(u32::MAX)
     }
 
     /// How many of `waiting` calls idle engines should look at: one each.
     pub fn to_show(&self, waiting: usize) -> usize {
         waiting.min(self.idle.len())
+    }
+
+    pub fn idle(&self) -> usize {
+        self.idle.len()
+    }
+
+    /// When the first of the engines that wait for company looks again.
+    pub fn looks_again(&self) -> Option<Instant> {
+        self.idle.iter().filter_map(|idle| Some(idle.lingers?.1)).min()
     }
 
     /// Whether an engine waits for company. When the call it waits for leaves, the lane must be looked at again.
@@ -142,8 +147,8 @@ impl<E: Clone + PartialEq> Dispatch<E> {
     }
 
     /// The engine has a batch.
-    pub fn took(&mut self, engine: &E, calls: usize, bytes: usize, now: Instant) {
-        self.running.push(Running { engine: engine.clone(), calls, bytes, since: now });
+    pub fn took(&mut self, engine: &E, calls: usize, bytes: usize) {
+        self.running.push(Running { engine: engine.clone(), calls, bytes });
     }
 
     /// The engine's batch is done. `ran` has the bytes the model was given and its time, where it answered.
@@ -210,21 +215,22 @@ mod tests {
     }
 
     #[test]
-    fn the_wait_counts_what_runs_and_what_waits_and_shrinks_as_it_runs() {
-        let now = start();
+    fn the_wait_counts_what_runs_what_waits_and_the_call_itself() {
         let mut dispatch = Dispatch::<u8>::default();
         dispatch.set_engines(1);
-        dispatch.pull::<usize>(&1, &POLICY, now, std::iter::empty());
-        dispatch.took(&1, 1, 10, now);
-        dispatch.done(&1, Some((10, ms(10))));
-        dispatch.took(&1, 1, 20, now);
-        dispatch.done(&1, Some((20, ms(20))));
-        assert_eq!(dispatch.predicted_wait(Backlog::default(), 10, now), Duration::ZERO, "the engine is free");
-        dispatch.took(&1, 1, 20, now);
-        let near = |wait: Duration, expected: u64| wait.abs_diff(ms(expected)) < ms(1);
-        assert!(near(dispatch.predicted_wait(Backlog::default(), 10, now), 30));
-        assert!(near(dispatch.predicted_wait(Backlog::default(), 10, now + ms(15)), 15));
-        assert!(near(dispatch.predicted_wait(Backlog { rows: 4, bytes: 40 }, 10, now), 70));
+        dispatch.pull::<usize>(&1, &POLICY, start(), std::iter::empty());
+        for (bytes, took) in [(10, 10), (20, 20)] {
+            dispatch.took(&1, 1, bytes);
+            dispatch.done(&1, Some((bytes, ms(took))));
+        }
+        let waits = |dispatch: &Dispatch<u8>, rows, bytes, expected| {
+            let wait = dispatch.predicted_wait(Backlog { rows, bytes }, 10);
+            assert!(wait.abs_diff(ms(expected)) < ms(1), "{wait:?} for {expected} ms");
+        };
+        waits(&dispatch, 0, 0, 0);
+        dispatch.took(&1, 1, 20);
+        waits(&dispatch, 0, 0, 30);
+        waits(&dispatch, 4, 40, 70);
         assert_eq!(dispatch.running_calls(), 1);
     }
 }

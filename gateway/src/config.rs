@@ -46,7 +46,7 @@ pub struct ServeConfig {
     pub max_connections: NonZeroUsize,
 
     /// Seconds in which a client must send its request head, and the longest pause within a body
-    #[arg(long, value_name = "SECONDS", env = "WEIRGATE_CLIENT_TIMEOUT", default_value = "30", value_parser = parse_seconds)]
+    #[arg(long, value_name = "SECONDS", env = "WEIRGATE_CLIENT_TIMEOUT", default_value = "30", value_parser = parse_positive_seconds)]
     pub client_timeout: Duration,
 
     /// Seconds to go on accepting after SIGTERM, while load balancers notice
@@ -89,6 +89,11 @@ fn parse_size(text: &str) -> Result<usize, String> {
 fn parse_seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     seconds.ok_or_else(|| format!("'{text}' is not a number of seconds"))
+}
+
+fn parse_positive_seconds(text: &str) -> Result<Duration, String> {
+    let seconds = parse_seconds(text)?;
+    if seconds.is_zero() { Err("0 would end every connection: give more".to_owned()) } else { Ok(seconds) }
 }
 
 #[cfg(test)]

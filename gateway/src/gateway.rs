@@ -15,6 +15,7 @@ use weirgate_router::{LaneLimits, RouteTable, Service};
 
 use crate::config::ServeConfig;
 use crate::dispatch::{Lane, Readiness};
+use crate::server::body::BodyLimit;
 
 /// Name, version and V2 extensions of this server.
 pub const SERVER: (&str, &str, &[&str]) = ("weirgate", env!("CARGO_PKG_VERSION"), &["binary_tensor_data"]);
@@ -42,6 +43,11 @@ impl Gateway {
             couriers: Mutex::default(),
             changes: watch::Sender::new(0),
         })
+    }
+
+    /// The one limit on bodies and messages.
+    pub fn body_limit(&self) -> BodyLimit {
+        BodyLimit { bytes: self.config.max_body, set_by: "flag --max-body" }
     }
 
     /// The current routes. A request reads them once.

@@ -2,10 +2,13 @@
 //!
 //! A call that is refused by name, size or a full queue is refused before its body is read. One deadline governs all of it.
 
+use std::num::NonZeroUsize;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 use weirgate_protocol::{Call, Error, InferRequest, InferResponse, Protocol, Result, Target};
 
 use crate::gateway::{Gateway, Routed};
@@ -16,12 +19,16 @@ use crate::server::edge::Arrival;
 /// Bodies above this are decoded where it does not hold up the other connections of a thread.
 const LARGE_BODY: usize = 256 << 10;
 
+/// Large bodies are decoded, and large answers encoded, as many at a time as there are CPUs: more would only take memory.
+static LARGE_WORK: LazyLock<Semaphore> =
+    LazyLock::new(|| Semaphore::new(std::thread::available_parallelism().map_or(1, NonZeroUsize::get)));
+
 /// A call for tensors, as an adapter hands it over.
 pub struct InferCall<'a, D> {
     pub arrival: &'a Arrival,
     pub model: &'a str,
     pub version: &'a str,
-    pub body: BodyReader<Body>,
+    pub body: &'a mut BodyReader<Body>,
     /// The protocol's codec, run on the whole body.
     pub decode: D,
 }
@@ -38,16 +45,22 @@ pub struct Answered {
 }
 
 impl Answered {
+    /// Encodes the answer, where it does not hold up other connections.
+    pub async fn encode<T>(&mut self, encode: impl FnOnce(InferResponse, &InferRequest) -> Result<T>) -> Result<T> {
+        let bytes: usize = self.response.outputs.iter().map(|output| output.data.len()).sum();
+        let response = std::mem::take(&mut self.response);
+        let encoded = in_place(bytes, || encode(response, &self.request)).await;
+        if let Err(error) = &encoded {
+            self.service.lane.metrics.failed(self.protocol, error.code());
+        }
+        encoded
+    }
+
     /// Call when the answer is encoded: notes its times and returns them.
     pub fn finish(mut self) -> Stages {
         self.stages.total = self.arrived.elapsed();
         self.service.lane.metrics.answered(self.protocol, &self.stages);
         self.stages
-    }
-
-    /// The answer could not be encoded as the caller wants it.
-    pub fn refuse(self, error: &Error) {
-        self.service.lane.metrics.failed(self.protocol, error.code());
     }
 }
 
@@ -56,22 +69,20 @@ pub async fn infer<D>(gateway: &Gateway, call: InferCall<'_, D>) -> Result<Answe
 where
     D: FnOnce(Bytes) -> Result<InferRequest>,
 {
-    let (head, model) = (&call.arrival.head, call.model);
-    let service = match gateway.route(model, call.version) {
-        Ok(service) => service,
-        Err(error) => {
-            count_unrouted(head.protocol, error.code());
-            log_failure(call.arrival, model, &error);
-            return Err(error);
-        }
-    };
-    let arrival = call.arrival;
+    let (arrival, model) = (call.arrival, call.model);
+    let service = gateway.route(model, call.version).inspect_err(|error| refuse_unrouted(arrival, model, error))?;
     let result = run(gateway, &service, call).await;
     if let Err(error) = &result {
         service.lane.metrics.failed(arrival.head.protocol, error.code());
         log_failure(arrival, &service.name, error);
     }
     result
+}
+
+/// Counts and logs a call that reached no service.
+pub fn refuse_unrouted(arrival: &Arrival, model: &str, error: &Error) {
+    count_unrouted(arrival.head.protocol, error.code());
+    log_failure(arrival, model, error);
 }
 
 async fn run<D>(gateway: &Gateway, service: &Routed, call: InferCall<'_, D>) -> Result<Answered>
@@ -81,18 +92,18 @@ where
     let head = &call.arrival.head;
     let timeout = call.arrival.timeout.map_or(service.timeout, |asked| asked.min(service.timeout));
     let deadline = head.arrived + timeout;
-    let mut body = call.body;
-    let announced = body.check_length(gateway.config.max_body).await?;
+    let limit = gateway.body_limit();
+    let announced = call.body.check_length(limit)?;
     let mut reservation = service.lane.admit(announced, deadline, Instant::now())?;
-    let (bytes, read) = body.read_all(gateway.config.max_body, deadline, &mut reservation).await?;
+    let (bytes, read) = call.body.read_all(limit, deadline, &mut reservation).await?;
     let spec = service.lane.ready(deadline).await?;
-    let (decode, large) = (call.decode, bytes.len() >= LARGE_BODY);
+    let (decode, length) = (call.decode, bytes.len());
     let bind = || -> Result<_> {
         let mut request = decode(bytes)?;
         let (work, payload) = spec.bind(&mut request)?;
         Ok((request, work, payload))
     };
-    let (mut request, work, payload) = in_place(large, bind)?;
+    let (mut request, work, payload) = in_place(length, bind).await?;
     reservation.cover(work.bytes)?;
     let target =
         Target { namespace: service.namespace.clone(), service: service.name.clone(), model: service.model.clone() };
@@ -114,9 +125,14 @@ where
     Ok(Answered { request, response, service: service.clone(), protocol: head.protocol, stages, arrived: head.arrived })
 }
 
-/// Runs `work`, telling the runtime where it may take long.
-fn in_place<T>(long: bool, work: impl FnOnce() -> T) -> T {
-    if long { tokio::task::block_in_place(work) } else { work() }
+/// Runs `work` on so many bytes: at once where they are few, else in turn and without the other connections of the thread.
+async fn in_place<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
+    if bytes < LARGE_BODY {
+        return work();
+    }
+    // The semaphore is never closed; without a permit the work is done all the same.
+    let _turn = LARGE_WORK.acquire().await;
+    tokio::task::block_in_place(work)
 }
 
 /// Failures of ours are logged with what finds the request again; those of callers only when asked for.

@@ -26,6 +26,13 @@ pub fn grpc_error(error: &Error) -> tonic::Status {
     status
 }
 
+/// The error of a request whose handler panicked; the log says more.
+pub fn panic_error(panic: &(dyn std::any::Any + Send)) -> Error {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    tracing::error!(panic = text.unwrap_or("no text"), "a handler panicked");
+    Error::internal("a fault of the gateway ended this request: its log says more")
+}
+
 #[cfg(test)]
 mod tests {
     use weirgate_protocol::ErrorCode;

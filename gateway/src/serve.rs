@@ -22,6 +22,9 @@ const UPKEEP: Duration = Duration::from_secs(1);
 /// Metrics and health answer at once; a scrape that still runs after this is cut.
 const ADMIN_DRAIN: Duration = Duration::from_secs(1);
 
+/// After the last call has been answered engines have nothing to do; this is for one that does not come back.
+const ENGINE_STOP: Duration = Duration::from_secs(10);
+
 const USAGE: u8 = 2;
 
 /// Runs until SIGTERM or SIGINT. Wrong flags and manifests exit with 2, failures with 1.
@@ -107,9 +110,9 @@ async fn run(config: ServeConfig, plans: Vec<ServicePlan>) -> Result<(), String>
         tokio::time::sleep(drain_delay).await;
         let _ = close_data.send(true);
         let finished = matches!(serving.join_next().await, Some(Ok(true)));
-        local.stop().await;
+        let stopped = tokio::time::timeout(ENGINE_STOP, local.stop()).await.is_ok();
         let _ = close_admin.send(true);
-        finished
+        finished && stopped
     };
     let finished = tokio::select! {
         finished = in_order => finished,

@@ -27,7 +27,7 @@ pub(crate) fn execute(model: &mut dyn Model, jobs: Vec<Job>) -> (BatchReport, Ve
     let calls = jobs.len();
     let run = Run::new(model.interrupt());
     let (jobs, gone): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| job.start(&run));
-    let report = BatchReport { calls, rows: jobs.iter().map(|job| job.call.work.rows).sum(), bytes: 0, engine: None };
+    let report = BatchReport { rows: jobs.iter().map(|job| job.call.work.rows).sum(), bytes: 0, engine: None };
     let mut batch = Execution { model, report, finished: Vec::with_capacity(calls) };
     batch.refuse(gone, &nobody_waits());
     run.leave();
@@ -133,6 +133,11 @@ enum Attempt {
 }
 
 fn attempt(model: &mut dyn Model, jobs: &[Job]) -> Attempt {
+    catch_unwind(AssertUnwindSafe(|| join_run_share(model, jobs)))
+        .unwrap_or_else(|panic| Attempt::Panicked(panic_text(panic.as_ref())))
+}
+
+fn join_run_share(model: &mut dyn Model, jobs: &[Job]) -> Attempt {
     let payloads: Vec<(&[Tensor], &[usize])> = jobs
         .iter()
         .map(|job| match &job.call.payload {
@@ -156,13 +161,12 @@ fn attempt(model: &mut dyn Model, jobs: &[Job]) -> Attempt {
         })
         .collect();
     let started = Instant::now();
-    let result = catch_unwind(AssertUnwindSafe(|| model.run(&inputs, &wanted)));
+    let result = model.run(&inputs, &wanted);
     let engine = started.elapsed();
     let outputs = match result {
-        Ok(Ok(outputs)) => outputs,
-        Ok(Err(RunError::Interrupted)) => return Attempt::Interrupted,
-        Ok(Err(error)) => return Attempt::Failed(error),
-        Err(panic) => return Attempt::Panicked(panic_text(panic.as_ref())),
+        Ok(outputs) => outputs,
+        Err(RunError::Interrupted) => return Attempt::Interrupted,
+        Err(error) => return Attempt::Failed(error),
     };
     match share(&outputs, &wanted, jobs, &payloads) {
         Some(rows) => {

@@ -59,7 +59,8 @@ impl Job {
         self.taken = Some(now);
     }
 
-    pub(crate) fn finish(self, answer: Result<Answer>) -> Finished {
+    /// Ends the call with this answer, to be delivered.
+    pub fn finish(self, answer: Result<Answer>) -> Finished {
         Finished { job: self, answer }
     }
 

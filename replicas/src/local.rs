@@ -113,7 +113,10 @@ impl Body {
             Err(_) => return self.tell(EventKind::LoadFailed(LoadError("loading the model panicked".to_owned()))),
         };
         self.tell(EventKind::Loaded { spec: model.spec().clone(), took: started.elapsed() });
-        let panicked = self.serve(model);
+        // A panic of the model itself is caught where its batch can be answered. This is for our own: it must not leave
+        // the supervisor waiting for a thread that is gone.
+        let served = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.serve(model)));
+        let panicked = served.unwrap_or_else(|_| Some("a fault of the replica itself".to_owned()));
         self.tell(EventKind::Exited { panicked });
     }
 
@@ -141,7 +144,7 @@ impl Body {
                 continue;
             }
             let (report, finished, health) = execute(&mut *model, jobs);
-            self.feed.ran(&report, finished);
+            self.feed.ran(&replica, &report, finished);
             match health {
                 Health::Good => {}
                 Health::MixesRows => {
@@ -157,12 +160,6 @@ impl Body {
             }
         };
         self.feed.leave(&replica);
-        // A batch handed over between the last look and `leave` is still owed an answer.
-        let left = std::mem::take(&mut *self.replica.inbox.lock());
-        if !left.is_empty() && panicked.is_none() {
-            let (report, finished, _) = execute(&mut *model, left);
-            self.feed.ran(&report, finished);
-        }
         panicked
     }
 }

@@ -32,7 +32,7 @@ pub trait Feed: Send + Sync {
 
     /// A batch ran. The answers are delivered by the lane, all of a batch at once: waking each caller from the engine's
     /// thread would cost a system call each.
-    fn ran(&self, report: &BatchReport, finished: Vec<Finished>);
+    fn ran(&self, replica: &Arc<dyn Replica>, report: &BatchReport, finished: Vec<Finished>);
 
     /// The set of replicas behind this lane changed.
     fn state_changed(&self, state: SetState);
@@ -52,8 +52,6 @@ pub enum Pull {
 /// What one batch was and took.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchReport {
-    /// Calls that were handed over with it; all of them are answered now.
-    pub calls: usize,
     pub rows: usize,
     /// Bytes of input that the model was given, padding included.
     pub bytes: usize,

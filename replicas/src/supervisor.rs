@@ -73,7 +73,8 @@ impl ReplicaSet {
         tokio::pin!(stop);
         loop {
             self.start_due(Instant::now());
-            let due = self.slots.iter().filter_map(|slot| slot.start_at).min();
+            let waits = self.slots.iter().filter(|slot| slot.loading.is_none());
+            let due = waits.filter_map(|slot| slot.start_at).min();
             tokio::select! {
                 () = &mut stop => break,
                 Some(event) = self.events.1.recv() => self.handle(event, Instant::now()),

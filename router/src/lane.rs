@@ -55,23 +55,30 @@ impl<T> Lane<T> {
         Lane { limits, waiting: BTreeMap::new(), next: 0, reserved: 0, bytes: 0, waiting_bytes: 0, rows: 0 }
     }
 
-    /// Takes a place for one call of `bytes`.
-    pub fn reserve(&mut self, bytes: usize) -> Result<(), Full> {
-        if self.reserved + self.waiting.len() >= self.limits.max_calls {
+    /// Takes a place for one call that announces `bytes`. It holds none of them yet: they count as they come, so that a
+    /// slow sender holds only what it sent.
+    pub fn reserve(&mut self, announced: usize) -> Result<(), Full> {
+        if self.held() >= self.limits.max_calls {
             return Err(Full::Calls { limit: self.limits.max_calls });
         }
-        self.grow(bytes)?;
+        self.check_bytes(0, announced)?;
         self.reserved += 1;
         Ok(())
     }
 
-    /// Adds `bytes` to what a place holds, as its body turns out larger than announced.
-    pub fn grow(&mut self, bytes: usize) -> Result<(), Full> {
-        // An empty lane takes any one call: the limit on a body's size is enforced elsewhere.
-        if self.bytes > 0 && self.bytes.saturating_add(bytes) > self.limits.max_bytes {
-            return Err(Full::Bytes { held: self.bytes, asked: bytes, limit: self.limits.max_bytes });
-        }
+    /// Adds `bytes` to the `own` that a place holds.
+    pub fn grow(&mut self, own: usize, bytes: usize) -> Result<(), Full> {
+        self.check_bytes(own, bytes)?;
         self.bytes += bytes;
+        Ok(())
+    }
+
+    /// One call alone is always taken: the limit on a body's size is enforced elsewhere.
+    fn check_bytes(&self, own: usize, more: usize) -> Result<(), Full> {
+        let others = self.bytes - own;
+        if others > 0 && self.bytes.saturating_add(more) > self.limits.max_bytes {
+            return Err(Full::Bytes { held: others, asked: own.saturating_add(more), limit: self.limits.max_bytes });
+        }
         Ok(())
     }
 
@@ -87,7 +94,7 @@ impl<T> Lane<T> {
         self.release(reserved_bytes);
         self.bytes += call.bytes;
         self.waiting_bytes += call.bytes;
-        self.rows += call.rows;
+        self.rows = self.rows.saturating_add(call.rows);
         let ticket = Ticket(self.next);
         self.next += 1;
         self.waiting.insert(ticket, call);
@@ -158,6 +165,7 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Step {
         Reserve(usize),
+        Grow(usize, usize),
         Release(usize),
         Enter(usize),
         Remove(usize),
@@ -166,6 +174,7 @@ mod tests {
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
             (0usize..400).prop_map(Step::Reserve),
+            (any::<usize>(), 0usize..400).prop_map(|(pick, bytes)| Step::Grow(pick, bytes)),
             any::<usize>().prop_map(Step::Release),
             any::<usize>().prop_map(Step::Enter),
             any::<usize>().prop_map(Step::Remove),
@@ -184,14 +193,25 @@ mod tests {
             let mut inside: Vec<(Ticket, usize, usize)> = Vec::new();
             let mut entered = 0;
             for step in steps {
+                let held = |places: &[usize], inside: &[(Ticket, usize, usize)]| {
+                    places.iter().sum::<usize>() + inside.iter().map(|call| call.2).sum::<usize>()
+                };
+                let before = held(&places, &inside);
                 match step {
                     Step::Reserve(bytes) => {
-                        let held: usize = places.iter().sum::<usize>() + inside.iter().map(|call| call.2).sum::<usize>();
                         let fits = places.len() + inside.len() < limits.max_calls
-                            && (held == 0 || held + bytes <= limits.max_bytes);
+                            && (before == 0 || before + bytes <= limits.max_bytes);
                         prop_assert_eq!(lane.reserve(bytes).is_ok(), fits);
                         if fits {
-                            places.push(bytes);
+                            places.push(0);
+                        }
+                    }
+                    Step::Grow(pick, bytes) if !places.is_empty() => {
+                        let pick = pick % places.len();
+                        let fits = before == places[pick] || before + bytes <= limits.max_bytes;
+                        prop_assert_eq!(lane.grow(places[pick], bytes).is_ok(), fits);
+                        if fits {
+                            places[pick] += bytes;
                         }
                     }
                     Step::Release(pick) if !places.is_empty() => {
@@ -212,7 +232,7 @@ mod tests {
                 prop_assert_eq!(lane.held(), places.len() + inside.len());
                 prop_assert_eq!(lane.rows(), inside.len());
                 prop_assert_eq!(lane.waiting_bytes(), inside.iter().map(|call| call.2).sum::<usize>());
-                prop_assert_eq!(lane.bytes(), places.iter().sum::<usize>() + inside.iter().map(|call| call.2).sum::<usize>());
+                prop_assert_eq!(lane.bytes(), held(&places, &inside));
                 prop_assert!(lane.held() <= limits.max_calls);
                 let order: Vec<_> = lane.iter().map(|(ticket, _)| ticket).collect();
                 prop_assert!(order.is_sorted());
@@ -226,8 +246,9 @@ mod tests {
     #[test]
     fn complaint_44_large_bodies_are_bounded_by_bytes_not_only_by_count() {
         let mut lane: Lane<()> = Lane::new(LaneLimits { max_calls: 1_000, max_bytes: 100 << 20 });
-        let taken = (0..119).take_while(|_| lane.reserve(50 << 20).is_ok()).count();
+        let body = 50 << 20;
+        let taken = (0..119).take_while(|_| lane.reserve(body).and_then(|()| lane.grow(0, body)).is_ok()).count();
         assert_eq!(taken, 2);
-        assert!(matches!(lane.reserve(50 << 20), Err(Full::Bytes { .. })));
+        assert!(matches!(lane.reserve(body), Err(Full::Bytes { .. })));
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::call::{Payload, Signature, Work};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Shown};
 use crate::infer::InferRequest;
 use crate::tensor::{Datatype, Tensor};
 
@@ -140,7 +140,7 @@ impl ModelSpec {
             let Some(index) = self.inputs.iter().position(|spec| spec.name == tensor.name) else {
                 return Err(Error::invalid(format!(
                     "input '{}' is not known: the model's inputs are {}",
-                    tensor.name,
+                    Shown(&tensor.name),
                     names(&self.inputs)
                 )));
             };
@@ -197,7 +197,7 @@ impl ModelSpec {
             let index = self.outputs.iter().position(|spec| spec.name == requested.name).ok_or_else(|| {
                 Error::invalid(format!(
                     "output '{}' is not known: the model's outputs are {}",
-                    requested.name,
+                    Shown(&requested.name),
                     names(&self.outputs)
                 ))
             })?;
@@ -219,6 +219,14 @@ fn check_input(spec: &TensorSpec, tensor: &Tensor) -> Result<()> {
     }
     let fits = spec.shape.len() == tensor.shape.len()
         && spec.shape.iter().zip(&tensor.shape).all(|(dim, &size)| dim.accepts(size));
+    if fits && tensor.elements() == 0 && !spec.shape.contains(&Dim::Fixed(0)) {
+        // Rows without bytes would let a tiny request claim any amount of work.
+        return Err(Error::invalid(format!(
+            "input '{}' has shape {:?}, which holds no elements: every dimension must be at least 1",
+            spec.name,
+            &tensor.shape[..]
+        )));
+    }
     if !fits {
         return Err(Error::invalid(format!(
             "input '{}' has shape {:?}, the model takes {}",

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use weirgate_protocol::{Error, ModelSpec, Result, RetryClass};
 use weirgate_replicas::{BatchReport, Feed, Finished, Grant, Job, Pull, Replica, SetState};
-use weirgate_replicas_core::{BatchPolicy, Candidate, CostModel, Decision, form};
+use weirgate_replicas_core::{Backlog, Candidate, Decision, Dispatch};
 use weirgate_router::lane::Waiting;
 use weirgate_router::{Full, LaneLimits, Ticket};
 
@@ -40,21 +40,17 @@ pub struct Lane {
 
 struct Core {
     queue: weirgate_router::Lane<Job>,
-    cost: CostModel,
-    idle: Vec<Idle>,
-    /// Calls that replicas have taken and not finished.
-    running: usize,
-    /// Replicas that are ready.
-    replicas: usize,
-    /// Rows of a full batch, as the last pull had it.
-    max_rows: usize,
+    dispatch: Dispatch<Engine>,
 }
 
-/// A replica with nothing to do.
-struct Idle {
-    replica: Arc<dyn Replica>,
-    /// It waits for company for the oldest call, by this policy.
-    lingers: Option<BatchPolicy>,
+/// A replica, the same as another if it is that very one.
+#[derive(Clone)]
+struct Engine(Arc<dyn Replica>);
+
+impl PartialEq for Engine {
+    fn eq(&self, other: &Engine) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
 }
 
 impl Lane {
@@ -64,17 +60,9 @@ impl Lane {
         limits: LaneLimits,
         on_change: Box<dyn Fn() + Send + Sync>,
     ) -> Arc<Lane> {
-        let core = Core {
-            queue: weirgate_router::Lane::new(limits),
-            cost: CostModel::default(),
-            idle: Vec::new(),
-            running: 0,
-            replicas: 0,
-            max_rows: 1,
-        };
         Arc::new(Lane {
             name: format!("{namespace}/{service}"),
-            core: Mutex::new(core),
+            core: Mutex::new(Core { queue: weirgate_router::Lane::new(limits), dispatch: Dispatch::default() }),
             finished: Mutex::default(),
             courier: Notify::new(),
             readiness: watch::Sender::new(Readiness::Loading),
@@ -86,7 +74,7 @@ impl Lane {
     /// Calls that wait or hold a place, and calls that a replica has.
     pub fn load(&self) -> (usize, usize) {
         let core = self.core.lock();
-        (core.queue.held(), core.running)
+        (core.queue.held(), core.dispatch.running_calls())
     }
 
     pub fn readiness(&self) -> Readiness {
@@ -102,13 +90,13 @@ impl Lane {
         }
     }
 
-    /// Takes a place for a call of `bytes`, or says at once why there is none.
+    /// Takes a place for a call that announces `bytes`, or says at once why there is none.
     pub fn admit(self: &Arc<Self>, bytes: usize, deadline: Instant, now: Instant) -> Result<Reservation> {
         if let Readiness::Failed(reason) = &*self.readiness.borrow() {
             return Err(self.failed(reason));
         }
         let mut core = self.core.lock();
-        let wait = core.predicted_wait();
+        let wait = core.predicted_wait(bytes);
         let left = deadline.saturating_duration_since(now);
         if wait > left {
             let (wait_s, left_s) = (wait.as_secs_f64(), left.as_secs_f64());
@@ -119,8 +107,8 @@ impl Lane {
             .with_retry_after(wait - left));
         }
         core.queue.reserve(bytes).map_err(|full| self.full(full, wait))?;
-        self.metrics.queue(core.queue.waiting(), core.queue.bytes());
-        Ok(Reservation::new(self.clone(), bytes))
+        self.show(&core);
+        Ok(Reservation::new(self.clone()))
     }
 
     /// Waits until the model has loaded, for as long as the caller has.
@@ -145,18 +133,18 @@ impl Lane {
         }
     }
 
-    pub(super) fn grow(&self, bytes: usize) -> Result<()> {
+    pub(super) fn grow(&self, own: usize, bytes: usize) -> Result<()> {
         let mut core = self.core.lock();
-        let wait = core.predicted_wait();
-        core.queue.grow(bytes).map_err(|full| self.full(full, wait))?;
-        self.metrics.queue(core.queue.waiting(), core.queue.bytes());
+        let wait = core.predicted_wait(bytes);
+        core.queue.grow(own, bytes).map_err(|full| self.full(full, wait))?;
+        self.show(&core);
         Ok(())
     }
 
     pub(super) fn release(&self, bytes: usize) {
         let mut core = self.core.lock();
         core.queue.release(bytes);
-        self.metrics.queue(core.queue.waiting(), core.queue.bytes());
+        self.show(&core);
     }
 
     /// Delivers answers and wakes idle replicas, both in bulk: that is what keeps a call's share of thread switches small.
@@ -172,21 +160,11 @@ impl Lane {
             }
             if self.core.lock().calls_to_show() > 0 {
                 tokio::task::yield_now().await;
-                self.wake_replicas();
+                let awake = self.core.lock().wake(Instant::now());
+                for engine in awake {
+                    engine.0.notify();
+                }
             }
-        }
-    }
-
-    fn wake_replicas(&self) {
-        let now = Instant::now();
-        let mut core = self.core.lock();
-        let mut awake = Vec::new();
-        for _ in 0..core.calls_to_show() {
-            awake.extend(core.replica_to_wake(now));
-        }
-        drop(core);
-        for replica in awake {
-            replica.notify();
         }
     }
 
@@ -201,12 +179,8 @@ impl Lane {
         };
         let mut core = self.core.lock();
         let ticket = core.queue.enter(reserved, call);
-        let show = core.calls_to_show() > 0;
-        self.metrics.queue(core.queue.waiting(), core.queue.bytes());
-        drop(core);
-        if show {
-            self.courier.notify_one();
-        }
+        self.show(&core);
+        self.call_courier(core.calls_to_show() > 0);
         ticket
     }
 
@@ -214,9 +188,20 @@ impl Lane {
     pub(super) fn withdraw(&self, ticket: Ticket) -> bool {
         let mut core = self.core.lock();
         let call = core.queue.remove(ticket);
-        self.metrics.queue(core.queue.waiting(), core.queue.bytes());
-        drop(core);
+        self.show(&core);
+        // A replica may have waited for company for this very call.
+        self.call_courier(call.is_some() && core.dispatch.lingers());
         call.is_some()
+    }
+
+    fn call_courier(&self, needed: bool) {
+        if needed {
+            self.courier.notify_one();
+        }
+    }
+
+    fn show(&self, core: &Core) {
+        self.metrics.queue(core.queue.held(), core.queue.bytes());
     }
 
     fn failed(&self, reason: &str) -> Error {
@@ -240,78 +225,55 @@ impl Lane {
 }
 
 impl Core {
-    /// How long the calls that wait now will keep the replicas busy, by what batches took so far.
-    fn predicted_wait(&self) -> Duration {
-        let rows = self.queue.rows();
-        if rows == 0 {
-            return Duration::ZERO;
-        }
-        let batches = rows.div_ceil(self.max_rows.max(1));
-        let work = self.cost.drain(batches, self.queue.waiting_bytes()).unwrap_or_default();
-        work / u32::try_from(self.replicas.max(1)).unwrap_or(u32::MAX)
+    fn predicted_wait(&self, bytes: usize) -> Duration {
+        let backlog = Backlog { rows: self.queue.rows(), bytes: self.queue.waiting_bytes() };
+        self.dispatch.predicted_wait(backlog, bytes)
     }
 
-    /// Calls that idle replicas should look at, one each.
     fn calls_to_show(&self) -> usize {
-        self.queue.waiting().min(self.idle.len())
+        self.dispatch.to_show(self.queue.waiting())
     }
 
-    /// The idle replica that shall look at the queue now that a call came.
-    fn replica_to_wake(&mut self, now: Instant) -> Option<Arc<dyn Replica>> {
-        let lingering = self.idle.iter().position(|idle| idle.lingers.is_some());
-        if let Some(index) = lingering {
-            let policy = self.idle[index].lingers?;
-            return match self.decide(&policy, now) {
-                Decision::Take { .. } => Some(self.idle.swap_remove(index).replica),
-                Decision::Wait(_) | Decision::Empty => None,
-            };
-        }
-        self.idle.pop().map(|idle| idle.replica)
+    fn wake(&mut self, now: Instant) -> Vec<Engine> {
+        self.dispatch.wake(now, self.queue.waiting(), || candidates(&self.queue))
     }
+}
 
-    fn decide(&self, policy: &BatchPolicy, now: Instant) -> Decision<Ticket> {
-        let waiting = self.queue.iter().map(|(ticket, call)| {
-            let candidate = Candidate {
-                rows: call.rows,
-                bytes: call.bytes,
-                signature: call.item.call.work.signature.as_ref(),
-                length: call.item.call.work.length,
-                entered: call.entered,
-                deadline: call.deadline,
-            };
-            (ticket, candidate)
-        });
-        form(policy, &self.cost, now, waiting)
-    }
-
-    fn forget(&mut self, replica: &Arc<dyn Replica>) {
-        self.idle.retain(|idle| !Arc::ptr_eq(&idle.replica, replica));
-    }
+/// The queue as the batch former sees it.
+fn candidates(queue: &weirgate_router::Lane<Job>) -> impl Iterator<Item = (Ticket, Candidate<'_>)> {
+    queue.iter().map(|(ticket, call)| {
+        let work = &call.item.call.work;
+        let candidate = Candidate {
+            rows: call.rows,
+            bytes: call.bytes,
+            signature: work.signature.as_ref(),
+            length: work.length,
+            entered: call.entered,
+            deadline: call.deadline,
+        };
+        (ticket, candidate)
+    })
 }
 
 impl Feed for Lane {
     fn pull(&self, replica: &Arc<dyn Replica>) -> Pull {
         let Grant::Batch(policy) = replica.credits().grant() else { return Pull::Empty };
-        let now = Instant::now();
+        let (engine, now) = (Engine(replica.clone()), Instant::now());
         let mut core = self.core.lock();
-        core.forget(replica);
-        core.max_rows = policy.max_rows;
-        let (keys, reason) = match core.decide(&policy, now) {
+        let Core { queue, dispatch } = &mut *core;
+        let (keys, reason) = match dispatch.pull(&engine, &policy, now, candidates(queue)) {
             Decision::Take { keys, reason } => (keys, reason),
-            Decision::Wait(until) => {
-                core.idle.push(Idle { replica: replica.clone(), lingers: Some(policy) });
-                return Pull::Until(until);
-            }
-            Decision::Empty => {
-                core.idle.push(Idle { replica: replica.clone(), lingers: None });
-                return Pull::Empty;
-            }
+            Decision::Wait(until) => return Pull::Until(until),
+            Decision::Empty => return Pull::Empty,
         };
         let mut jobs: Vec<Job> = Vec::with_capacity(keys.len());
-        jobs.extend(keys.into_iter().filter_map(|key| core.queue.remove(key)).map(|call| call.item));
-        core.running += jobs.len();
-        self.metrics.queue(core.queue.waiting(), core.queue.bytes());
-        self.metrics.running(core.running);
+        jobs.extend(keys.into_iter().filter_map(|key| queue.remove(key)).map(|call| call.item));
+        let bytes = jobs.iter().map(|job| job.call.work.bytes).sum();
+        dispatch.took(&engine, jobs.len(), bytes);
+        self.show(&core);
+        self.metrics.running(core.dispatch.running_calls());
+        // What is left may be for another replica that is idle.
+        self.call_courier(core.calls_to_show() > 0);
         drop(core);
         self.metrics.closed(reason);
         for mut job in jobs {
@@ -323,24 +285,17 @@ impl Feed for Lane {
 
     fn leave(&self, replica: &Arc<dyn Replica>) {
         let mut core = self.core.lock();
-        core.forget(replica);
+        core.dispatch.leave(&Engine(replica.clone()));
         // A call may have woken the replica that leaves: let another one look.
-        let wake = if core.queue.waiting() > 0 { core.idle.pop() } else { None };
-        drop(core);
-        if let Some(idle) = wake {
-            idle.replica.notify();
-        }
+        self.call_courier(core.calls_to_show() > 0);
     }
 
-    fn ran(&self, report: &BatchReport, finished: Vec<Finished>) {
+    fn ran(&self, replica: &Arc<dyn Replica>, report: &BatchReport, finished: Vec<Finished>) {
         self.finished.lock().extend(finished);
         self.courier.notify_one();
         let mut core = self.core.lock();
-        core.running -= report.calls;
-        if let Some(engine) = report.engine {
-            core.cost.observe(report.bytes, engine);
-        }
-        self.metrics.running(core.running);
+        core.dispatch.done(&Engine(replica.clone()), report.engine.map(|took| (report.bytes, took)));
+        self.metrics.running(core.dispatch.running_calls());
         drop(core);
         if report.rows > 0 {
             self.metrics.batch(report.rows);
@@ -356,7 +311,19 @@ impl Feed for Lane {
             }
             SetState::Failed { reason } => (Readiness::Failed(reason), 0),
         };
-        self.core.lock().replicas = ready;
+        let mut core = self.core.lock();
+        core.dispatch.set_engines(ready);
+        // Calls that entered while a replica was there are told like those that come now.
+        let refused = match &readiness {
+            Readiness::Failed(reason) => Some((self.failed(reason), core.queue.drain())),
+            Readiness::Loading | Readiness::Ready(_) => None,
+        };
+        self.show(&core);
+        drop(core);
+        if let Some((error, calls)) = refused {
+            self.finished.lock().extend(calls.into_iter().map(|call| call.item.finish(Err(error.clone()))));
+            self.courier.notify_one();
+        }
         self.metrics.replicas(ready);
         self.readiness.send_replace(readiness);
         (self.on_change)();

@@ -17,23 +17,18 @@ pub struct Reservation {
 }
 
 impl Reservation {
-    pub(super) fn new(lane: Arc<Lane>, bytes: usize) -> Self {
-        Reservation { lane, bytes, used: false }
+    pub(super) fn new(lane: Arc<Lane>) -> Self {
+        Reservation { lane, bytes: 0, used: false }
     }
 
-    /// Notes that the body is larger than announced.
-    pub fn grow(&mut self, bytes: usize) -> Result<()> {
-        self.lane.grow(bytes)?;
-        self.bytes += bytes;
-        Ok(())
-    }
-
-    /// Makes sure that the place holds at least `bytes`.
+    /// Makes sure that the place holds at least `bytes`, as they come.
     pub fn cover(&mut self, bytes: usize) -> Result<()> {
-        match bytes.checked_sub(self.bytes) {
-            Some(more) if more > 0 => self.grow(more),
-            _ => Ok(()),
+        let more = bytes.saturating_sub(self.bytes);
+        if more > 0 {
+            self.lane.grow(self.bytes, more)?;
+            self.bytes += more;
         }
+        Ok(())
     }
 
     /// Enters the lane. From here on, dropping what is returned withdraws or cancels the call.

@@ -3,8 +3,9 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use futures_util::{Stream, StreamExt};
-use tokio_stream::wrappers::WatchStream;
+use futures_util::Stream;
+use futures_util::stream::unfold;
+use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server;
@@ -58,13 +59,35 @@ impl health_server::Health for Health {
     /// Sends the state now and at each change. A name that nothing has is `SERVICE_UNKNOWN` and may come to be.
     async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let name = request.into_inner().service;
-        let gateway = self.gateway.clone();
-        let mut last = None;
-        let states = WatchStream::new(gateway.watch_changes()).filter_map(move |_| {
-            let now = status(&gateway, &name).unwrap_or(ServingStatus::ServiceUnknown);
-            let changed = last.replace(now) != Some(now);
-            std::future::ready(changed.then(|| Ok(answer(now))))
-        });
-        Ok(Response::new(Box::pin(states)))
+        let watch = Watch { gateway: self.gateway.clone(), changes: self.gateway.watch_changes(), name, last: None };
+        Ok(Response::new(Box::pin(unfold(watch, |mut watch| async { Some((Ok(watch.next().await?), watch)) }))))
+    }
+}
+
+/// One watcher of one name.
+struct Watch {
+    gateway: Arc<Gateway>,
+    changes: watch::Receiver<u64>,
+    name: String,
+    last: Option<ServingStatus>,
+}
+
+impl Watch {
+    /// The next state that differs from the last. Ends when the server drains, after saying so: a stream that stays open
+    /// would hold up the drain.
+    async fn next(&mut self) -> Option<HealthCheckResponse> {
+        loop {
+            if self.last.is_some() {
+                if self.gateway.is_draining() && self.last != Some(ServingStatus::Serving) {
+                    return None;
+                }
+                self.changes.changed().await.ok()?;
+            }
+            self.changes.mark_unchanged();
+            let now = status(&self.gateway, &self.name).unwrap_or(ServingStatus::ServiceUnknown);
+            if self.last.replace(now) != Some(now) {
+                return Some(answer(now));
+            }
+        }
     }
 }

@@ -1,20 +1,19 @@
 //! `ModelInfer`.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
 use http::HeaderMap;
+use weirgate_protocol::deadline::MAX_TIMEOUT;
 use weirgate_protocol::oip::{self, ModelInferRequest};
-use weirgate_protocol::{Error, Protocol, Result};
+use weirgate_protocol::{Error, InferRequest, Protocol, Result};
 
-use super::peek::{LIMIT, Peek, peek};
+use super::peek::{LIMIT, Peek, check_counts, peek};
 use super::unary::{self, PREFIX};
 use crate::gateway::Gateway;
-use crate::observe::count_unrouted;
 use crate::pipeline::{self, InferCall};
 use crate::respond;
 use crate::server::body::BodyReader;
@@ -28,51 +27,62 @@ async fn run(gateway: &Gateway, request: Request) -> Result<Response> {
     let (parts, body) = request.into_parts();
     let arrival = Arrival::new(&parts, Protocol::V2Grpc)?;
     let mut body = BodyReader::new(body, PREFIX, gateway.config.client_timeout);
-    let found = find_model(gateway, &arrival, &mut body).await;
-    let (model, version) = found.inspect_err(|error| count_unrouted(Protocol::V2Grpc, error.code()))?;
+    let found = async {
+        unary::check_content_type(&parts)?;
+        find_model(gateway, &arrival, &mut body).await
+    };
+    let (model, version) = found.await.inspect_err(|error| pipeline::refuse_unrouted(&arrival, "", error))?;
     let mut raw = false;
     let call = InferCall {
         arrival: &arrival,
         model: &model,
         version: &version,
-        body,
+        body: &mut body,
         decode: |bytes: Bytes| {
-            let message: ModelInferRequest = unary::decode(unary::message(bytes)?)?;
+            let bytes = unary::message(bytes)?;
+            check_counts(&bytes)?;
+            let message: ModelInferRequest = unary::decode(bytes)?;
+            if message.model_name != model || message.model_version != version {
+                return Err(Error::invalid(
+                    "model_name and model_version must come once, before all other fields of the message",
+                ));
+            }
             let (request, answer_raw) = oip::decode_request(message)?;
             raw = answer_raw;
             Ok(request)
         },
     };
     let mut answered = pipeline::infer(gateway, call).await?;
-    let response = std::mem::take(&mut answered.response);
-    let message = match oip::encode_response(response, raw) {
-        Ok(message) => message,
-        Err(error) => {
-            answered.refuse(&error);
-            return Err(error);
-        }
-    };
+    let encode = |response, _: &InferRequest| unary::frame(&oip::encode_response(response, raw)?);
+    let frame = answered.encode(encode).await?;
     let mut headers = HeaderMap::with_capacity(4);
     edge::stamp(&mut headers, &answered.finish());
-    Ok(unary::respond_with(&message, headers))
+    Ok(unary::respond_with(frame, headers))
 }
 
 /// Reads as much of the message as it takes to route it.
 async fn find_model(gateway: &Gateway, arrival: &Arrival, body: &mut BodyReader<Body>) -> Result<(String, String)> {
-    // The service's own timeout is not known yet; this bounds only the reading of the first bytes.
-    let deadline = Instant::now() + arrival.timeout.unwrap_or(gateway.config.client_timeout);
+    // The service's own timeout is not known yet.
+    let deadline = arrival.head.arrived + arrival.timeout.unwrap_or(MAX_TIMEOUT);
     unary::read_prefix(body, deadline).await?;
-    body.check_length(gateway.config.max_body).await?;
+    body.check_length(gateway.body_limit())?;
     let mut whole = false;
+    let mut look_at = 0;
     loop {
-        match peek(body.peeked().get(PREFIX..).unwrap_or_default(), whole || body.is_complete()) {
-            Peek::Found { model, version } => return Ok((model, version)),
-            Peek::More if body.peeked().len() < LIMIT => whole = !body.peek_more(deadline).await?,
-            Peek::More | Peek::Missing => {
-                return Err(Error::invalid(format!(
-                    "model_name is not set within the first {LIMIT} bytes of the message"
-                )));
+        whole |= body.is_complete();
+        let read = body.peeked().len();
+        if whole || read >= look_at {
+            // Looking again only at twice the bytes keeps many tiny pieces cheap.
+            look_at = (2 * read).min(LIMIT);
+            match peek(body.peeked().get(PREFIX..).unwrap_or_default(), whole) {
+                Peek::Found { model, version } => return Ok((model, version)),
+                Peek::More if read < LIMIT => {}
+                Peek::More | Peek::Missing => {
+                    let text = format!("model_name is not set within the first {LIMIT} bytes of the message");
+                    return Err(Error::invalid(text));
+                }
             }
         }
+        whole = !body.peek_more(deadline).await?;
     }
 }

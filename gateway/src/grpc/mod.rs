@@ -11,13 +11,16 @@ mod unary;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::post;
 use tonic_health::pb::health_server::HealthServer;
+use tower_http::catch_panic::CatchPanicLayer;
 use weirgate_protocol::oip::{self, model_metadata};
 
 use crate::gateway::{Gateway, SERVER};
+use crate::respond;
 use unary::unary;
 
 type Shared = State<Arc<Gateway>>;
@@ -32,6 +35,12 @@ pub fn router() -> Router<Arc<Gateway>> {
         .route("/inference.GRPCInferenceService/ModelReady", post(model_ready))
         .route("/inference.GRPCInferenceService/ModelMetadata", post(model_info))
         .route("/grpc.health.v1.Health/{method}", post(health_call))
+        .layer(CatchPanicLayer::custom(panicked))
+}
+
+/// A panic of ours costs the one call that met it.
+fn panicked(panic: Box<dyn std::any::Any + Send>) -> http::Response<Body> {
+    respond::grpc_error(&respond::panic_error(panic.as_ref())).into_http()
 }
 
 async fn server_live(State(gateway): Shared, request: Request) -> Response {
@@ -74,7 +83,7 @@ async fn model_info(State(gateway): Shared, request: Request) -> Response {
 async fn health_call(State(gateway): Shared, request: Request) -> Response {
     use tower::ServiceExt;
     match HealthServer::new(health::Health::new(gateway)).oneshot(request).await {
-        Ok(response) => response.map(axum::body::Body::new),
+        Ok(response) => response.map(Body::new),
         Err(never) => match never {},
     }
 }

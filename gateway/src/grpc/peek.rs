@@ -1,5 +1,7 @@
 //! Finds a ModelInferRequest's model in the first bytes of the message, so that a call is routed before it is parsed.
 
+use weirgate_protocol::{Error, Result};
+
 /// How far the model's name may lie in a message. Encoders write fields in the order of their numbers, and it is field 1.
 pub(super) const LIMIT: usize = 64 << 10;
 
@@ -30,18 +32,45 @@ pub(super) fn peek(mut bytes: &[u8], whole: bool) -> Peek {
         }
         let Some(key) = key else { return unfinished() };
         let (field, wire_type) = (key >> 3, key & 7);
-        let skipped = match wire_type {
-            0 => varint(&mut bytes).map(|_| &[][..]),
-            1 => take(&mut bytes, 8),
-            2 => varint(&mut bytes).and_then(|length| take(&mut bytes, usize::try_from(length).ok()?)),
-            5 => take(&mut bytes, 4),
-            _ => return Peek::Missing,
-        };
-        let Some(value) = skipped else { return unfinished() };
+        if !matches!(wire_type, 0 | 1 | 2 | 5) {
+            return Peek::Missing;
+        }
+        let Some(value) = skip(&mut bytes, wire_type) else { return unfinished() };
         if wire_type == 2 && (field == 1 || field == 2) {
             let text = String::from_utf8_lossy(value).into_owned();
             *(if field == 1 { &mut model } else { &mut version }) = Some(text);
         }
+    }
+}
+
+/// How often `inputs`, `outputs` or `raw_input_contents` may come.
+const MAX_ENTRIES: usize = 1_024;
+
+/// Counts the entries of a message before it is decoded: an empty one takes two bytes there, and hundreds in memory.
+pub(super) fn check_counts(mut bytes: &[u8]) -> Result<()> {
+    let broken = || Error::invalid("the message can't be decoded: a field is cut off");
+    let mut counts = [("inputs", 5, 0), ("outputs", 6, 0), ("raw_input_contents", 7, 0)];
+    while !bytes.is_empty() {
+        let key = varint(&mut bytes).ok_or_else(broken)?;
+        skip(&mut bytes, key & 7).ok_or_else(broken)?;
+        for (name, field, count) in &mut counts {
+            *count += usize::from(*field == key >> 3);
+            if *count > MAX_ENTRIES {
+                return Err(Error::invalid(format!("{name} has more than {MAX_ENTRIES} entries, which is the limit")));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Passes over a value, and returns it where it has bytes of its own.
+fn skip<'a>(bytes: &mut &'a [u8], wire_type: u64) -> Option<&'a [u8]> {
+    match wire_type {
+        0 => varint(bytes).map(|_| &[][..]),
+        1 => take(bytes, 8),
+        2 => varint(bytes).and_then(|length| take(bytes, usize::try_from(length).ok()?)),
+        5 => take(bytes, 4),
+        _ => None,
     }
 }
 
@@ -90,6 +119,15 @@ mod tests {
         assert_eq!(peek(&only_name, false), Peek::More);
         assert_eq!(peek(&only_name, true), found("digits", ""));
         assert_eq!(peek(&[], true), Peek::Missing);
+    }
+
+    #[test]
+    fn entries_are_counted_before_they_take_memory() {
+        let inputs = |count| [0x2a, 0x00].repeat(count);
+        assert!(check_counts(&inputs(MAX_ENTRIES)).is_ok());
+        let error = check_counts(&inputs(MAX_ENTRIES + 1)).unwrap_err();
+        assert_eq!(error.message(), "inputs has more than 1024 entries, which is the limit");
+        assert!(check_counts(&[0x2a, 0x05]).is_err());
     }
 
     proptest! {

@@ -15,14 +15,14 @@ use weirgate_protocol::{Error, Protocol, Result};
 
 use crate::gateway::Gateway;
 use crate::respond;
-use crate::server::body::BodyReader;
+use crate::server::body::{BodyLimit, BodyReader};
 use crate::server::edge::Arrival;
 
 /// The flag and length before each message.
 pub(super) const PREFIX: usize = 5;
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 /// Requests about models and the server are small.
-const SMALL_MESSAGE: usize = 64 << 10;
+const SMALL_MESSAGE: BodyLimit = BodyLimit { bytes: 64 << 10, set_by: "for calls other than ModelInfer" };
 /// They are answered at once; this only bounds how long a client may take to send one.
 const SMALL_CALL: std::time::Duration = std::time::Duration::from_secs(30);
 
@@ -35,20 +35,33 @@ where
     let result = async {
         let (parts, body) = request.into_parts();
         Arrival::new(&parts, Protocol::V2Grpc)?;
-        let limit = SMALL_MESSAGE.min(gateway.config.max_body);
+        check_content_type(&parts)?;
         let mut body = BodyReader::new(body, PREFIX, gateway.config.client_timeout);
         let deadline = Instant::now() + SMALL_CALL;
         read_prefix(&mut body, deadline).await?;
-        body.check_length(limit).await?;
+        body.check_length(SMALL_MESSAGE)?;
         while body.peek_more(deadline).await? {
-            body.check_length(limit).await?;
+            body.check_length(SMALL_MESSAGE)?;
         }
         let request = message(Bytes::copy_from_slice(body.peeked()))?;
         answer(decode(request)?)
     };
-    match result.await {
-        Ok(answer) => respond_with(&answer, HeaderMap::new()),
+    match result.await.and_then(|answer| frame(&answer)) {
+        Ok(frame) => respond_with(frame, HeaderMap::new()),
         Err(error) => respond::grpc_error(&error).into_http(),
+    }
+}
+
+/// Messages are protobuf; gRPC names other codecs in the content type.
+pub(super) fn check_content_type(parts: &http::request::Parts) -> Result<()> {
+    let value = parts.headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    let codec = value.strip_prefix(b"application/grpc").map(|rest| rest.split(|&byte| byte == b';').next());
+    match codec {
+        Some(Some(b"" | b"+proto")) => Ok(()),
+        _ => {
+            let shown: String = String::from_utf8_lossy(value).chars().take(64).collect();
+            Err(Error::unsupported(format!("content-type '{shown}' is not supported: send application/grpc")))
+        }
     }
 }
 
@@ -90,23 +103,25 @@ pub(super) fn decode<M: Message + Default>(message: Bytes) -> Result<M> {
     M::decode(message).map_err(|error| Error::invalid(format!("the message can't be decoded: {error}")))
 }
 
-/// The answer of a call that went well.
-pub(super) fn respond_with(answer: &impl Message, mut headers: HeaderMap) -> Response {
-    let length = answer.encoded_len();
-    let Ok(announced) = u32::try_from(length) else {
-        let text = format!("the answer has {length} bytes, a gRPC message has {} at most", u32::MAX);
-        return respond::grpc_error(&Error::too_large(text)).into_http();
-    };
+/// A message within its frame.
+pub(super) fn frame(message: &impl Message) -> Result<Bytes> {
+    let length = message.encoded_len();
+    let announced = u32::try_from(length).map_err(|_| {
+        Error::too_large(format!("the answer has {length} bytes, a gRPC message has {} at most", u32::MAX))
+    })?;
     let mut bytes = BytesMut::with_capacity(PREFIX + length);
     bytes.put_u8(0);
     bytes.put_u32(announced);
-    if let Err(error) = answer.encode(&mut bytes) {
-        return respond::grpc_error(&Error::internal(format!("the answer can't be encoded: {error}"))).into_http();
-    }
+    message.encode(&mut bytes).map_err(|error| Error::internal(format!("the answer can't be encoded: {error}")))?;
+    Ok(bytes.freeze())
+}
+
+/// The answer of a call that went well.
+pub(super) fn respond_with(frame: Bytes, mut headers: HeaderMap) -> Response {
     let mut trailers = HeaderMap::with_capacity(1);
     trailers.insert(STATUS, HeaderValue::from_static("0"));
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    let mut response = Response::new(Body::new(Unary { message: Some(bytes.freeze()), trailers: Some(trailers) }));
+    let mut response = Response::new(Body::new(Unary { message: Some(frame), trailers: Some(trailers) }));
     *response.headers_mut() = headers;
     response
 }

@@ -70,7 +70,5 @@ fn is_grpc(request: &Request) -> bool {
 
 /// A panic of ours costs the one request that met it.
 fn panicked(panic: Box<dyn std::any::Any + Send>) -> http::Response<Body> {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    tracing::error!(panic = text.unwrap_or("no text"), "a handler panicked");
-    respond::v2_error(&Error::internal("a fault of the gateway ended this request: its log says more"))
+    respond::v2_error(&respond::panic_error(panic.as_ref()))
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use bytes::Bytes;
@@ -24,38 +25,56 @@ const HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-cont
 
 type Shared = State<Arc<Gateway>>;
 
-pub async fn infer(State(gateway): Shared, Path(model): Path<String>, request: Request) -> Response {
-    run(&gateway, &model, "", request).await.unwrap_or_else(|error| respond::v2_error(&error))
+type Named = Result<Path<String>, PathRejection>;
+type NamedVersion = Result<Path<(String, String)>, PathRejection>;
+
+pub async fn infer(State(gateway): Shared, model: Named, request: Request) -> Response {
+    let answer = async { run(&gateway, &named(model)?, "", request).await };
+    answer.await.unwrap_or_else(|error| respond::v2_error(&error))
 }
 
-pub async fn infer_version(
-    State(gateway): Shared,
-    Path((model, version)): Path<(String, String)>,
-    request: Request,
-) -> Response {
-    run(&gateway, &model, &version, request).await.unwrap_or_else(|error| respond::v2_error(&error))
+pub async fn infer_version(State(gateway): Shared, named_version: NamedVersion, request: Request) -> Response {
+    let answer = async {
+        let (model, version) = named(named_version)?;
+        run(&gateway, &model, &version, request).await
+    };
+    answer.await.unwrap_or_else(|error| respond::v2_error(&error))
+}
+
+fn named<T>(path: Result<Path<T>, PathRejection>) -> Result<T> {
+    path.map(|Path(names)| names).map_err(|_| Error::invalid("the path's names are not UTF-8"))
 }
 
 async fn run(gateway: &Gateway, model: &str, version: &str, request: Request) -> Result<Response> {
     let (parts, body) = request.into_parts();
-    let arrival = Arrival::new(&parts, Protocol::V2Http)?;
-    refuse_encoding(&parts.headers)?;
+    let mut body = BodyReader::new(body, 0, gateway.config.client_timeout);
+    let answer = infer_tensors(gateway, model, version, &parts, &mut body).await;
+    // Who waits for `100 Continue` has sent nothing yet, and reading would ask for it.
+    if answer.is_err() && !parts.headers.contains_key(header::EXPECT) {
+        body.discard().await;
+    }
+    answer
+}
+
+async fn infer_tensors(
+    gateway: &Gateway,
+    model: &str,
+    version: &str,
+    parts: &http::request::Parts,
+    body: &mut BodyReader<Body>,
+) -> Result<Response> {
+    let arrival = Arrival::new(parts, Protocol::V2Http)?;
+    refuse_encoding(&parts.headers).inspect_err(|error| pipeline::refuse_unrouted(&arrival, model, error))?;
     let header_length = parts.headers.get(HEADER_LENGTH).map(HeaderValue::as_bytes).map(String::from_utf8_lossy);
     let call = InferCall {
         arrival: &arrival,
         model,
         version,
-        body: BodyReader::new(body, 0, gateway.config.client_timeout),
+        body,
         decode: |bytes: Bytes| v2::decode_request(&bytes, header_length.as_deref()),
     };
-    let answered = pipeline::infer(gateway, call).await?;
-    let encoded = match v2::encode_response(&answered.response, &answered.request) {
-        Ok(encoded) => encoded,
-        Err(error) => {
-            answered.refuse(&error);
-            return Err(error);
-        }
-    };
+    let mut answered = pipeline::infer(gateway, call).await?;
+    let encoded = answered.encode(|response, request| v2::encode_response(&response, request)).await?;
     let mut headers = HeaderMap::with_capacity(8);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(encoded.content_type()));
     if let Some(length) = encoded.header_length {
@@ -111,29 +130,33 @@ pub async fn ready(State(gateway): Shared) -> Response {
     json(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, v2::ready(ready))
 }
 
-pub async fn model_metadata(State(gateway): Shared, Path(model): Path<String>) -> Response {
-    with_model(&gateway, &model, "", |spec| v2::model_metadata(&model, &[] as &[&str], spec))
+pub async fn model_metadata(State(gateway): Shared, model: Named) -> Response {
+    with_model(&gateway, named(model).map(|model| (model, String::new())), |model, spec| {
+        v2::model_metadata(model, &[] as &[&str], spec)
+    })
 }
 
-pub async fn model_version_metadata(
-    State(gateway): Shared,
-    Path((model, version)): Path<(String, String)>,
-) -> Response {
-    with_model(&gateway, &model, &version, |spec| v2::model_metadata(&model, &[] as &[&str], spec))
+pub async fn model_version_metadata(State(gateway): Shared, named_version: NamedVersion) -> Response {
+    with_model(&gateway, named(named_version), |model, spec| v2::model_metadata(model, &[] as &[&str], spec))
 }
 
-pub async fn model_ready(State(gateway): Shared, Path(model): Path<String>) -> Response {
-    with_model(&gateway, &model, "", |_| v2::model_ready(&model, true))
+pub async fn model_ready(State(gateway): Shared, model: Named) -> Response {
+    with_model(&gateway, named(model).map(|model| (model, String::new())), |model, _| v2::model_ready(model, true))
 }
 
-pub async fn model_version_ready(State(gateway): Shared, Path((model, version)): Path<(String, String)>) -> Response {
-    with_model(&gateway, &model, &version, |_| v2::model_ready(&model, true))
+pub async fn model_version_ready(State(gateway): Shared, named_version: NamedVersion) -> Response {
+    with_model(&gateway, named(named_version), |model, _| v2::model_ready(model, true))
 }
 
 /// Answers what a loaded model is asked about, or why there is none.
-fn with_model(gateway: &Gateway, model: &str, version: &str, answer: impl FnOnce(&ModelSpec) -> Bytes) -> Response {
-    match gateway.loaded(model, version) {
-        Ok(spec) => json(StatusCode::OK, answer(&spec)),
+fn with_model(
+    gateway: &Gateway,
+    asked: Result<(String, String)>,
+    answer: impl FnOnce(&str, &ModelSpec) -> Bytes,
+) -> Response {
+    let loaded = asked.and_then(|(model, version)| Ok((gateway.loaded(&model, &version)?, model)));
+    match loaded {
+        Ok((spec, model)) => json(StatusCode::OK, answer(&model, &spec)),
         Err(error) => respond::v2_error(&error),
     }
 }

@@ -93,8 +93,12 @@ pub const METRICS: &[Metric] = &[
         kind: MetricKind::Histogram,
         help: "time per `stage`: `read` (waiting for the body), `queue`, `batch` (joining rows), `engine`, `overhead` (the rest)",
     },
-    Metric { name: QUEUE_REQUESTS, kind: MetricKind::Gauge, help: "requests that wait for a replica" },
-    Metric { name: QUEUE_BYTES, kind: MetricKind::Gauge, help: "bytes held by requests that wait or are being read" },
+    Metric {
+        name: QUEUE_REQUESTS,
+        kind: MetricKind::Gauge,
+        help: "requests that wait for a replica or a model, or are being read",
+    },
+    Metric { name: QUEUE_BYTES, kind: MetricKind::Gauge, help: "bytes that these requests hold" },
     Metric { name: RUNNING, kind: MetricKind::Gauge, help: "requests that a replica has taken and not finished" },
     Metric {
         name: ABANDONED,

@@ -12,10 +12,17 @@ use weirgate_protocol::{Error, Result, RetryClass};
 
 use crate::dispatch::Reservation;
 
-/// How long, and for how many bytes in addition to the limit, a refused body is read on, so that clients that send first
-/// and read later see the answer and not a reset.
+/// How long, and for how many bytes, the body of a refused request is read on.
 const DISCARD_TIME: Duration = Duration::from_secs(2);
 const DISCARD_BYTES: usize = 256 << 20;
+
+/// The most bytes a body may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyLimit {
+    pub bytes: usize,
+    /// What sets it, for the error.
+    pub set_by: &'static str,
+}
 
 /// A body, and what has been read of it.
 pub struct BodyReader<B> {
@@ -83,32 +90,35 @@ where
     }
 
     /// Bytes this body is known to have. Above the limit it is refused before it is read.
-    pub async fn check_length(&mut self, limit: usize) -> Result<usize> {
+    pub fn check_length(&self, limit: BodyLimit) -> Result<usize> {
         let known = self.announced.max(self.peeked().len());
-        if known > limit.saturating_add(self.framing) {
-            self.discard().await;
-            return Err(too_large(known - self.framing, limit));
+        if known > limit.bytes.saturating_add(self.framing) {
+            return Err(Error::too_large(format!(
+                "the request has {} bytes or more, the limit is {} ({})",
+                known - self.framing,
+                limit.bytes,
+                limit.set_by
+            )));
         }
         Ok(known)
     }
 
-    /// Reads the rest. `reservation` grows where the body turns out larger than announced. Also returns how long the
-    /// client was waited for.
+    /// Reads the rest, covered by `reservation` as it comes. Also returns how long the client was waited for.
     pub async fn read_all(
-        mut self,
-        limit: usize,
+        &mut self,
+        limit: BodyLimit,
         deadline: Instant,
         reservation: &mut Reservation,
     ) -> Result<(Bytes, Duration)> {
+        reservation.cover(self.peeked().len())?;
         while self.peek_more(deadline).await? {
-            let length = self.peeked().len();
-            if length > limit.saturating_add(self.framing) {
-                self.discard().await;
-                return Err(too_large(length - self.framing, limit));
-            }
-            reservation.cover(length)?;
+            reservation.cover(self.check_length(limit)?.min(self.peeked().len()))?;
         }
-        let bytes = if self.joined.is_empty() { self.first } else { self.joined.freeze() };
+        let bytes = if self.joined.is_empty() {
+            std::mem::take(&mut self.first)
+        } else {
+            std::mem::take(&mut self.joined).freeze()
+        };
         Ok((bytes, self.waited))
     }
 
@@ -150,7 +160,12 @@ where
         })
     }
 
-    async fn discard(&mut self) {
+    /// Reads on and forgets, within bounds, what a client still sends of a request that has been refused. A client that
+    /// sends first and reads later would see a reset connection and not the answer.
+    pub async fn discard(&mut self) {
+        if self.body.is_end_stream() {
+            return;
+        }
         let mut left = DISCARD_BYTES;
         let drain = async {
             while let Some(Ok(frame)) = self.body.frame().await {
@@ -162,8 +177,4 @@ where
         };
         let _ = tokio::time::timeout(DISCARD_TIME, drain).await;
     }
-}
-
-fn too_large(length: usize, limit: usize) -> Error {
-    Error::too_large(format!("the request has {length} bytes or more, the limit is {limit} (flag --max-body)"))
 }

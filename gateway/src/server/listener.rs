@@ -52,7 +52,7 @@ impl Listener {
         let builder = Arc::new(connection_builder(self.config.client_timeout));
         let places = Arc::new(Semaphore::new(self.config.max_connections.get()));
         let mut connections = JoinSet::new();
-        let closing = close.clone();
+        let (closing, first_byte) = (close.clone(), self.config.client_timeout);
         loop {
             let accepted = tokio::select! {
                 () = closed(&mut close) => break,
@@ -60,7 +60,7 @@ impl Listener {
                 accepted = accept(&self.socket, &places) => accepted,
             };
             if let Some((stream, place)) = accepted {
-                let serve = serve_connection(builder.clone(), stream, router.clone(), closing.clone());
+                let serve = serve_connection(builder.clone(), stream, router.clone(), first_byte, closing.clone());
                 connections.spawn(async move {
                     serve.await;
                     drop(place);
@@ -111,10 +111,20 @@ async fn serve_connection(
     builder: Arc<auto::Builder<TokioExecutor>>,
     stream: TcpStream,
     router: Router,
+    first_byte: Duration,
     mut close: watch::Receiver<bool>,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");
+    }
+    // Until the first byte says which protocol it is, no other timer runs.
+    let first = tokio::time::timeout(first_byte, stream.readable());
+    let begun = tokio::select! {
+        begun = first => matches!(begun, Ok(Ok(()))),
+        () = closed(&mut close) => false,
+    };
+    if !begun {
+        return;
     }
     let service = service_fn(move |request: http::Request<Incoming>| edge::serve(router.clone(), request));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));

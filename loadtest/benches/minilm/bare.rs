@@ -29,22 +29,44 @@ impl Bare {
         Ok(Bare { child, orders, results: BufReader::new(results).lines() })
     }
 
-    /// The median time of a call with one row, in µs.
-    pub fn lone(&mut self, workload: Workload, time: Duration) -> Result<f64> {
-        Ok(self.order("lone", workload, time)?.0)
+    /// A call with one row, over all rows of the workload.
+    pub fn lone(&mut self, workload: Workload, time: Duration) -> Result<Rate> {
+        self.order("lone", workload, time)?.pop().ok_or_else(|| std::io::Error::other("no rate"))
     }
 
-    /// The best rate in rows/s over all ways to batch the workload, and which it was. Each has its share of `time`, and
-    /// twice as much in all, as there are many.
-    pub fn offline(&mut self, workload: Workload, time: Duration) -> Result<(f64, String)> {
+    /// All ways to batch the workload. Each has its share of `time`, and twice as much in all, as there are many.
+    pub fn offline(&mut self, workload: Workload, time: Duration) -> Result<Vec<Rate>> {
         self.order("offline", workload, time * 2)
     }
 
-    fn order(&mut self, what: &str, workload: Workload, time: Duration) -> Result<(f64, String)> {
+    fn order(&mut self, what: &str, workload: Workload, time: Duration) -> Result<Vec<Rate>> {
         writeln!(self.orders, "{what} {} {}", workload.label(), time.as_secs_f64())?;
         let line = self.results.next().ok_or_else(|| std::io::Error::other("the baseline process ended"))??;
-        let (number, text) = line.split_once(' ').unwrap();
-        Ok((number.parse().unwrap(), text.to_owned()))
+        Ok(line.split(';').map(Rate::read).collect())
+    }
+}
+
+/// What one way to run the rows came to.
+#[derive(Clone, Debug)]
+pub struct Rate {
+    pub per_second: f64,
+    /// Rows per second of CPU time.
+    pub per_cpu_second: f64,
+    /// The median time of a run.
+    pub p50_us: f64,
+    pub method: String,
+}
+
+impl Rate {
+    fn show(&self) -> String {
+        format!("{},{},{},{}", self.per_second, self.per_cpu_second, self.p50_us, self.method)
+    }
+
+    fn read(text: &str) -> Rate {
+        let mut parts = text.splitn(4, ',');
+        let mut number = || parts.next().unwrap().parse().unwrap();
+        let (per_second, per_cpu_second, p50_us) = (number(), number(), number());
+        Rate { per_second, per_cpu_second, p50_us, method: parts.next().unwrap().to_owned() }
     }
 }
 
@@ -78,10 +100,10 @@ pub fn serve(model: &Path) -> Result<()> {
         let workload = Workload::ALL.into_iter().find(|known| known.label() == workload).unwrap();
         let time = Duration::from_secs_f64(seconds.parse().unwrap());
         match what {
-            "lone" => println!("{} alone", lone(&mut session, &workload.rows(), time)),
+            "lone" => println!("{}", lone(&mut session, &workload.rows(), time).show()),
             _ => {
-                let (rate, method) = offline(&mut session, workload, time);
-                println!("{rate} {method}");
+                let rates = offline(&mut session, workload, time);
+                println!("{}", rates.iter().map(Rate::show).collect::<Vec<_>>().join(";"));
             }
         }
     }
@@ -122,38 +144,37 @@ impl Batch {
     }
 }
 
-fn lone(session: &mut Session, rows: &[Row], time: Duration) -> f64 {
-    let batches: Vec<Batch> = rows.iter().map(|row| Batch::of(&[row])).collect();
+/// Runs the batches in turn for `time`; in `whole_passes`, as a part of a sorted set is not the set.
+fn rate(session: &mut Session, batches: &[Batch], method: &str, time: Duration, whole_passes: bool) -> Rate {
     batches.iter().take(16).for_each(|batch| batch.run(session));
-    let (started, mut nanos) = (Instant::now(), Vec::new());
-    for batch in batches.iter().cycle() {
+    let cpu_time = || process::cpu_time(std::process::id()).unwrap();
+    let (started, cpu, mut rows, mut nanos) = (Instant::now(), cpu_time(), 0, Vec::new());
+    for (index, batch) in batches.iter().enumerate().cycle() {
+        if (index == 0 || !whole_passes) && rows > 0 && started.elapsed() > time {
+            break;
+        }
         let sent = Instant::now();
         batch.run(session);
         nanos.push(sent.elapsed().as_nanos() as u64);
-        if started.elapsed() > time {
-            break;
-        }
+        rows += batch.shape[0];
     }
-    Latencies::new(nanos).p50_us()
+    Rate {
+        per_second: rows as f64 / started.elapsed().as_secs_f64(),
+        per_cpu_second: rows as f64 / (cpu_time() - cpu).as_secs_f64(),
+        p50_us: Latencies::new(nanos).p50_us(),
+        method: method.to_owned(),
+    }
 }
 
-fn offline(session: &mut Session, workload: Workload, time: Duration) -> (f64, String) {
-    let rows = workload.rows();
-    let methods = methods(workload, &rows);
+fn lone(session: &mut Session, rows: &[Row], time: Duration) -> Rate {
+    let batches: Vec<Batch> = rows.iter().map(|row| Batch::of(&[row])).collect();
+    rate(session, &batches, "alone", time, false)
+}
+
+fn offline(session: &mut Session, workload: Workload, time: Duration) -> Vec<Rate> {
+    let methods = methods(workload, &workload.rows());
     let share = time / methods.len() as u32;
-    let rate = |batches: &Vec<Batch>| {
-        batches[0].run(&mut *session);
-        let (started, mut passes) = (Instant::now(), 0);
-        // Whole passes only: a part of a sorted set is not the set.
-        while passes == 0 || started.elapsed() < share {
-            batches.iter().for_each(|batch| batch.run(&mut *session));
-            passes += 1;
-        }
-        (passes * rows.len()) as f64 / started.elapsed().as_secs_f64()
-    };
-    let mut rate = rate;
-    let rates = methods.into_iter().map(|(name, batches)| (rate(&batches), name));
-    rates.max_by(|a, b| a.0.total_cmp(&b.0)).unwrap()
+    methods.iter().map(|(name, batches)| rate(session, batches, name, share, true)).collect()
 }
 
 fn methods(workload: Workload, rows: &[Row]) -> Vec<(String, Vec<Batch>)> {
@@ -168,7 +189,7 @@ fn methods(workload: Workload, rows: &[Row]) -> Vec<(String, Vec<Batch>)> {
             let same = sorted.chunk_by(|a, b| a.0.len() == b.0.len());
             let grouped: Vec<Batch> = same.flat_map(|group| group.chunks(32)).map(Batch::of).collect();
             let mut methods = vec![("alone".to_owned(), chunks(1)), ("grouped by length".to_owned(), grouped)];
-            methods.extend([8, 16, 32].into_iter().map(|size| (format!("sorted, padded, in {size}s"), chunks(size))));
+            methods.extend([8, 16, 32].into_iter().map(|size| (format!("sorted and padded in {size}s"), chunks(size))));
             methods
         }
     }

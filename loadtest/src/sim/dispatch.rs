@@ -1,10 +1,9 @@
-//! What a gateway's lane does around the queue and the batch former: it refuses what can't be in time, knows which engines
-//! are idle, and says whom a new call wakes.
+//! The lane as the simulation has it: the very queue and dispatch core that serve, with calls that are numbers.
 
 use std::time::{Duration, Instant};
 
 use weirgate_protocol::Signature;
-use weirgate_replicas_core::{BatchPolicy, Candidate, CloseReason, CostModel, Decision, form};
+use weirgate_replicas_core::{Backlog, BatchPolicy, Candidate, CloseReason, Decision, form};
 use weirgate_router::lane::Waiting;
 use weirgate_router::{Lane, LaneLimits, Ticket};
 
@@ -14,26 +13,15 @@ use super::scenario::Call;
 pub(super) struct Item {
     pub(super) id: usize,
     signature: Option<Signature>,
-}
-
-/// An engine with nothing to do.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Idle {
-    pub(super) engine: usize,
-    /// It waits for company for the oldest call, until then.
-    pub(super) until: Option<Instant>,
+    length: Option<usize>,
 }
 
 pub(super) struct Dispatch {
     pub(super) lane: Lane<Item>,
-    pub(super) cost: CostModel,
-    pub(super) idle: Vec<Idle>,
+    core: weirgate_replicas_core::Dispatch<usize>,
     /// Counts what the cost model has learned.
     pub(super) learned: u64,
-    /// Batches that run, and their bytes.
-    running: (usize, usize),
     policy: BatchPolicy,
-    engines: usize,
 }
 
 /// Why a call was not admitted, for the history.
@@ -45,116 +33,107 @@ pub(super) enum Refusal {
 
 /// What a free engine is told.
 pub(super) enum Pull {
-    Took { calls: Vec<Waiting<Item>>, reason: CloseReason },
+    /// `bytes` with padding.
+    Took {
+        calls: Vec<Waiting<Item>>,
+        bytes: usize,
+        reason: CloseReason,
+    },
     Until(Instant),
     Empty,
 }
 
 impl Dispatch {
     pub(super) fn new(limits: LaneLimits, policy: BatchPolicy, engines: usize) -> Dispatch {
-        let (lane, cost) = (Lane::new(limits), CostModel::default());
-        Dispatch { lane, cost, idle: Vec::new(), learned: 0, running: (0, 0), policy, engines }
+        let mut core = weirgate_replicas_core::Dispatch::default();
+        core.set_engines(engines);
+        Dispatch { lane: Lane::new(limits), core, learned: 0, policy }
     }
 
     pub(super) fn admit(&mut self, announced: usize, deadline: Instant, now: Instant) -> Result<(), Refusal> {
-        let wait = self.predicted_wait(announced);
+        let backlog = Backlog { rows: self.lane.rows(), bytes: self.lane.waiting_bytes() };
+        let wait = self.core.predicted_wait(backlog, announced);
         if wait > deadline.saturating_duration_since(now) {
             return Err(Refusal::Late(wait));
         }
         self.lane.reserve(announced).map_err(|full| Refusal::Full(format!("{full:?}")))
     }
 
-    /// When a call that comes now will have its answer: after what runs, what waits, and its own run. Without the first
-    /// and the last, a lane under overload fills with calls that are let in and then all come a little too late.
-    fn predicted_wait(&self, announced: usize) -> Duration {
-        let (running, running_bytes) = self.running;
-        if self.lane.rows() == 0 && running < self.engines {
-            return Duration::ZERO;
-        }
-        let batches = (self.lane.rows() + 1).div_ceil(self.policy.max_rows.max(1)) + running;
-        let bytes = self.lane.waiting_bytes() + announced + running_bytes;
-        let work = self.cost.drain(batches, bytes).unwrap_or_default();
-        work / u32::try_from(self.engines).unwrap_or(u32::MAX)
-    }
-
     /// Lets a call enter.
     pub(super) fn enter(&mut self, id: usize, call: &Call, reserved: usize, deadline: Instant, now: Instant) -> Ticket {
         let signature = call.shape.map(|shape| Signature(Box::new([shape])));
-        let item = Item { id, signature };
+        let item = Item { id, signature, length: call.length };
         let waiting = Waiting { item, rows: call.rows, bytes: call.bytes, entered: now, deadline };
         self.lane.enter(reserved, waiting)
     }
 
     /// Calls that idle engines should look at, one each.
     pub(super) fn calls_to_show(&self) -> usize {
-        self.lane.waiting().min(self.idle.len())
+        self.core.to_show(self.lane.waiting())
     }
 
     /// Whether an engine waits for company: it may be for a call that has just left, and another one has less time.
     pub(super) fn lingers(&self) -> bool {
-        self.idle.iter().any(|idle| idle.until.is_some())
+        self.core.lingers()
+    }
+
+    /// Engines that are idle, and when the first of them looks again by itself.
+    pub(super) fn idle(&self) -> (usize, Option<Instant>) {
+        (self.core.idle(), self.core.looks_again())
     }
 
     /// The idle engines that shall look at the lane now.
     pub(super) fn wake(&mut self, now: Instant) -> Vec<usize> {
-        (0..self.calls_to_show()).filter_map(|_| self.engine_to_wake(now)).collect()
+        self.core.wake(now, self.lane.waiting(), || candidates(&self.lane))
     }
 
-    fn engine_to_wake(&mut self, now: Instant) -> Option<usize> {
-        let Some(index) = self.idle.iter().position(|idle| idle.until.is_some()) else {
-            return self.idle.pop().map(|idle| idle.engine);
-        };
-        let sooner = match self.decide(now) {
-            Decision::Take { .. } => true,
-            // A call may leave less time than the engine means to wait.
-            Decision::Wait(until) => self.idle[index].until.is_some_and(|armed| until < armed),
-            Decision::Empty => false,
-        };
-        sooner.then(|| self.idle.swap_remove(index).engine)
-    }
-
+    /// What an engine would be told now.
     pub(super) fn decide(&self, now: Instant) -> Decision<Ticket> {
-        let waiting = self.lane.iter().map(|(ticket, call)| {
-            let candidate = Candidate {
-                rows: call.rows,
-                bytes: call.bytes,
-                signature: call.item.signature.as_ref(),
-                entered: call.entered,
-                deadline: call.deadline,
-            };
-            (ticket, candidate)
-        });
-        form(&self.policy, &self.cost, now, waiting)
+        form(&self.policy, self.core.cost(), now, candidates(&self.lane))
     }
 
     /// A free engine asks for its next batch.
     pub(super) fn pull(&mut self, engine: usize, now: Instant) -> Pull {
-        self.idle.retain(|idle| idle.engine != engine);
-        match self.decide(now) {
+        match self.core.pull(&engine, &self.policy, now, candidates(&self.lane)) {
             Decision::Take { keys, reason } => {
                 let calls: Vec<Waiting<Item>> = keys.into_iter().filter_map(|key| self.lane.remove(key)).collect();
-                self.running.0 += 1;
-                self.running.1 += calls.iter().map(|call| call.bytes).sum::<usize>();
-                Pull::Took { calls, reason }
+                let own = calls.iter().map(|call| call.bytes).sum();
+                self.core.took(&engine, calls.len(), own);
+                let bytes = padded(&calls);
+                Pull::Took { calls, bytes, reason }
             }
-            Decision::Wait(until) => {
-                self.idle.push(Idle { engine, until: Some(until) });
-                Pull::Until(until)
-            }
-            Decision::Empty => {
-                self.idle.push(Idle { engine, until: None });
-                Pull::Empty
-            }
+            Decision::Wait(until) => Pull::Until(until),
+            Decision::Empty => Pull::Empty,
         }
     }
 
     /// A batch ended; `took` is how long it ran, unless it was stopped.
-    pub(super) fn ran(&mut self, bytes: usize, took: Option<Duration>) {
-        self.running.0 -= 1;
-        self.running.1 -= bytes;
-        if let Some(took) = took {
-            self.cost.observe(bytes, took);
-            self.learned += 1;
-        }
+    pub(super) fn ran(&mut self, engine: usize, bytes: usize, took: Option<Duration>) {
+        self.core.done(&engine, took.map(|took| (bytes, took)));
+        self.learned += u64::from(took.is_some());
     }
+}
+
+fn candidates(lane: &Lane<Item>) -> impl Iterator<Item = (Ticket, Candidate<'_>)> {
+    lane.iter().map(|(ticket, call)| {
+        let candidate = Candidate {
+            rows: call.rows,
+            bytes: call.bytes,
+            signature: call.item.signature.as_ref(),
+            length: call.item.length,
+            entered: call.entered,
+            deadline: call.deadline,
+        };
+        (ticket, candidate)
+    })
+}
+
+/// The bytes that an engine is given: every row is as long as the longest.
+fn padded(calls: &[Waiting<Item>]) -> usize {
+    let longest = calls.iter().filter_map(|call| call.item.length).max();
+    let bytes = |call: &Waiting<Item>| match (longest, call.item.length) {
+        (Some(longest), Some(length)) => call.bytes / length * longest,
+        _ => call.bytes,
+    };
+    calls.iter().map(bytes).sum()
 }

@@ -111,13 +111,13 @@ pub(super) fn nobody_waits_beside_an_idle_engine(
     armed_at: Option<u64>,
     now: Instant,
 ) -> Result<(), String> {
-    if waking > 0 || dispatch.idle.is_empty() {
+    let (idle, armed) = dispatch.idle();
+    if waking > 0 || idle == 0 {
         return Ok(());
     }
-    let armed = dispatch.idle.iter().filter_map(|idle| idle.until).min();
     match (dispatch.decide(now), armed) {
         (Decision::Empty, _) => Ok(()),
-        (decision, None) => Err(format!("{} engines idle, and none looks again: {decision:?}", dispatch.idle.len())),
+        (decision, None) => Err(format!("{idle} engines idle, and none looks again: {decision:?}")),
         // What was learned since may have moved the latest start; the engine will look when it meant to.
         _ if armed_at != Some(dispatch.learned) => Ok(()),
         (Decision::Take { reason, .. }, Some(_)) => {

@@ -14,6 +14,8 @@ pub struct Call {
     pub bytes: usize,
     /// Calls of one shape can share a batch; `None` runs alone.
     pub shape: Option<usize>,
+    /// How long its rows are, where shorter ones are padded to share a batch.
+    pub length: Option<usize>,
     /// Bytes it announces; what is read may be more.
     pub announced: usize,
     /// How long its body takes to come.
@@ -63,6 +65,7 @@ impl Scenario {
             rows: 1,
             bytes: 100,
             shape: Some(0),
+            length: None,
             announced: 100,
             reading: Duration::ZERO,
             timeout: Duration::from_secs(300),
@@ -136,6 +139,8 @@ struct Habits {
     reads: f64,
     grows: f64,
     unbatchable: f64,
+    /// The longest row, where rows are padded.
+    longest: Option<usize>,
 }
 
 impl Habits {
@@ -145,19 +150,22 @@ impl Habits {
         let unbatchable = sometimes(0.2);
         let (shapes, max_rows) =
             (rng.random_range(1..5), if rng.random_bool(0.5) { 1 } else { rng.random_range(1..50) });
-        Habits { alone, shapes, max_rows, tight, leaves, reads, grows, unbatchable }
+        let longest = rng.random_bool(0.4).then(|| rng.random_range(1..60));
+        Habits { longest, alone, shapes, max_rows, tight, leaves, reads, grows, unbatchable }
     }
 
     fn call(&self, rng: &mut StdRng) -> Call {
         let soon = |rng: &mut StdRng, most: f64| self.alone.mul_f64(rng.random_range(0.0..most));
         let shape = (!rng.random_bool(self.unbatchable)).then(|| rng.random_range(0..self.shapes));
         let rows = rng.random_range(1..=self.max_rows);
-        let bytes = rows * 50 * (1 + shape.unwrap_or(0));
+        let length = self.longest.filter(|_| shape.is_some()).map(|longest| rng.random_range(1..=longest));
+        let bytes = rows * length.map_or(50 * (1 + shape.unwrap_or(0)), |length| 8 * length);
         let timeout = if rng.random_bool(self.tight) { soon(rng, 30.0) } else { Duration::from_secs(300) };
         Call {
             rows,
             bytes,
             shape,
+            length,
             announced: if rng.random_bool(self.grows) { 0 } else { bytes },
             reading: if rng.random_bool(self.reads) { soon(rng, 3.0) } else { Duration::ZERO },
             timeout,

@@ -217,9 +217,9 @@ impl<'a> World<'a> {
             return Ok(());
         }
         let call = &self.scenario.calls[id];
-        if let Err(full) = self.dispatch.lane.grow(call.bytes - call.announced) {
-            self.note(|| format!("call {id} grew: {full:?}"));
-            self.dispatch.lane.release(call.announced);
+        if let Err(full) = self.dispatch.lane.grow(0, call.bytes) {
+            self.note(|| format!("call {id} has no room: {full:?}"));
+            self.dispatch.lane.release(0);
             return self.end(id, Fate::Refused);
         }
         let ticket = self.dispatch.enter(id, call, call.bytes, deadline, self.now);
@@ -234,7 +234,7 @@ impl<'a> World<'a> {
         match self.places[id].0 {
             Place::Ahead => return Err(format!("call {id} ends before it comes")),
             Place::Over(_) => return Ok(()),
-            Place::Reading => self.dispatch.lane.release(self.scenario.calls[id].announced),
+            Place::Reading => self.dispatch.lane.release(0),
             Place::Waiting(ticket) => {
                 if self.dispatch.lane.remove(ticket).is_none() {
                     return Err(format!("call {id} waits, but is not in the lane"));
@@ -261,14 +261,13 @@ impl<'a> World<'a> {
     fn pull(&mut self, engine: usize) -> Result<(), String> {
         let oldest = self.dispatch.lane.iter().find(|(_, call)| call.deadline > self.now).map(|(_, call)| call.item.id);
         match self.dispatch.pull(engine, self.now) {
-            Pull::Took { calls, reason } => {
+            Pull::Took { calls, bytes, reason } => {
                 let shape = |id: usize| self.scenario.calls[id].shape;
                 promise::batch(&calls, oldest, reason, &self.scenario.policy, shape, self.now)?;
                 self.summary.took_batch(&calls, reason, self.now);
                 for call in &calls {
                     self.places[call.item.id].0 = Place::Running(engine);
                 }
-                let bytes = calls.iter().map(|call| call.bytes).sum();
                 let calls: Vec<usize> = calls.iter().map(|call| call.item.id).collect();
                 self.note(|| format!("engine {engine} takes {calls:?}, closed as {}", reason.label()));
                 let turn = self.set(engine, Engine::Runs { calls, bytes, started: self.now });
@@ -311,7 +310,7 @@ impl<'a> World<'a> {
             return Err(format!("engine {engine} ends a run it did not begin"));
         };
         self.note(|| format!("engine {engine} is done"));
-        self.dispatch.ran(bytes, whole.then(|| self.now - started));
+        self.dispatch.ran(engine, bytes, whole.then(|| self.now - started));
         for id in calls {
             match self.places[id].0 {
                 Place::Running(_) if whole => self.end(id, Fate::Answered)?,
@@ -380,12 +379,7 @@ impl<'a> World<'a> {
 
     /// Calls that the lane holds bytes for.
     fn calls_with_bytes(&self) -> usize {
-        let holds = |(id, (place, _)): (usize, &(Place, Instant))| match place {
-            Place::Reading => self.scenario.calls[id].announced > 0,
-            Place::Waiting(_) => true,
-            Place::Ahead | Place::Running(_) | Place::Over(_) => false,
-        };
-        self.places.iter().enumerate().filter(|place| holds((place.0, place.1))).count()
+        self.places.iter().filter(|(place, _)| matches!(place, Place::Waiting(_))).count()
     }
 
     fn check_end(&self) -> Result<(), String> {

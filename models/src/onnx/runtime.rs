@@ -1,7 +1,7 @@
 //! ONNX Runtime's shared library: found and loaded once, when the first model needs it.
 
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use ort::environment::Environment;
 use ort::logging::LogLevel;
@@ -14,10 +14,16 @@ pub const DYLIB_ENV: &str = "ORT_DYLIB_PATH";
 const LIBRARY: &str = if cfg!(target_os = "macos") { "libonnxruntime.dylib" } else { "libonnxruntime.so" };
 
 static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
+/// ONNX Runtime takes one environment per process and refuses a second: only one thread may try at a time.
+static LOADING: Mutex<()> = Mutex::new(());
 
 /// The process's ONNX Runtime. A missing or too old library is an error of the services that need it, and is looked for
 /// again when the next one loads.
 pub fn environment() -> Result<&'static Environment, LoadError> {
+    if let Some(environment) = ENVIRONMENT.get() {
+        return Ok(environment);
+    }
+    let _loading = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(environment) = ENVIRONMENT.get() {
         return Ok(environment);
     }

@@ -30,17 +30,16 @@ impl CostModel {
         self.xy = self.xy * KEEP + x * y;
     }
 
-    /// Fixed cost in seconds and seconds per byte, or `None` before the first batch.
-    fn line(&self) -> Option<(f64, f64)> {
+    /// Fixed cost in seconds and seconds per byte, or `None` before the first batch. With batches of one size there is no
+    /// slope to see; then `variable` says whether all of the cost is called variable, or fixed.
+    fn line(&self, variable: bool) -> Option<(f64, f64)> {
         if self.weight == 0.0 {
             return None;
         }
         let (mean_x, mean_y) = (self.x / self.weight, self.y / self.weight);
         let variance = self.xx / self.weight - mean_x * mean_x;
-        // With batches of one size there is no slope to see. Call all of the cost variable: that overstates what a larger
-        // batch takes, which is the safe side for deadlines.
         if variance <= 1e-6 * mean_x * mean_x {
-            return Some(if mean_x > 0.0 { (0.0, mean_y / mean_x) } else { (mean_y, 0.0) });
+            return Some(if variable && mean_x > 0.0 { (0.0, mean_y / mean_x) } else { (mean_y, 0.0) });
         }
         let slope = ((self.xy / self.weight - mean_x * mean_y) / variance).max(0.0);
         let fixed = mean_y - slope * mean_x;
@@ -52,11 +51,20 @@ impl CostModel {
         self.drain(1, bytes)
     }
 
-    /// How long `batches` with `bytes` in all will run, one after the other.
+    /// How long `batches` with `bytes` in all will run, one after the other. Where in doubt, too long: the safe side for
+    /// a batch that must not grow too large.
     pub fn drain(&self, batches: usize, bytes: usize) -> Option<Duration> {
-        let (fixed, slope) = self.line()?;
-        Duration::try_from_secs_f64(fixed * batches as f64 + slope * bytes as f64).ok()
+        seconds(self.line(true)?, batches, bytes)
     }
+
+    /// The same, where in doubt too short: the safe side for refusing a call.
+    pub fn at_least(&self, batches: usize, bytes: usize) -> Option<Duration> {
+        seconds(self.line(false)?, batches, bytes)
+    }
+}
+
+fn seconds((fixed, slope): (f64, f64), batches: usize, bytes: usize) -> Option<Duration> {
+    Duration::try_from_secs_f64(fixed * batches as f64 + slope * bytes as f64).ok()
 }
 
 #[cfg(test)]
@@ -81,6 +89,7 @@ mod tests {
         cost.observe(100, micros(200.0));
         assert_eq!(cost.predict(100).unwrap().as_micros(), 200);
         assert_eq!(cost.predict(200).unwrap().as_micros(), 400);
+        assert_eq!(cost.at_least(1, 200).unwrap().as_micros(), 200, "refusing takes the other side");
     }
 
     proptest! {

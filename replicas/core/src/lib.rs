@@ -4,9 +4,11 @@
 //! Nothing here reads a clock, takes a lock or waits: state machines take `now` and return what to do.
 
 pub mod cost;
+pub mod dispatch;
 pub mod former;
 pub mod restart;
 
 pub use cost::CostModel;
+pub use dispatch::{Backlog, Dispatch};
 pub use former::{BatchPolicy, Candidate, CloseReason, Decision, form};
 pub use restart::RestartPolicy;

@@ -291,8 +291,6 @@ impl Feed for Lane {
     }
 
     fn ran(&self, replica: &Arc<dyn Replica>, report: &BatchReport, finished: Vec<Finished>) {
-        self.finished.lock().extend(finished);
-        self.courier.notify_one();
         let mut core = self.core.lock();
         core.dispatch.done(&Engine(replica.clone()), report.engine.map(|took| (report.bytes, took)));
         self.metrics.running(core.dispatch.running_calls());
@@ -300,6 +298,9 @@ impl Feed for Lane {
         if report.rows > 0 {
             self.metrics.batch(report.rows);
         }
+        // Last, so that whoever has an answer finds its run counted.
+        self.finished.lock().extend(finished);
+        self.courier.notify_one();
     }
 
     fn state_changed(&self, state: SetState) {

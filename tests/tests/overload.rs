@@ -74,9 +74,10 @@ async fn complaint_44_the_queue_is_bounded_in_bytes_too() {
     let server = Server::with([Service::new("identity")]).flag("--max-queued-bytes", "400KiB").start().await;
     let mut half_sent = Raw::connect(server.data).await;
     half_sent.write_head("identity", "content-length: 307200\r\n").await;
+    half_sent.write(" ".repeat(307_199)).await;
     let mut client = Http1::connect(server.data).await;
     let second = format!("{{{}}}", " ".repeat(200 << 10));
-    let refusal = eventually("the announced body to hold its place", async || {
+    let refusal = eventually("the half-sent body to hold its place", async || {
         let reply = client.send(calls::post_text("identity", second.clone())).await;
         (reply.status == 429).then_some(reply)
     })

@@ -51,6 +51,7 @@ impl OnnxModel {
 }
 
 /// Threads never spin: on a shared machine a spinning pool takes the time its neighbours need.
+#[expect(clippy::result_large_err, reason = "ort's builder errors carry the builder; this runs once per load")]
 fn configure(builder: SessionBuilder, options: OnnxOptions) -> Result<SessionBuilder, ort::Error<SessionBuilder>> {
     builder
         .with_optimization_level(GraphOptimizationLevel::All)?

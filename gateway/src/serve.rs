@@ -101,7 +101,7 @@ async fn run(config: ServeConfig, plans: Vec<ServicePlan>) -> Result<(), String>
     background.spawn(admin.serve(admin::router(gateway.clone(), registry.clone()), admin_closes, ADMIN_DRAIN));
     background.spawn(upkeep(registry));
     let mut serving = JoinSet::new();
-    serving.spawn(data.serve(http::router(gateway.clone()), data_closes, drain_timeout));
+    serving.spawn(data.serve(http::DataRoutes::new(gateway.clone()), data_closes, drain_timeout));
 
     let signal = signals.next().await;
     tracing::info!(signal, ?drain_delay, "stopping: finishing what runs");

@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
+use smallvec::SmallVec;
 use weirgate_models::{Model, RunError};
 use weirgate_protocol::{Error, Payload, Tensor};
 
@@ -190,10 +191,14 @@ fn share(
         return Some(vec![asked.collect::<Option<_>>()?]);
     }
     let rows: Vec<usize> = jobs.iter().map(|job| job.call.work.rows).collect();
-    let parts: Vec<Vec<Tensor>> = outputs.iter().map(|output| split(output, &rows)).collect::<Option<_>>()?;
+    let mut parts = Vec::with_capacity(outputs.len());
+    for output in outputs {
+        parts.push(split(output, &rows)?.into_iter());
+    }
     let mut shares = Vec::with_capacity(jobs.len());
-    for (index, (_, asked)) in payloads.iter().enumerate() {
-        shares.push(asked.iter().map(|output| Some(parts[place(output)?][index].clone())).collect::<Option<_>>()?);
+    for (_, asked) in payloads {
+        let mut own: SmallVec<[Option<Tensor>; 4]> = parts.iter_mut().map(Iterator::next).collect();
+        shares.push(asked.iter().map(|output| own[place(output)?].take()).collect::<Option<_>>()?);
     }
     Some(shares)
 }

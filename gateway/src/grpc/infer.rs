@@ -17,7 +17,7 @@ use crate::gateway::Gateway;
 use crate::pipeline::{self, InferCall};
 use crate::respond;
 use crate::server::body::BodyReader;
-use crate::server::edge::{self, Arrival};
+use crate::server::edge::{self, Arrival, Arrived};
 
 pub(super) async fn model_infer(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     run(&gateway, request).await.unwrap_or_else(|error| respond::grpc_error(&error).into_http())
@@ -25,7 +25,7 @@ pub(super) async fn model_infer(State(gateway): State<Arc<Gateway>>, request: Re
 
 async fn run(gateway: &Gateway, request: Request) -> Result<Response> {
     let (parts, body) = request.into_parts();
-    let arrival = Arrival::new(&parts, Protocol::V2Grpc)?;
+    let arrival = Arrival::new(&parts, Arrived::of(&parts.extensions, &parts.headers), Protocol::V2Grpc)?;
     let mut body = BodyReader::new(body, PREFIX, gateway.config.client_timeout);
     let found = async {
         unary::check_content_type(&parts)?;

@@ -16,7 +16,7 @@ use weirgate_protocol::{Error, Protocol, Result};
 use crate::gateway::Gateway;
 use crate::respond;
 use crate::server::body::{BodyLimit, BodyReader};
-use crate::server::edge::Arrival;
+use crate::server::edge::{Arrival, Arrived};
 
 /// The flag and length before each message.
 pub(super) const PREFIX: usize = 5;
@@ -34,7 +34,7 @@ where
 {
     let result = async {
         let (parts, body) = request.into_parts();
-        Arrival::new(&parts, Protocol::V2Grpc)?;
+        Arrival::new(&parts, Arrived::of(&parts.extensions, &parts.headers), Protocol::V2Grpc)?;
         check_content_type(&parts)?;
         let mut body = BodyReader::new(body, PREFIX, gateway.config.client_timeout);
         let deadline = Instant::now() + SMALL_CALL;

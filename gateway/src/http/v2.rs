@@ -18,7 +18,7 @@ use crate::gateway::Gateway;
 use crate::pipeline::{self, InferCall};
 use crate::respond;
 use crate::server::body::BodyReader;
-use crate::server::edge::{self, Arrival};
+use crate::server::edge::{self, Arrival, Arrived};
 
 /// `Inference-Header-Content-Length`, as the `http` crate wants header names.
 const HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
@@ -29,14 +29,21 @@ type Named = Result<Path<String>, PathRejection>;
 type NamedVersion = Result<Path<(String, String)>, PathRejection>;
 
 pub async fn infer(State(gateway): Shared, model: Named, request: Request) -> Response {
-    let answer = async { run(&gateway, &named(model)?, "", request).await };
-    answer.await.unwrap_or_else(|error| respond::v2_error(&error))
+    match named(model) {
+        Ok(model) => infer_model(&gateway, &model, Arrived::of(request.extensions(), request.headers()), request).await,
+        Err(error) => respond::v2_error(&error),
+    }
+}
+
+/// Infers with a model whose name is known.
+pub async fn infer_model(gateway: &Gateway, model: &str, arrived: Arrived, request: Request) -> Response {
+    run(gateway, model, "", arrived, request).await.unwrap_or_else(|error| respond::v2_error(&error))
 }
 
 pub async fn infer_version(State(gateway): Shared, named_version: NamedVersion, request: Request) -> Response {
     let answer = async {
         let (model, version) = named(named_version)?;
-        run(&gateway, &model, &version, request).await
+        run(&gateway, &model, &version, Arrived::of(request.extensions(), request.headers()), request).await
     };
     answer.await.unwrap_or_else(|error| respond::v2_error(&error))
 }
@@ -45,10 +52,10 @@ fn named<T>(path: Result<Path<T>, PathRejection>) -> Result<T> {
     path.map(|Path(names)| names).map_err(|_| Error::invalid("the path's names are not UTF-8"))
 }
 
-async fn run(gateway: &Gateway, model: &str, version: &str, request: Request) -> Result<Response> {
+async fn run(gateway: &Gateway, model: &str, version: &str, arrived: Arrived, request: Request) -> Result<Response> {
     let (parts, body) = request.into_parts();
     let mut body = BodyReader::new(body, 0, gateway.config.client_timeout);
-    let answer = infer_tensors(gateway, model, version, &parts, &mut body).await;
+    let answer = infer_tensors(gateway, (model, version), arrived, &parts, &mut body).await;
     // Who waits for `100 Continue` has sent nothing yet, and reading would ask for it.
     if answer.is_err() && !parts.headers.contains_key(header::EXPECT) {
         body.discard().await;
@@ -58,12 +65,12 @@ async fn run(gateway: &Gateway, model: &str, version: &str, request: Request) ->
 
 async fn infer_tensors(
     gateway: &Gateway,
-    model: &str,
-    version: &str,
+    (model, version): (&str, &str),
+    arrived: Arrived,
     parts: &http::request::Parts,
     body: &mut BodyReader<Body>,
 ) -> Result<Response> {
-    let arrival = Arrival::new(parts, Protocol::V2Http)?;
+    let arrival = Arrival::new(parts, arrived, Protocol::V2Http)?;
     refuse_encoding(&parts.headers).inspect_err(|error| pipeline::refuse_unrouted(&arrival, model, error))?;
     let header_length = parts.headers.get(HEADER_LENGTH).map(HeaderValue::as_bytes).map(String::from_utf8_lossy);
     let call = InferCall {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use tower::Service;
 use weirgate_protocol::deadline::{parse_grpc_timeout, parse_timeout_seconds};
@@ -24,7 +24,7 @@ const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 /// Ids longer than this are replaced by one of ours.
 const LONGEST_ID: usize = 128;
 
-/// A request's arrival, kept in its extensions until an adapter knows the protocol.
+/// A request's arrival, before an adapter knows the protocol.
 #[derive(Clone)]
 pub struct Arrived {
     at: Instant,
@@ -38,13 +38,26 @@ pub struct Arrival {
     pub timeout: Option<Duration>,
 }
 
+/// Whatever answers requests behind the edge.
+pub trait Routes: Clone + Send + Sync + 'static {
+    fn answer(self, arrived: Arrived, request: Request<Body>) -> impl Future<Output = Response<Body>> + Send;
+}
+
+impl Routes for Router {
+    async fn answer(mut self, arrived: Arrived, mut request: Request<Body>) -> Response<Body> {
+        request.extensions_mut().insert(arrived);
+        match self.call(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+}
+
 /// Serves one request: the outermost piece of code of ours.
-pub async fn serve(mut router: Router, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
-    let mut request = request.map(Body::new);
+pub async fn serve(routes: impl Routes, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
     let arrived = Arrived { at: Instant::now(), request_id: request_id(request.headers()) };
     let id = arrived.request_id.clone();
-    request.extensions_mut().insert(arrived);
-    let mut response = router.call(request).await?;
+    let mut response = routes.answer(arrived, request.map(Body::new)).await;
     response.headers_mut().insert(REQUEST_ID, id);
     Ok(response)
 }
@@ -61,13 +74,18 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
     })
 }
 
+impl Arrived {
+    /// What the edge left with a request that came through a router.
+    pub fn of(extensions: &Extensions, headers: &HeaderMap) -> Arrived {
+        let noted = extensions.get::<Arrived>().cloned();
+        noted.unwrap_or_else(|| Arrived { at: Instant::now(), request_id: request_id(headers) })
+    }
+}
+
 impl Arrival {
     /// Reads the head. A timeout that can't be read is the caller's error, not ignored.
-    pub fn new(parts: &http::request::Parts, protocol: Protocol) -> Result<Arrival> {
-        let (at, request_id) = match parts.extensions.get::<Arrived>() {
-            Some(arrived) => (arrived.at, arrived.request_id.clone()),
-            None => (Instant::now(), request_id(&parts.headers)),
-        };
+    pub fn new(parts: &http::request::Parts, arrived: Arrived, protocol: Protocol) -> Result<Arrival> {
+        let Arrived { at, request_id } = arrived;
         let text = |value: &HeaderValue| value.to_str().ok().map(Arc::<str>::from);
         let head = Head {
             request_id: text(&request_id).unwrap_or_default(),

@@ -6,7 +6,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -15,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use super::edge;
+use super::edge::{self, Routes};
 
 /// Streams that one h2 connection may have open, and how much of each is buffered before the client must wait.
 const MAX_STREAMS: u32 = 1_024;
@@ -48,7 +47,7 @@ impl Listener {
 
     /// Serves until `close` turns true: then idle connections are closed, running calls finish, and it returns. `false`
     /// where `drain` was not enough for that, and calls were cut.
-    pub async fn serve(self, router: Router, mut close: watch::Receiver<bool>, drain: Duration) -> bool {
+    pub async fn serve(self, routes: impl Routes, mut close: watch::Receiver<bool>, drain: Duration) -> bool {
         let builder = Arc::new(connection_builder(self.config.client_timeout));
         let places = Arc::new(Semaphore::new(self.config.max_connections.get()));
         let mut connections = JoinSet::new();
@@ -60,7 +59,7 @@ impl Listener {
                 accepted = accept(&self.socket, &places) => accepted,
             };
             if let Some((stream, place)) = accepted {
-                let serve = serve_connection(builder.clone(), stream, router.clone(), first_byte, closing.clone());
+                let serve = serve_connection(builder.clone(), stream, routes.clone(), first_byte, closing.clone());
                 connections.spawn(async move {
                     serve.await;
                     drop(place);
@@ -110,7 +109,7 @@ fn connection_builder(client_timeout: Duration) -> auto::Builder<TokioExecutor> 
 async fn serve_connection(
     builder: Arc<auto::Builder<TokioExecutor>>,
     stream: TcpStream,
-    router: Router,
+    routes: impl Routes,
     first_byte: Duration,
     mut close: watch::Receiver<bool>,
 ) {
@@ -126,7 +125,7 @@ async fn serve_connection(
     if !begun {
         return;
     }
-    let service = service_fn(move |request: http::Request<Incoming>| edge::serve(router.clone(), request));
+    let service = service_fn(move |request: http::Request<Incoming>| edge::serve(routes.clone(), request));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let result = tokio::select! {
         result = connection.as_mut() => result,

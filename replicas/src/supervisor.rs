@@ -96,6 +96,7 @@ impl ReplicaSet {
             let config = &self.config;
             let credits = LocalCredits::new(config.max_batch_size, config.container_concurrency, config.max_latency);
             let name = format!("{}-{id}", config.name);
+            tracing::info!(service = config.name, replica = id, "loading the model");
             let started = LocalReplica::start(
                 id,
                 &name,

@@ -20,12 +20,18 @@ use crate::server::body::BodyReader;
 use crate::server::edge::{self, Arrival, Arrived};
 
 pub(super) async fn model_infer(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
-    run(&gateway, request).await.unwrap_or_else(|error| respond::grpc_error(&error).into_http())
+    let arrived = Arrived::of(request.extensions(), request.headers());
+    infer_model(&gateway, arrived, request).await
 }
 
-async fn run(gateway: &Gateway, request: Request) -> Result<Response> {
+/// Infers with the model that the message names.
+pub async fn infer_model(gateway: &Gateway, arrived: Arrived, request: Request) -> Response {
+    run(gateway, arrived, request).await.unwrap_or_else(|error| respond::grpc_error(&error).into_http())
+}
+
+async fn run(gateway: &Gateway, arrived: Arrived, request: Request) -> Result<Response> {
     let (parts, body) = request.into_parts();
-    let arrival = Arrival::new(&parts, Arrived::of(&parts.extensions, &parts.headers), Protocol::V2Grpc)?;
+    let arrival = Arrival::new(&parts, arrived, Protocol::V2Grpc)?;
     let mut body = BodyReader::new(body, PREFIX, gateway.config.client_timeout);
     let found = async {
         unary::check_content_type(&parts)?;

@@ -21,14 +21,18 @@ use weirgate_protocol::oip::{self, model_metadata};
 
 use crate::gateway::{Gateway, SERVER};
 use crate::respond;
+pub use infer::infer_model;
 use unary::unary;
 
 type Shared = State<Arc<Gateway>>;
 
+/// The path of `ModelInfer`.
+pub const MODEL_INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
+
 /// Routes of the gRPC services.
 pub fn router() -> Router<Arc<Gateway>> {
     Router::new()
-        .route("/inference.GRPCInferenceService/ModelInfer", post(infer::model_infer))
+        .route(MODEL_INFER, post(infer::model_infer))
         .route("/inference.GRPCInferenceService/ServerLive", post(server_live))
         .route("/inference.GRPCInferenceService/ServerReady", post(server_ready))
         .route("/inference.GRPCInferenceService/ServerMetadata", post(server_metadata))
@@ -39,7 +43,7 @@ pub fn router() -> Router<Arc<Gateway>> {
 }
 
 /// A panic of ours costs the one call that met it.
-fn panicked(panic: Box<dyn std::any::Any + Send>) -> http::Response<Body> {
+pub fn panicked(panic: Box<dyn std::any::Any + Send>) -> http::Response<Body> {
     respond::grpc_error(&respond::panic_error(panic.as_ref())).into_http()
 }
 

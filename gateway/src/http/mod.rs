@@ -20,7 +20,7 @@ use crate::gateway::Gateway;
 use crate::server::edge::{Arrived, Routes};
 use crate::{grpc, respond};
 
-/// The data port: the router of all its routes, and a short way for the one that nearly every request takes.
+/// The data port: the router of all its routes, and a short way for the two that nearly every request takes.
 #[derive(Clone)]
 pub struct DataRoutes {
     gateway: Arc<Gateway>,
@@ -45,6 +45,10 @@ impl Routes for DataRoutes {
             return self.router.answer(arrived, request).await;
         }
         let uri = request.uri().clone();
+        if uri.path() == grpc::MODEL_INFER {
+            let answer = grpc::infer_model(&self.gateway, arrived, request);
+            return AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(grpc::panicked);
+        }
         let Some(model) = model_to_infer(uri.path()) else {
             return self.router.answer(arrived, request).await;
         };

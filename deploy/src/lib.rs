@@ -1,8 +1,10 @@
 //! Platforms: whoever carries a plan out. A platform starts replicas and writes the route table; the data plane it does
 //! that to is the gateway's, seen through [`DataPlane`].
 
+pub mod control;
 pub mod local;
 pub mod plane;
 
+pub use control::Control;
 pub use local::Local;
 pub use plane::DataPlane;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use weirgate_deploy_core::{ModelFormat, ServicePlan};
+use weirgate_deploy_core::{ModelFormat, RevisionPlan, ServicePlan};
 use weirgate_replicas::local::Loader;
 use weirgate_replicas::{ReplicaSet, ReplicaSetConfig, onnx_loader};
-use weirgate_router::{RouteTable, Service};
+use weirgate_router::{Revision, RouteTable, Service, Turns};
 
-use crate::plane::DataPlane;
+use crate::plane::{DataPlane, LaneOf};
 
 /// Running services. Dropping it aborts their supervisors; [`Local::stop`] ends them in order.
 pub struct Local {
@@ -25,20 +25,35 @@ impl Local {
         let mut sets = JoinSet::new();
         let mut services = Vec::with_capacity(plans.len());
         for plan in plans {
-            let (lane, feed) = plane.open_lane(plan);
+            let (lane, feed) = plane.open_lane(&LaneOf {
+                namespace: &plan.namespace,
+                service: &plan.name,
+                revision: &plan.predictor.name,
+            });
             services.push(Service {
                 namespace: plan.namespace.as_str().into(),
                 name: plan.name.as_str().into(),
                 model: plan.name.as_str().into(),
-                timeout: plan.timeout,
-                lane,
+                timeout: plan.settings.timeout,
+                sticky: plan.settings.sticky.clone(),
+                revisions: vec![Revision {
+                    name: plan.predictor.name.as_str().into(),
+                    variant: None,
+                    percent: 100,
+                    lane,
+                }],
+                base: 0,
+                stable: Some(0),
+                latest: Some(0),
+                turns: Turns::default(),
+                refusal: None,
             });
             let mut stopping = stopping.clone();
             let stop = async move {
                 // An error means that the sender is gone, which is a stop too.
                 let _ = stopping.wait_for(|stopping| *stopping).await;
             };
-            sets.spawn(ReplicaSet::new(replica_set_config(plan), feed).run(stop));
+            sets.spawn(ReplicaSet::new(replica_set_config(&plan.predictor), feed).run(stop));
         }
         plane.publish(RouteTable::new(services));
         Local { sets, stop }
@@ -51,7 +66,7 @@ impl Local {
     }
 }
 
-fn replica_set_config(plan: &ServicePlan) -> ReplicaSetConfig {
+fn replica_set_config(plan: &RevisionPlan) -> ReplicaSetConfig {
     ReplicaSetConfig {
         name: plan.name.clone(),
         replicas: plan.replicas,
@@ -62,7 +77,7 @@ fn replica_set_config(plan: &ServicePlan) -> ReplicaSetConfig {
     }
 }
 
-fn loader(plan: &ServicePlan) -> Arc<Loader> {
+fn loader(plan: &RevisionPlan) -> Arc<Loader> {
     let intra_threads = plan.cpu_limit.unwrap_or_else(process_cpus);
     match plan.model.format {
         ModelFormat::Onnx => onnx_loader(plan.model.location.clone(), intra_threads),

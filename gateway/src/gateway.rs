@@ -7,8 +7,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use weirgate_deploy::DataPlane;
-use weirgate_deploy_core::ServicePlan;
+use weirgate_deploy::plane::{DataPlane, LaneBound, LaneOf};
 use weirgate_protocol::{Error, ModelSpec, Result};
 use weirgate_replicas::Feed;
 use weirgate_router::{LaneLimits, RouteTable, Service};
@@ -70,7 +69,7 @@ impl Gateway {
 
     /// What a model takes and gives, if it is loaded and can answer now.
     pub fn loaded(&self, model: &str, version: &str) -> Result<Arc<ModelSpec>> {
-        self.route(model, version)?.lane.loaded()
+        self.route(model, version)?.base_lane().loaded()
     }
 
     pub fn start_draining(&self) {
@@ -84,13 +83,13 @@ impl Gateway {
 
     /// Whether every model can answer now.
     pub fn all_models_ready(&self) -> bool {
-        let ready = |service: &Routed| matches!(service.lane.readiness(), Readiness::Ready(_));
+        let ready = |service: &Routed| matches!(service.base_lane().readiness(), Readiness::Ready(_));
         !self.is_draining() && self.table.load().services().iter().all(ready)
     }
 
     /// Whether every model is ready or has failed: nothing is still loading.
     pub fn settled(&self) -> bool {
-        let loading = |service: &Routed| matches!(service.lane.readiness(), Readiness::Loading);
+        let loading = |service: &Routed| matches!(service.base_lane().readiness(), Readiness::Loading);
         !self.table.load().services().iter().any(loading)
     }
 
@@ -106,20 +105,32 @@ impl Gateway {
 impl DataPlane for Gateway {
     type Lane = Arc<Lane>;
 
-    fn open_lane(self: &Arc<Self>, plan: &ServicePlan) -> (Arc<Lane>, Arc<dyn Feed>) {
-        let limits = LaneLimits {
-            max_calls: plan.max_queued_requests.unwrap_or(self.config.max_queued_requests).get(),
-            max_bytes: self.config.max_queued_bytes,
-        };
+    fn open_lane(self: &Arc<Self>, revision: &LaneOf<'_>) -> (Arc<Lane>, Arc<dyn Feed>) {
+        let limits =
+            LaneLimits { max_calls: self.config.max_queued_requests.get(), max_bytes: self.config.max_queued_bytes };
         let gateway = Arc::downgrade(self);
         let on_change = move || {
             if let Some(gateway) = gateway.upgrade() {
                 gateway.changed();
             }
         };
-        let lane = Lane::new(&plan.namespace, &plan.name, limits, Box::new(on_change));
+        let lane = Lane::new(revision.namespace, revision.service, limits, Box::new(on_change));
         self.couriers.lock().spawn(lane.clone().courier());
         (lane.clone(), lane)
+    }
+
+    fn bound_lane(&self, _: &Arc<Lane>, _: LaneBound) {}
+
+    fn hold_lane(&self, _: &Arc<Lane>) {}
+
+    fn retire_lane(&self, _: &Arc<Lane>) {}
+
+    fn lane_drained(&self, _: &Arc<Lane>) -> impl Future<Output = ()> + Send + 'static {
+        std::future::ready(())
+    }
+
+    fn reopen_lane(&self, _: &Arc<Lane>) -> bool {
+        false
     }
 
     fn publish(&self, table: RouteTable<Arc<Lane>>) {

@@ -51,7 +51,7 @@ impl Answered {
         let response = std::mem::take(&mut self.response);
         let encoded = in_place(bytes, || encode(response, &self.request)).await;
         if let Err(error) = &encoded {
-            self.service.lane.metrics.failed(self.protocol, error.code());
+            self.service.base_lane().metrics.failed(self.protocol, error.code());
         }
         encoded
     }
@@ -59,7 +59,7 @@ impl Answered {
     /// Call when the answer is encoded: notes its times and returns them.
     pub fn finish(mut self) -> Stages {
         self.stages.total = self.arrived.elapsed();
-        self.service.lane.metrics.answered(self.protocol, &self.stages);
+        self.service.base_lane().metrics.answered(self.protocol, &self.stages);
         self.stages
     }
 }
@@ -73,7 +73,7 @@ where
     let service = gateway.route(model, call.version).inspect_err(|error| refuse_unrouted(arrival, model, error))?;
     let result = run(gateway, &service, call).await;
     if let Err(error) = &result {
-        service.lane.metrics.failed(arrival.head.protocol, error.code());
+        service.base_lane().metrics.failed(arrival.head.protocol, error.code());
         log_failure(arrival, &service.name, error);
     }
     result
@@ -94,9 +94,9 @@ where
     let deadline = head.arrived + timeout;
     let limit = gateway.body_limit();
     let announced = call.body.check_length(limit)?;
-    let mut reservation = service.lane.admit(announced, deadline, Instant::now())?;
+    let mut reservation = service.base_lane().admit(announced, deadline, Instant::now())?;
     let (bytes, read) = call.body.read_all(limit, deadline, &mut reservation).await?;
-    let spec = service.lane.ready(deadline).await?;
+    let spec = service.base_lane().ready(deadline).await?;
     let (decode, length) = (call.decode, bytes.len());
     let bind = || -> Result<_> {
         let mut request = decode(bytes)?;

@@ -4,7 +4,9 @@
 //! simulator drives the very same types.
 
 pub mod lane;
+pub mod split;
 pub mod table;
 
 pub use lane::{Full, Lane, LaneLimits, Ticket};
-pub use table::{RouteTable, Service};
+pub use split::Turns;
+pub use table::{Revision, RouteTable, Service};

@@ -7,7 +7,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use weirgate_protocol::{Error, Result};
+use weirgate_protocol::{Error, Result, StickyKey};
+
+use crate::split::Turns;
 
 /// A service as routing sees it.
 #[derive(Clone, Debug)]
@@ -18,7 +20,35 @@ pub struct Service<L> {
     pub model: Arc<str>,
     /// The longest a call may take where the caller asks for no less.
     pub timeout: Duration,
+    /// What keeps calls together while traffic is split.
+    pub sticky: Option<StickyKey>,
+    /// Every revision that can be asked for, and its share of the calls in percent. The shares sum to 100.
+    pub revisions: Vec<Revision<L>>,
+    /// Which of them takes what no other's share covers, and calls that were meant for one that has failed.
+    pub base: usize,
+    /// Which of them `stable` and `latest` mean.
+    pub stable: Option<usize>,
+    pub latest: Option<usize>,
+    pub turns: Turns,
+    /// Why no call is taken; then there may be no revisions.
+    pub refusal: Option<Arc<str>>,
+}
+
+/// A running revision.
+#[derive(Clone, Debug)]
+pub struct Revision<L> {
+    pub name: Arc<str>,
+    /// `predictor.name` of the manifest: another name to ask for it by.
+    pub variant: Option<Arc<str>>,
+    pub percent: u8,
     pub lane: L,
+}
+
+impl<L> Service<L> {
+    /// The lane of the revision that takes what no other's share covers.
+    pub fn base_lane(&self) -> &L {
+        &self.revisions[self.base].lane
+    }
 }
 
 /// Services by the names that calls ask for.
@@ -78,7 +108,13 @@ mod tests {
             name: name.into(),
             model: name.into(),
             timeout: Duration::from_secs(300),
-            lane: 0,
+            sticky: None,
+            revisions: vec![Revision { name: name.into(), variant: None, percent: 100, lane: 0 }],
+            base: 0,
+            stable: Some(0),
+            latest: Some(0),
+            turns: Turns::default(),
+            refusal: None,
         }
     }
 

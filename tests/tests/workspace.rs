@@ -17,7 +17,16 @@ const MAY_SEE: [(&str, &[&str]); 10] = [
     ("weirgate-deploy-core", &["weirgate-protocol"]),
     ("weirgate-models", &["weirgate-protocol"]),
     ("weirgate-replicas", &["weirgate-replicas-core", "weirgate-models", "weirgate-protocol"]),
-    ("weirgate-deploy", &["weirgate-deploy-core", "weirgate-replicas-core", "weirgate-replicas", "weirgate-router"]),
+    (
+        "weirgate-deploy",
+        &[
+            "weirgate-protocol",
+            "weirgate-deploy-core",
+            "weirgate-replicas-core",
+            "weirgate-replicas",
+            "weirgate-router",
+        ],
+    ),
     ("weirgate-loadtest", &["weirgate-protocol", "weirgate-router", "weirgate-replicas-core", "weirgate-deploy-core"]),
     (
         "weirgate",

@@ -28,6 +28,9 @@ pub use inference_service::{
     PredictorSpec, ProtocolVersion, ResourceSpec, Resources,
 };
 pub use manifest::{Loaded, Service, load};
-pub use plan::{BatcherPlan, ModelFormat, ModelPlan, ServicePlan, plan};
+pub use plan::{
+    BatcherPlan, CanaryPlan, ModelFormat, ModelPlan, Replacement, RevisionPlan, ServicePlan, Settings, TrafficPlan,
+    plan,
+};
 pub use problem::{Problem, Severity};
 pub use quantity::{Quantity, QuantityError};

@@ -4,9 +4,11 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use weirgate_protocol::StickyKey;
+
 use crate::annotations::Annotations;
 use crate::inference_service::{
-    BatcherSpec, InferenceService, Metadata, ModelFormatSpec, ModelServerSpec, ResourceSpec,
+    BatcherSpec, InferenceService, Metadata, ModelFormatSpec, ModelServerSpec, PredictorSpec, ResourceSpec,
 };
 use crate::problem::{Problem, Report, quoted};
 use crate::storage;
@@ -16,22 +18,76 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
 const LARGEST: i64 = i32::MAX as i64;
 const LONGEST_NAME: usize = 63;
 
-/// What shall run for one service, with nothing left to decide by default.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What one manifest asks for, with nothing left to decide by default.
+#[derive(Clone, Debug, PartialEq)]
 pub struct ServicePlan {
     pub namespace: String,
     pub name: String,
-    pub model: ModelPlan,
-    pub replicas: NonZeroUsize,
-    /// Calls that one replica may hold unfinished; none: no limit.
-    pub container_concurrency: Option<NonZeroUsize>,
+    pub settings: Settings,
+    /// `spec.predictor`.
+    pub predictor: RevisionPlan,
+    pub traffic: TrafficPlan,
+}
+
+/// What holds for the service whatever revision answers; a change of it touches no replica.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
     /// From the arrival of a call to its answer.
     pub timeout: Duration,
-    pub batcher: BatcherPlan,
     /// Calls that may wait for a replica; none: the gateway's own limit.
     pub max_queued_requests: Option<NonZeroUsize>,
+    /// What keeps calls together while traffic is split.
+    pub sticky: Option<StickyKey>,
+    pub replacement: Replacement,
+    /// Nothing shall run: `serving.kserve.io/stop: "true"`.
+    pub stopped: bool,
+}
+
+/// The order in which a revision takes another's place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Replacement {
+    /// The old one goes when the new one has taken over.
+    #[default]
+    StartFirst,
+    /// The old one goes first and calls are held meanwhile: `deploymentStrategy.type: Recreate`, or a `maxSurge` of 0.
+    StopFirst,
+}
+
+/// How calls are split.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TrafficPlan {
+    /// `canaryTrafficPercent`: this share goes to `spec.predictor`, the rest to what was rolled out before it. None: all
+    /// of it goes to `spec.predictor`.
+    Percent(Option<u8>),
+    /// `spec.canary[]`: the rest goes to `spec.predictor`.
+    Canaries(Vec<CanaryPlan>),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct CanaryPlan {
+    pub percent: u8,
+    pub revision: RevisionPlan,
+}
+
+/// One version of a predictor that can run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RevisionPlan {
+    /// `{service}-predictor-{hash}`: equal for predictors that give equal answers by equal means.
+    pub name: String,
+    /// `predictor.name`, by which people know it.
+    pub variant: Option<String>,
+    /// Replicas that shall run when it takes its traffic.
+    pub replicas: NonZeroUsize,
+    pub model: ModelPlan,
+    pub batcher: BatcherPlan,
+    /// Calls that one replica may hold unfinished; none: no limit.
+    pub container_concurrency: Option<NonZeroUsize>,
     /// Whole CPUs that one replica may use; none: no limit.
     pub cpu_limit: Option<NonZeroUsize>,
+    /// Bytes of memory that one replica needs, where the manifest says so.
+    pub memory: Option<u64>,
+    /// The predictor this was made from, defaults filled in and paths made absolute: enough to make it again.
+    pub predictor: PredictorSpec,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,13 +150,25 @@ pub(crate) fn draw(service: &InferenceService, base: &Path, report: &mut Report)
     Some(ServicePlan {
         namespace: metadata.namespace().to_owned(),
         name: metadata.name.clone(),
-        model: model?,
-        replicas,
-        container_concurrency: NonZeroUsize::new(container_concurrency),
-        timeout: timeout.map_or(DEFAULT_TIMEOUT, |seconds| Duration::from_secs(seconds as u64)),
-        batcher,
-        max_queued_requests: annotations.max_queued_requests,
-        cpu_limit,
+        settings: Settings {
+            timeout: timeout.map_or(DEFAULT_TIMEOUT, |seconds| Duration::from_secs(seconds as u64)),
+            max_queued_requests: annotations.max_queued_requests,
+            sticky: None,
+            replacement: Replacement::StartFirst,
+            stopped: false,
+        },
+        predictor: RevisionPlan {
+            name: format!("{}-predictor", metadata.name),
+            variant: None,
+            replicas,
+            model: model?,
+            batcher,
+            container_concurrency: NonZeroUsize::new(container_concurrency),
+            cpu_limit,
+            memory: None,
+            predictor: predictor.clone(),
+        },
+        traffic: TrafficPlan::Percent(None),
     })
 }
 

@@ -10,6 +10,7 @@ pub mod error;
 pub mod infer;
 pub mod model;
 pub mod oip;
+pub mod sticky;
 pub mod tensor;
 pub mod v2;
 
@@ -17,4 +18,5 @@ pub use call::{Call, Head, Payload, Protocol, Signature, Target, Work};
 pub use error::{Error, ErrorCode, Origin, Result, RetryClass};
 pub use infer::{InferRequest, InferResponse, RequestedOutput};
 pub use model::{Dim, ModelSpec, TensorSpec};
+pub use sticky::StickyKey;
 pub use tensor::{Datatype, Shape, Tensor};

@@ -1,0 +1,180 @@
+//! What can be asked of a platform: the contract between the admin API and whoever runs the services.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot, watch};
+use weirgate_deploy_core::{Problem, Service};
+
+/// A handle on the platform. Reading never waits for it; what changes something is answered when it is safely stored.
+#[derive(Clone, Debug)]
+pub struct Control {
+    commands: mpsc::Sender<Command>,
+    views: watch::Receiver<Arc<Vec<Arc<ServiceView>>>>,
+}
+
+/// What a change of a service is answered with.
+type Answer<T> = oneshot::Sender<Result<T, Refused>>;
+
+#[derive(Debug)]
+pub(crate) enum Command {
+    Apply(Vec<Service>, Answer<Vec<Applied>>),
+    Delete(Named, Answer<()>),
+    Rollout(Named, Rollout, Answer<Applied>),
+}
+
+/// A service's namespace and name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Named {
+    pub namespace: String,
+    pub name: String,
+}
+
+/// A change of how calls are split.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "action", rename_all = "camelCase")]
+pub enum Rollout {
+    /// All calls to the newest revision, or to the one canary of `spec.canary`, or to the one of this name.
+    Promote { canary: Option<String> },
+    /// No calls to any canary; where none runs, back to the revision that was rolled out before.
+    Rollback,
+    /// This share of the calls to the newest revision, or to the canary of this name.
+    Set { percent: u8, canary: Option<String> },
+}
+
+/// What became of an applied manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Applied {
+    #[serde(flatten)]
+    pub named: Named,
+    pub change: Change,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Change {
+    Created,
+    Configured,
+    Unchanged,
+}
+
+/// Why a change was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("there is no inferenceservice {0}")]
+    NotFound(String),
+    /// The text names the owner, mostly a file.
+    #[error("{0}")]
+    Owned(String),
+    #[error("{0}")]
+    Invalid(String),
+    /// The state folder could not take it; nothing has changed.
+    #[error("{0}")]
+    NotStored(String),
+    #[error("the server is stopping")]
+    Stopping,
+}
+
+/// Whose word a service's manifest is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "camelCase")]
+pub enum Owner {
+    /// A watched file, and which of its documents.
+    File { path: String, document: usize },
+    /// The state folder.
+    State,
+}
+
+/// A service as it is now.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceView {
+    #[serde(flatten)]
+    pub named: Named,
+    pub owner: Owner,
+    /// The whole InferenceService with defaults and `status`, as `get -o yaml` prints it.
+    pub object: Value,
+    /// Every revision that is known, the newest first.
+    pub revisions: Vec<RevisionView>,
+    /// The newest last; capped.
+    pub events: Vec<Event>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RevisionView {
+    pub name: String,
+    pub variant: Option<String>,
+    /// `stable`, `latest`, `canary`, `previous`: what it is now; maybe several.
+    pub roles: Vec<String>,
+    /// Share of the calls.
+    pub percent: u8,
+    /// `Loading`, `Ready`, `Failed`, `Draining`, `Stopped`.
+    pub state: String,
+    /// Why it failed.
+    pub message: Option<String>,
+    pub ready_replicas: usize,
+    pub replicas: usize,
+    pub storage_uri: String,
+    /// RFC 3339.
+    pub created: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// RFC 3339.
+    pub time: String,
+    /// `Normal` or `Warning`.
+    pub kind: String,
+    /// One word: `RevisionReady`, `TrafficChanged`, `ModelLoadFailed`.
+    pub reason: String,
+    pub message: String,
+}
+
+impl Control {
+    pub(crate) fn new(commands: mpsc::Sender<Command>, views: watch::Receiver<Arc<Vec<Arc<ServiceView>>>>) -> Control {
+        Control { commands, views }
+    }
+
+    /// Every service, by namespace and name.
+    pub fn list(&self) -> Arc<Vec<Arc<ServiceView>>> {
+        self.views.borrow().clone()
+    }
+
+    pub fn get(&self, named: &Named) -> Option<Arc<ServiceView>> {
+        let views = self.views.borrow();
+        views.binary_search_by(|view| view.named.cmp(named)).ok().map(|index| views[index].clone())
+    }
+
+    /// Puts manifests into the state folder, all or none of them, and acts on them. Warnings are the caller's to show.
+    pub async fn apply(&self, services: Vec<Service>) -> Result<Vec<Applied>, Refused> {
+        self.ask(|answer| Command::Apply(services, answer)).await
+    }
+
+    /// Takes a service out: its calls finish, further ones find no such model.
+    pub async fn delete(&self, named: Named) -> Result<(), Refused> {
+        self.ask(|answer| Command::Delete(named, answer)).await
+    }
+
+    pub async fn rollout(&self, named: Named, rollout: Rollout) -> Result<Applied, Refused> {
+        self.ask(|answer| Command::Rollout(named, rollout, answer)).await
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Answer<T>) -> Command) -> Result<T, Refused> {
+        let (answer, answered) = oneshot::channel();
+        self.commands.send(command(answer)).await.map_err(|_| Refused::Stopping)?;
+        answered.await.map_err(|_| Refused::Stopping)?
+    }
+}
+
+impl std::fmt::Display for Named {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// The text for problems that forbid a change.
+pub fn refusal(problems: &[Problem]) -> String {
+    problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; ")
+}

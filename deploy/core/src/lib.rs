@@ -18,6 +18,7 @@ mod manifest;
 mod plan;
 mod problem;
 mod quantity;
+pub mod rollout;
 mod shape;
 mod storage;
 mod suggest;

@@ -1,0 +1,23 @@
+//! Revisions of one service: which run, which take calls, and which was the last that held all of them.
+//!
+//! ```text
+//! manifest ── ask ──┐
+//!                   ├─► Rollout ── decide ──► who runs, who takes how much, who holds calls
+//! replicas ─ observe┘
+//! ```
+//!
+//! The rules, in the order in which they bind:
+//!
+//! 1. No calls go to a revision that has not loaded all its replicas once, nor to a canary whose replicas have all failed.
+//! 2. What a canary may not take goes to the base: the revision that `spec.predictor` names, or, while
+//!    `canaryTrafficPercent` splits, the stable one.
+//! 3. A base gives way only to one that is ready. Until then the base goes on; a first one holds the calls.
+//! 4. Stable is the last revision that took all calls. Nothing else ever becomes stable.
+//! 5. Only the base, its successor and the canaries run. A canary that another replaces goes at once; its calls go to the
+//!    base until the other is ready.
+
+mod decision;
+mod record;
+
+pub use decision::{Decision, Run, Share};
+pub use record::{Asked, AskedTraffic, Health, Known, Rollout};

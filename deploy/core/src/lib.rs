@@ -20,6 +20,7 @@ mod problem;
 mod quantity;
 pub mod rollout;
 mod shape;
+pub mod status;
 mod storage;
 mod suggest;
 

@@ -103,12 +103,14 @@ impl Rollout {
             return None;
         }
         let known = self.revisions.iter_mut().find(|known| known.name == target.base)?;
-        known.given_up |= known.broken();
-        (!known.given_up && !known.usable()).then_some(base)
+        if known.broken() {
+            known.given_up = known.health.failure.clone();
+        }
+        (known.given_up.is_none() && !known.usable()).then_some(base)
     }
 
     fn gave_up(&self, revision: &str) -> bool {
-        self.known(revision).is_some_and(|known| known.given_up)
+        self.known(revision).is_some_and(|known| known.given_up.is_some())
     }
 
     /// One replica until it has loaded, to prove that it does.

@@ -48,9 +48,9 @@ pub struct Known {
     /// It has been ready since it was started, or serves since before a restart.
     #[serde(skip)]
     pub(super) warm: bool,
-    /// It failed where only one could run, and the one before it runs again.
+    /// Why it failed, where only one could run and the one before it runs again.
     #[serde(skip)]
-    pub(super) given_up: bool,
+    pub(super) given_up: Option<String>,
 }
 
 /// How a revision's replicas fare.
@@ -83,6 +83,11 @@ impl Known {
     /// Its replicas have failed, all of them.
     pub fn broken(&self) -> bool {
         self.health.ready == 0 && self.health.failure.is_some()
+    }
+
+    /// Why it can't take calls, as far as that is known.
+    pub fn failure(&self) -> Option<&str> {
+        self.given_up.as_deref().or(self.health.failure.as_deref())
     }
 
     /// It may be given calls.
@@ -129,7 +134,7 @@ impl Rollout {
         }
         if self.asked.as_ref() != Some(&asked) {
             for known in &mut self.revisions {
-                known.given_up = false;
+                known.given_up = None;
             }
             self.asked = Some(asked);
         }
@@ -148,7 +153,7 @@ impl Rollout {
                     replicas: 1,
                     health: Health::default(),
                     warm: false,
-                    given_up: false,
+                    given_up: None,
                 });
                 let last = self.revisions.len() - 1;
                 &mut self.revisions[last]

@@ -1,0 +1,107 @@
+//! `status.conditions`.
+
+use serde::{Deserialize, Serialize};
+
+use super::Observed;
+use crate::rollout::{AskedTraffic, Known};
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `True`, `False` or `Unknown`.
+    pub status: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// RFC 3339.
+    pub last_transition_time: String,
+}
+
+/// Why something is not ready; nothing: it is.
+type Fault = Option<(&'static str, String)>;
+
+/// `Ready` holds when the newest predictor is ready and calls are routed to one that answers.
+pub(super) fn conditions(
+    observed: &Observed<'_>,
+    base: Option<&Known>,
+    newest: Option<&Known>,
+    before: &[Condition],
+) -> Vec<Condition> {
+    let predictor = predictor_fault(observed, base, newest);
+    let ingress = ingress_fault(observed, base);
+    let ready = predictor.clone().or_else(|| ingress.clone());
+    let mut conditions = vec![("IngressReady", ingress), ("PredictorReady", predictor), ("Ready", ready)];
+    if let Some(canary) = canary_fault(observed) {
+        conditions.push(("CanaryPredictorReady", canary));
+    }
+    let mut conditions: Vec<_> = conditions.into_iter().map(|(kind, fault)| made(kind, fault)).collect();
+    if stopped(observed) {
+        conditions.push(Condition { kind: "Stopped".to_owned(), status: "True".to_owned(), ..Condition::default() });
+    }
+    for condition in &mut conditions {
+        let same = before.iter().find(|one| one.kind == condition.kind && one.status == condition.status);
+        let since = same.map_or(observed.now, |one| one.last_transition_time.as_str());
+        condition.last_transition_time = since.to_owned();
+    }
+    conditions.sort_by(|a, b| a.kind.cmp(&b.kind));
+    conditions
+}
+
+fn made(kind: &str, fault: Fault) -> Condition {
+    let kind = kind.to_owned();
+    match fault {
+        None => Condition { kind, status: "True".to_owned(), ..Condition::default() },
+        Some((reason, message)) => {
+            let (status, reason) = ("False".to_owned(), reason.to_owned());
+            Condition { kind, status, reason, message, ..Condition::default() }
+        }
+    }
+}
+
+fn stopped(observed: &Observed<'_>) -> bool {
+    observed.rollout.asked().is_some_and(|asked| asked.stopped)
+}
+
+fn predictor_fault(observed: &Observed<'_>, base: Option<&Known>, newest: Option<&Known>) -> Fault {
+    if let Some(text) = observed.unsupported {
+        return Some(("InvalidPredictorSpec", text.to_owned()));
+    }
+    if stopped(observed) {
+        return Some(("Stopped", "the annotation serving.kserve.io/stop is \"true\"".to_owned()));
+    }
+    [newest, base].into_iter().flatten().find_map(revision_fault)
+}
+
+pub(super) fn revision_fault(known: &Known) -> Fault {
+    let name = &known.name;
+    if let Some(failure) = known.failure().filter(|_| !known.usable()) {
+        return Some(("ModelLoadFailed", format!("revision {name}: {failure}")));
+    }
+    if known.proven && known.health.ready > 0 {
+        return None;
+    }
+    let (ready, replicas) = (known.health.ready, known.replicas.max(1));
+    Some(("Loading", format!("revision {name}: {ready} of {replicas} replicas are ready")))
+}
+
+fn ingress_fault(observed: &Observed<'_>, base: Option<&Known>) -> Fault {
+    match base {
+        _ if stopped(observed) => Some(("Stopped", "calls are refused".to_owned())),
+        None => Some(("NoRevision", "no revision takes calls".to_owned())),
+        Some(_) => None,
+    }
+}
+
+/// What is wrong with the first canary that is not ready; nothing where there is no `spec.canary`.
+fn canary_fault(observed: &Observed<'_>) -> Option<Fault> {
+    match observed.rollout.asked().map(|asked| &asked.traffic) {
+        Some(AskedTraffic::Canaries(canaries)) if !canaries.is_empty() => {
+            let known = canaries.iter().filter_map(|(name, _)| observed.rollout.known(name));
+            Some(known.into_iter().find_map(revision_fault))
+        }
+        _ => None,
+    }
+}

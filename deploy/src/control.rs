@@ -15,13 +15,20 @@ pub struct Control {
 }
 
 /// What a change of a service is answered with.
-type Answer<T> = oneshot::Sender<Result<T, Refused>>;
+pub type Answer<T> = oneshot::Sender<Result<T, Refused>>;
 
+/// What a platform is asked by [`Control`].
 #[derive(Debug)]
-pub(crate) enum Command {
+pub enum Command {
     Apply(Vec<Service>, Answer<Vec<Applied>>),
     Delete(Named, Answer<()>),
-    Rollout(Named, Rollout, Answer<Applied>),
+    Rollout {
+        named: Named,
+        rollout: Rollout,
+        /// Change the owning file too.
+        write_back: bool,
+        answer: Answer<Applied>,
+    },
 }
 
 /// A service's namespace and name.
@@ -133,7 +140,8 @@ pub struct Event {
 }
 
 impl Control {
-    pub(crate) fn new(commands: mpsc::Sender<Command>, views: watch::Receiver<Arc<Vec<Arc<ServiceView>>>>) -> Control {
+    /// A handle on whoever receives the commands and publishes the views, which are in the order of their names.
+    pub fn new(commands: mpsc::Sender<Command>, views: watch::Receiver<Arc<Vec<Arc<ServiceView>>>>) -> Control {
         Control { commands, views }
     }
 
@@ -157,8 +165,9 @@ impl Control {
         self.ask(|answer| Command::Delete(named, answer)).await
     }
 
-    pub async fn rollout(&self, named: Named, rollout: Rollout) -> Result<Applied, Refused> {
-        self.ask(|answer| Command::Rollout(named, rollout, answer)).await
+    /// Changes how calls are split. A service that a file owns is changed only with `write_back`, which changes the file.
+    pub async fn rollout(&self, named: Named, rollout: Rollout, write_back: bool) -> Result<Applied, Refused> {
+        self.ask(|answer| Command::Rollout { named, rollout, write_back, answer }).await
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Answer<T>) -> Command) -> Result<T, Refused> {

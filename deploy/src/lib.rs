@@ -4,7 +4,9 @@
 pub mod control;
 pub mod local;
 pub mod plane;
+pub mod state;
 
 pub use control::Control;
 pub use local::Local;
 pub use plane::DataPlane;
+pub use state::StateFolder;

@@ -76,12 +76,13 @@ fn read_manifests(config: &ServeConfig) -> Option<Vec<ServicePlan>> {
     for problem in &problems {
         let severity = match problem.severity {
             Severity::Error => "error",
+            Severity::Unsupported => "unsupported",
             Severity::Warning => "warning",
         };
-        wrong |= problem.severity == Severity::Error;
+        wrong |= problem.severity != Severity::Warning;
         eprintln!("{severity}: {problem}");
     }
-    (!wrong).then(|| services.into_iter().map(|service| service.plan).collect())
+    (!wrong).then(|| services.into_iter().filter_map(|service| service.plan).collect())
 }
 
 async fn run(config: ServeConfig, plans: Vec<ServicePlan>) -> Result<(), String> {

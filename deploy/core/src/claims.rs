@@ -11,7 +11,8 @@ pub fn claimed_twice<'a>(services: impl IntoIterator<Item = &'a Service>) -> Vec
     let mut claims: HashMap<(&str, &str), &Service> = HashMap::new();
     let mut problems = Vec::new();
     for service in services {
-        let first = *claims.entry((&service.plan.namespace, &service.plan.name)).or_insert(service);
+        let metadata = &service.service.metadata;
+        let first = *claims.entry((metadata.namespace(), &metadata.name)).or_insert(service);
         if !std::ptr::eq(first, service) {
             let mut report = Report::new(&service.origin, subject(&service.service.metadata));
             report.error(

@@ -32,7 +32,7 @@ pub use inference_service::{
 pub use manifest::{Loaded, Service, load};
 pub use plan::{
     BatcherPlan, CanaryPlan, ModelFormat, ModelPlan, Replacement, RevisionPlan, ServicePlan, Settings, TrafficPlan,
-    plan,
+    plan, revision,
 };
 pub use problem::{Problem, Severity};
 pub use quantity::{Quantity, QuantityError};

@@ -7,18 +7,22 @@ use serde_json::Value;
 use crate::documents::documents;
 use crate::inference_service::InferenceService;
 use crate::plan::{ServicePlan, draw, subject};
-use crate::problem::{Problem, Report, shown};
+use crate::problem::{Problem, Report, Severity, shown};
 use crate::shape::{admit_document, is_foreign};
 
-/// A service that can run as written.
+/// A service without errors.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Service {
     /// The origin that was given to [`load`].
     pub origin: String,
     /// Which of the origin's documents it is, from 1; empty documents don't count.
     pub document: usize,
+    /// Defaults filled in and paths made absolute: reading it again, from anywhere, gives the same.
     pub service: InferenceService,
-    pub plan: ServicePlan,
+    /// What shall run; none where the manifest asks for something unsupported.
+    pub plan: Option<ServicePlan>,
+    /// Why there is no plan. These are also among [`Loaded::problems`].
+    pub unsupported: Vec<Problem>,
 }
 
 /// What a text holds.
@@ -57,11 +61,14 @@ fn load_document(document: &Value, number: usize, origin: &str, base: &Path) -> 
     let mut report = Report::new(origin, named(document).unwrap_or_else(|| format!("document {number}")));
     let service = read(document, &mut report);
     let plan = service.as_ref().and_then(|service| draw(service, base, &mut report));
-    let service = service.zip(plan).map(|(service, plan)| {
-        let origin = origin.to_owned();
-        Service { origin, document: number, service, plan }
+    let taken = !report.has_errors();
+    let problems = report.into_problems();
+    let service = service.filter(|_| taken).map(|service| {
+        let unsupported =
+            problems.iter().filter(|problem| problem.severity == Severity::Unsupported).cloned().collect();
+        Service { origin: origin.to_owned(), document: number, service, plan, unsupported }
     });
-    (service, report.into_problems())
+    (service, problems)
 }
 
 /// What of the document can be acted on. The report says whether that is all of it.

@@ -117,6 +117,18 @@ pub fn plan(service: &InferenceService, origin: &str, base: &Path) -> (Option<Se
     (plan, report.into_problems())
 }
 
+/// Makes a revision's plan again from its effective predictor, as [`RevisionPlan::predictor`] holds it.
+pub fn revision(service_name: &str, predictor: &PredictorSpec) -> Result<RevisionPlan, Vec<Problem>> {
+    let metadata = Metadata { name: service_name.to_owned(), ..Metadata::default() };
+    let service = InferenceService {
+        metadata,
+        spec: crate::InferenceServiceSpec { predictor: predictor.clone() },
+        ..InferenceService::default()
+    };
+    let (plan, problems) = plan(&service, "stored revision", Path::new(""));
+    plan.map(|plan| plan.predictor).ok_or(problems)
+}
+
 /// How problems name a service.
 pub(crate) fn subject(metadata: &Metadata) -> String {
     let name = |text: &str, valid: bool| if valid { text.to_owned() } else { quoted(text) };
@@ -143,7 +155,7 @@ pub(crate) fn draw(service: &InferenceService, base: &Path, report: &mut Report)
             None
         }
     };
-    if report.has_errors() {
+    if report.has_errors() || report.has_unsupported() {
         return None;
     }
     let (model, cpu_limit) = model?;

@@ -10,9 +10,11 @@ const LONGEST_SHOWN: usize = 80;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
-    /// The service runs, though not quite as written.
+    /// The service answers as written, though not all that was written has an effect.
     Warning,
-    /// The service can't run as written.
+    /// The service is known, but can't run here: without the named field it would answer differently.
+    Unsupported,
+    /// The manifest is wrong, and is not taken.
     Error,
 }
 
@@ -72,6 +74,15 @@ impl Report {
         self.push(path, message.into(), Severity::Warning);
     }
 
+    /// Adds what can't be acted on and would change answers, unless more was said of it.
+    pub fn unsupported(&mut self, path: &str, message: impl Into<String>) {
+        if with_surroundings(path).any(|path| self.settled.contains(path)) {
+            return;
+        }
+        self.settle(path);
+        self.push(path, message.into(), Severity::Unsupported);
+    }
+
     /// Makes later errors about `path` silent.
     pub fn settle(&mut self, path: &str) {
         self.settled.insert(path.to_owned());
@@ -79,6 +90,10 @@ impl Report {
 
     pub fn has_errors(&self) -> bool {
         self.problems.iter().any(|problem| problem.severity == Severity::Error)
+    }
+
+    pub fn has_unsupported(&self) -> bool {
+        self.problems.iter().any(|problem| problem.severity == Severity::Unsupported)
     }
 
     /// The problems in the order of their paths.

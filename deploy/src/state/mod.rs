@@ -1,0 +1,109 @@
+//! The state folder: what was applied, and the token of the control API, kept across restarts and a kill at any moment.
+//!
+//! ```text
+//! lock                              held by the one process that may write; holds its pid
+//! token                             0600
+//! services/{namespace}/{name}.json  one record per service
+//! ```
+//!
+//! All of it is blocking I/O.
+
+mod files;
+mod records;
+mod token;
+
+use std::ffi::OsString;
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+pub use records::SetAside;
+pub use token::Token;
+
+const SERVICES: &str = "services";
+
+/// The folder, locked for as long as this lives.
+#[derive(Debug)]
+pub struct StateFolder {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl StateFolder {
+    /// Creates the folder where it is not there, locks it, and clears away what a killed process left unfinished.
+    pub fn open(path: impl Into<PathBuf>) -> Result<StateFolder, String> {
+        let path = path.into();
+        make_folder(&path.join(SERVICES)).map_err(|error| {
+            format!("the state folder {} can't be made: {error} (give another one by --state DIR)", path.display())
+        })?;
+        let lock = lock(&path)?;
+        let folder = StateFolder { path, _lock: lock };
+        folder.sweep().map_err(|error| folder.unusable(&error))?;
+        Ok(folder)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The token that writes need; made where there is none.
+    pub fn token(&self) -> Result<Token, String> {
+        token::read_or_make(&Token::path_in(&self.path))
+    }
+
+    fn unusable(&self, error: &std::io::Error) -> String {
+        format!("the state folder {} can't be used: {error} (give another one by --state DIR)", self.path.display())
+    }
+}
+
+/// Where the state folder lies when nobody names one, from the environment's variables.
+pub fn default_path(variable: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, String> {
+    // The XDG specification has relative paths ignored.
+    let folder = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = folder("XDG_STATE_HOME").or_else(|| folder("HOME").map(|home| home.join(".local/state")));
+    base.map(|base| base.join("weirgate")).ok_or_else(|| {
+        "there is no place for the state folder: neither XDG_STATE_HOME nor HOME is set, give one by --state DIR"
+            .to_owned()
+    })
+}
+
+fn make_folder(path: &Path) -> std::io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+fn lock(folder: &Path) -> Result<File, String> {
+    let path = folder.join("lock");
+    let refused = |error: &dyn std::fmt::Display| {
+        format!("the state folder {} can't be locked: {error} (give another one by --state DIR)", folder.display())
+    };
+    let mut options = OpenOptions::new();
+    let mut file = options
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(|error| refused(&error))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            let _ = file.take(32).read_to_string(&mut pid);
+            let holder = if pid.is_empty() { "another process".to_owned() } else { format!("process {}", pid.trim()) };
+            return Err(format!(
+                "the state folder {} is in use by {holder}: stop that one, or give another folder by --state DIR",
+                folder.display()
+            ));
+        }
+        Err(TryLockError::Error(error)) => return Err(refused(&error)),
+    }
+    let write_pid = |file: &mut File| {
+        file.set_len(0)?;
+        file.rewind()?;
+        writeln!(file, "{}", std::process::id())
+    };
+    write_pid(&mut file).map_err(|error| refused(&error))?;
+    Ok(file)
+}

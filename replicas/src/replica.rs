@@ -64,8 +64,8 @@ pub struct BatchReport {
 pub enum SetState {
     /// No replica is ready yet; calls wait.
     Loading,
-    /// At least one replica is ready.
-    Ready { spec: Arc<ModelSpec>, ready: usize, load: Duration },
+    /// At least one replica is ready. Where others are missing, why the last of them failed.
+    Ready { spec: Arc<ModelSpec>, ready: usize, load: Duration, failure: Option<Arc<str>> },
     /// No replica is ready, and the last one failed to load: calls are refused with this reason.
     Failed { reason: Arc<str> },
 }

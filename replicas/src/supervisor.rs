@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
 use weirgate_protocol::ModelSpec;
 use weirgate_replicas_core::RestartPolicy;
 
@@ -20,7 +21,6 @@ use crate::replica::{Feed, SetState};
 pub struct ReplicaSetConfig {
     /// Shown in thread names and logs: the service's name.
     pub name: String,
-    pub replicas: NonZeroUsize,
     pub max_batch_size: Option<NonZeroUsize>,
     pub max_latency: Option<Duration>,
     pub container_concurrency: Option<NonZeroUsize>,
@@ -32,6 +32,8 @@ pub struct ReplicaSet {
     config: ReplicaSetConfig,
     feed: Arc<dyn Feed>,
     slots: Vec<Slot>,
+    /// Replicas that were asked to stop and have not ended yet.
+    leaving: Vec<u64>,
     next_id: u64,
     events: (UnboundedSender<Event>, UnboundedReceiver<Event>),
     ready: Option<(Arc<ModelSpec>, Duration)>,
@@ -60,28 +62,66 @@ impl Slot {
 
 impl ReplicaSet {
     pub fn new(config: ReplicaSetConfig, feed: Arc<dyn Feed>) -> Self {
-        let slots = (0..config.replicas.get()).map(|_| Slot::default()).collect();
-        ReplicaSet { config, feed, slots, next_id: 0, events: unbounded_channel(), ready: None, last_failure: None }
+        ReplicaSet {
+            config,
+            feed,
+            slots: Vec::new(),
+            leaving: Vec::new(),
+            next_id: 0,
+            events: unbounded_channel(),
+            ready: None,
+            last_failure: None,
+        }
     }
 
-    /// Runs the set until `stop` resolves and its threads have ended.
-    pub async fn run(mut self, stop: impl Future<Output = ()>) {
-        let now = Instant::now();
-        for slot in &mut self.slots {
-            slot.start_at = Some(now);
-        }
-        tokio::pin!(stop);
+    /// Keeps as many replicas as `replicas` says, until that is 0 or its sender is gone; then it ends with its threads.
+    pub async fn run(mut self, mut replicas: watch::Receiver<usize>) {
         loop {
+            let wanted = *replicas.borrow_and_update();
+            if wanted == 0 {
+                break;
+            }
+            self.scale(wanted, Instant::now());
             self.start_due(Instant::now());
             let waits = self.slots.iter().filter(|slot| slot.loading.is_none());
             let due = waits.filter_map(|slot| slot.start_at).min();
             tokio::select! {
-                () = &mut stop => break,
+                changed = replicas.changed() => if changed.is_err() { break },
                 Some(event) = self.events.1.recv() => self.handle(event, Instant::now()),
                 () = sleep_until(due) => {}
             }
         }
         self.stop_all().await;
+    }
+
+    /// Adds places, or takes away those that serve least.
+    fn scale(&mut self, wanted: usize, now: Instant) {
+        let before = self.slots.len();
+        while self.slots.len() < wanted {
+            self.slots.push(Slot { start_at: Some(now), ..Slot::default() });
+        }
+        if before > wanted {
+            self.slots.sort_by_key(|slot| slot.serving.is_none());
+            for slot in self.slots.split_off(wanted) {
+                self.stop_slot(slot);
+            }
+            self.report();
+        }
+    }
+
+    fn stop_slot(&mut self, slot: Slot) {
+        if let Some(loading) = slot.loading {
+            // It ends by itself when it has loaded.
+            loading.replica.stop();
+        }
+        if let Some(serving) = slot.serving {
+            self.stop_replica(&serving);
+        }
+    }
+
+    fn stop_replica(&mut self, handle: &Handle) {
+        handle.replica.stop();
+        self.leaving.push(handle.id);
     }
 
     fn start_due(&mut self, now: Instant) {
@@ -119,20 +159,26 @@ impl ReplicaSet {
         let Some(index) =
             self.slots.iter().position(|slot| Slot::has(&slot.serving, id) || Slot::has(&slot.loading, id))
         else {
-            return; // A replica that was replaced has ended.
+            if matches!(event.kind, EventKind::Exited { .. } | EventKind::LoadFailed(_)) {
+                self.leaving.retain(|leaving| *leaving != id);
+            }
+            return;
         };
         let name = self.config.name.as_str();
         let slot = &mut self.slots[index];
         match event.kind {
             EventKind::Loaded { spec, took } => {
                 tracing::info!(service = name, replica = id, seconds = took.as_secs_f64(), "replica is ready");
-                if let Some(old) = std::mem::replace(&mut slot.serving, slot.loading.take()) {
-                    old.replica.stop();
-                }
+                let old = std::mem::replace(&mut slot.serving, slot.loading.take());
                 slot.start_at = None;
                 slot.policy.loaded(now);
+                if let Some(old) = old {
+                    self.stop_replica(&old);
+                }
                 self.ready = Some((spec, took));
-                self.last_failure = None;
+                if self.slots.iter().all(|slot| slot.serving.is_some()) {
+                    self.last_failure = None;
+                }
                 self.report();
             }
             EventKind::LoadFailed(error) => {
@@ -166,7 +212,9 @@ impl ReplicaSet {
     fn report(&self) {
         let ready = self.slots.iter().filter(|slot| slot.serving.is_some()).count();
         let state = match (&self.ready, &self.last_failure) {
-            (Some((spec, load)), _) if ready > 0 => SetState::Ready { spec: spec.clone(), ready, load: *load },
+            (Some((spec, load)), failure) if ready > 0 => {
+                SetState::Ready { spec: spec.clone(), ready, load: *load, failure: failure.clone() }
+            }
             (_, Some(reason)) => SetState::Failed { reason: reason.clone() },
             _ => SetState::Loading,
         };
@@ -175,18 +223,13 @@ impl ReplicaSet {
 
     /// Stops every thread and waits for those that serve. One that is still loading ends by itself when it has loaded.
     async fn stop_all(mut self) {
-        for slot in &mut self.slots {
-            slot.start_at = None;
-            for handle in [&slot.serving, &slot.loading].into_iter().flatten() {
-                handle.replica.stop();
-            }
+        for slot in std::mem::take(&mut self.slots) {
+            self.stop_slot(slot);
         }
-        while self.slots.iter().any(|slot| slot.serving.is_some()) {
+        while !self.leaving.is_empty() {
             let Some(event) = self.events.1.recv().await else { return };
-            for slot in &mut self.slots {
-                if matches!(event.kind, EventKind::Exited { .. }) && Slot::has(&slot.serving, event.replica) {
-                    slot.serving = None;
-                }
+            if matches!(event.kind, EventKind::Exited { .. }) {
+                self.leaving.retain(|leaving| *leaving != event.replica);
             }
         }
     }

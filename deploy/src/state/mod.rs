@@ -18,6 +18,7 @@ use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+pub use files::write_atomically;
 pub use records::SetAside;
 pub use token::Token;
 

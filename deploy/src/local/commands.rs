@@ -1,0 +1,201 @@
+//! Changes that people ask for. Each is stored before it is acted on, and answered after that.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use weirgate_deploy_core::rollout::Rollout as Revisions;
+use weirgate_deploy_core::{InferenceService, Service, Severity, edit, plan, rollout_edit};
+
+use super::controller::{Controller, reasons, shown, wanted_by_apply};
+use super::files::named;
+use super::record::Record;
+use super::service::{Wanted, seconds};
+use super::watch::{Content, Text};
+use crate::control::{Applied, Change, Command, Named, Owner, Refused, Rollout, refusal};
+use crate::plane::DataPlane;
+use crate::state::write_atomically;
+
+impl<P: DataPlane> Controller<P> {
+    pub(super) fn command(&mut self, command: Command) {
+        // Whoever asked may be gone; what was asked is done all the same.
+        match command {
+            Command::Apply(services, answer) => {
+                let result = self.apply(services);
+                self.settle();
+                let _ = answer.send(result);
+            }
+            Command::Delete(named, answer) => {
+                let result = self.delete(&named);
+                self.settle();
+                let _ = answer.send(result);
+            }
+            Command::Rollout { named, rollout, write_back, answer } => {
+                let result = self.roll_out(named, &rollout, write_back);
+                self.settle();
+                let _ = answer.send(result);
+            }
+        }
+    }
+
+    fn apply(&mut self, services: Vec<Service>) -> Result<Vec<Applied>, Refused> {
+        let mut names = BTreeSet::new();
+        for service in &services {
+            let named = named(service);
+            if let Some(Owner::File { path, document }) = self.owner(&named) {
+                return Err(Refused::Owned(format!(
+                    "inferenceservice {named} is held by document {document} of {path}: change it there"
+                )));
+            }
+            if !names.insert(named.clone()) {
+                return Err(Refused::Invalid(format!("inferenceservice {named} is applied twice: give it once")));
+            }
+        }
+        let wanted: Vec<_> = services.into_iter().map(|service| (named(&service), wanted_by_apply(service))).collect();
+        self.put(wanted)
+    }
+
+    /// Who holds a service, if somebody does.
+    fn owner(&self, named: &Named) -> Option<&Owner> {
+        self.services.get(named).filter(|service| !service.deleted).map(|service| &service.record.owner)
+    }
+
+    /// Stores all of it, and then acts on it; where something can't be stored, nothing has changed.
+    fn put(&mut self, wanted: Vec<(Named, Wanted)>) -> Result<Vec<Applied>, Refused> {
+        let mut undo: Vec<(Named, Option<Record>)> = Vec::new();
+        for (named, wanted) in &wanted {
+            let stored = self.services.get(named).and_then(|service| service.stored.clone());
+            if let Err(error) = self.state.save(named, &self.record(named, wanted)) {
+                for (named, stored) in undo {
+                    let undone = match stored {
+                        Some(record) => self.state.save(&named, &record),
+                        None => self.state.remove(&named),
+                    };
+                    if let Err(error) = undone {
+                        tracing::error!(%named, error, "what was not acknowledged can't be taken back");
+                    }
+                }
+                return Err(Refused::NotStored(error));
+            }
+            undo.push((named.clone(), stored));
+        }
+        let mut applied = Vec::with_capacity(wanted.len());
+        for (named, wanted) in wanted {
+            let change = match self.services.get(&named).filter(|service| !service.deleted) {
+                None => Change::Created,
+                Some(service) if service.differs(&wanted) => Change::Configured,
+                Some(_) => Change::Unchanged,
+            };
+            if change != Change::Unchanged {
+                self.want(named.clone(), wanted);
+            }
+            applied.push(Applied { named, change });
+        }
+        Ok(applied)
+    }
+
+    /// What is stored of a service before a change is acted on.
+    fn record(&self, named: &Named, wanted: &Wanted) -> Record {
+        let known = self.services.get(named).filter(|service| !service.deleted).map(|service| &service.record);
+        let known = known.or_else(|| self.absent.get(named));
+        let mut record = known.cloned().unwrap_or_else(|| Record {
+            owner: Owner::State,
+            manifest: wanted.manifest.clone(),
+            runnable: None,
+            generation: 1,
+            created: seconds(),
+            rollout: Revisions::default(),
+        });
+        if wanted.plan.is_none() && record.runnable.is_none() && record.manifest != wanted.manifest {
+            record.runnable = Some(record.manifest.clone());
+        }
+        record.owner = Owner::State;
+        record.manifest = wanted.manifest.clone();
+        record
+    }
+
+    fn delete(&mut self, named: &Named) -> Result<(), Refused> {
+        match self.owner(named) {
+            None => Err(Refused::NotFound(named.to_string())),
+            Some(owner @ Owner::File { .. }) => {
+                Err(Refused::Owned(format!("inferenceservice {named} is held by {}: take it out there", shown(owner))))
+            }
+            Some(Owner::State) => {
+                self.state.remove(named).map_err(Refused::NotStored)?;
+                self.remove(named);
+                Ok(())
+            }
+        }
+    }
+
+    fn roll_out(&mut self, named: Named, rollout: &Rollout, write_back: bool) -> Result<Applied, Refused> {
+        let missing = || Refused::NotFound(named.to_string());
+        let service = self.services.get(&named).filter(|service| !service.deleted).ok_or_else(missing)?;
+        let mut manifest = service.record.manifest.clone();
+        let revisions = &service.record.rollout;
+        let edited = match rollout {
+            Rollout::Promote { canary } => rollout_edit::promote(&mut manifest, canary.as_deref()),
+            Rollout::Set { percent, canary } => rollout_edit::set(&mut manifest, *percent, canary.as_deref()),
+            Rollout::Rollback => {
+                let previous = revisions.previous().map(|known| &known.predictor);
+                let canary_runs = service.decision.shares.len() > 1;
+                rollout_edit::rollback(&mut manifest, previous, canary_runs)
+            }
+        };
+        edited.map_err(|error| Refused::Invalid(format!("inferenceservice {named}: {error}")))?;
+        let wanted = wanted(manifest)?;
+        match service.record.owner.clone() {
+            Owner::State => {
+                let mut applied = self.put(vec![(named, wanted)])?;
+                Ok(applied.remove(0))
+            }
+            owner if !write_back => Err(Refused::Owned(format!(
+                "inferenceservice {named} is held by {}: change it there, or have it changed there by --write-back",
+                shown(&owner)
+            ))),
+            Owner::File { path, document } => {
+                let change = if service.differs(&Wanted { owner: service.record.owner.clone(), ..wanted.clone() }) {
+                    self.write_back(Path::new(&path), document, &wanted.manifest)?;
+                    Change::Configured
+                } else {
+                    Change::Unchanged
+                };
+                Ok(Applied { named, change })
+            }
+        }
+    }
+
+    /// Changes the file that holds a service, so far as that is its `canaryTrafficPercent`, and acts on the file.
+    fn write_back(&mut self, path: &Path, document: usize, wanted: &InferenceService) -> Result<(), Refused> {
+        let failed = |error: &dyn std::fmt::Display| {
+            Refused::NotStored(format!("{} can't be written back: {error}", path.display()))
+        };
+        let text = std::fs::read_to_string(path).map_err(|error| failed(&error))?;
+        let percent = wanted.spec.predictor.canary_traffic_percent;
+        let percent = percent.map(u8::try_from).transpose().map_err(|error| failed(&error))?;
+        let by_hand = |error: &dyn std::fmt::Display| {
+            Refused::Invalid(format!("{} can't be written back: {error}: edit it by hand", path.display()))
+        };
+        let edited = edit::set_canary_percent(&text, document, percent).map_err(|error| by_hand(&error))?;
+        let base = std::path::absolute(path.parent().unwrap_or(Path::new("."))).unwrap_or_default();
+        let loaded = weirgate_deploy_core::load(&edited, &path.display().to_string(), &base);
+        let same = loaded.services.iter().any(|service| service.document == document && service.service == *wanted);
+        if !same {
+            return Err(by_hand(&"the change is more than a canaryTrafficPercent"));
+        }
+        write_atomically(path, edited.as_bytes()).map_err(|error| failed(&error))?;
+        self.changed(Text { path: PathBuf::from(path), content: Content::Text(edited) });
+        Ok(())
+    }
+}
+
+/// An edited manifest, unless the edit made it wrong.
+fn wanted(manifest: InferenceService) -> Result<Wanted, Refused> {
+    let (plan, problems) = plan(&manifest, "rollout", Path::new("/"));
+    if problems.iter().any(|problem| problem.severity == Severity::Error) {
+        return Err(Refused::Invalid(refusal(&problems)));
+    }
+    let unsupported: Vec<_> =
+        problems.into_iter().filter(|problem| problem.severity == Severity::Unsupported).collect();
+    let unsupported = (!unsupported.is_empty()).then(|| reasons(&unsupported));
+    Ok(Wanted { owner: Owner::State, manifest, plan, unsupported })
+}

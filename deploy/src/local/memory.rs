@@ -1,0 +1,50 @@
+//! Whether a revision fits into memory beside those that run.
+
+use std::fs::Metadata;
+use std::path::Path;
+
+use weirgate_deploy_core::RevisionPlan;
+
+/// A loaded model takes about its file's size, and its arena once more of what a run needs.
+const PER_FILE_BYTE: u64 = 2;
+/// Files of a model's folder that are looked at.
+const MOST_FILES: usize = 1_000;
+
+/// What is missing for one replica to start now; nothing: it fits.
+pub(super) fn missing(plan: &RevisionPlan) -> Option<String> {
+    let needs = plan.memory.unwrap_or_else(|| PER_FILE_BYTE * size(&plan.model.location));
+    let available = available()?;
+    (needs > available).then(|| format!("a replica needs {needs} bytes of memory, {available} are available"))
+}
+
+fn size(location: &Path) -> u64 {
+    let Ok(metadata) = std::fs::metadata(location) else { return 0 };
+    if metadata.is_file() {
+        return metadata.len();
+    }
+    let entries = std::fs::read_dir(location).into_iter().flatten().flatten().take(MOST_FILES);
+    entries.filter_map(|entry| entry.metadata().ok()).filter(Metadata::is_file).map(|metadata| metadata.len()).sum()
+}
+
+/// Bytes that this process may still take: the machine's, or what its cgroup leaves. None where neither can be read.
+fn available() -> Option<u64> {
+    let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+    });
+    let cgroup = || {
+        let number = |file: &str| std::fs::read_to_string(format!("/sys/fs/cgroup/{file}")).ok()?.trim().parse().ok();
+        Some(u64::saturating_sub(number("memory.max")?, number("memory.current")?))
+    };
+    [machine, cgroup()].into_iter().flatten().min()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_has_some_memory() {
+        assert!(available().is_some_and(|bytes| bytes > 1 << 20));
+    }
+}

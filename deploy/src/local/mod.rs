@@ -1,0 +1,83 @@
+//! The local platform: watched files and the state folder say what shall run, and all of it runs in this process.
+//!
+//! ```text
+//! watch       changed files ──────┐
+//! control     apply, rollout ─────┼─► controller ─► service: rollout, status, events ─► state folder
+//! running     replicas' states ───┘       │
+//!                                         └─► route table
+//! ```
+//!
+//! One task owns every service and acts on one event after the other, so nothing here needs a lock.
+
+mod commands;
+mod controller;
+mod files;
+mod memory;
+mod record;
+mod running;
+mod service;
+mod table;
+mod view;
+mod watch;
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch as channel};
+use tokio::task::JoinSet;
+
+use crate::control::Control;
+use crate::plane::DataPlane;
+use crate::state::StateFolder;
+use controller::Controller;
+pub use files::Files;
+pub use watch::Watcher;
+
+/// Changes that wait for the controller; who sends more waits too.
+const COMMANDS: usize = 64;
+
+/// What the platform needs to know of the process it runs in.
+#[derive(Clone, Debug)]
+pub struct LocalConfig {
+    /// Where the data port is reached: `http://127.0.0.1:8080`.
+    pub data_url: String,
+}
+
+/// The running platform. Dropping it aborts its tasks; [`Local::stop`] ends them in order.
+pub struct Local {
+    tasks: JoinSet<()>,
+    stop: channel::Sender<bool>,
+}
+
+impl Local {
+    /// Starts everything that `files` and the state folder ask for, and goes on watching. An error is one of what is
+    /// asked for, as two owners of one service.
+    pub fn start<P: DataPlane>(
+        plane: Arc<P>,
+        state: StateFolder,
+        watcher: Watcher,
+        files: Files,
+        config: LocalConfig,
+    ) -> Result<(Local, Control), String> {
+        let (stop, stopping) = channel::channel(false);
+        let (commands, requests) = mpsc::channel(COMMANDS);
+        let (views, seen) = channel::channel(Arc::default());
+        let mut controller = Controller::new(plane, state, files, config, views)?;
+        controller.settle();
+        let (changes, changed) = mpsc::channel(1);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(watcher.run(changes, stopping.clone()));
+        tasks.spawn(controller.run(requests, changed, stopping));
+        Ok((Local { tasks, stop }, Control::new(commands, seen)))
+    }
+
+    /// Ends every replica after the batch it runs.
+    pub async fn stop(mut self) {
+        let _ = self.stop.send(true);
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// Resolves when a stop is asked for, or whoever could ask for one is gone.
+async fn stopped(stop: &mut channel::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}

@@ -1,0 +1,156 @@
+//! A revision that runs: its lane and its set of replicas.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch as channel;
+use tokio::task::JoinSet;
+use weirgate_deploy_core::rollout::Health;
+use weirgate_deploy_core::{ModelFormat, RevisionPlan};
+use weirgate_replicas::local::Loader;
+use weirgate_replicas::{
+    BatchReport, Feed, Finished, Pull, Replica, ReplicaSet, ReplicaSetConfig, SetState, onnx_loader,
+};
+
+use crate::control::Named;
+
+/// One run of a revision: the same one may run again later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Key {
+    pub service: Named,
+    pub run: u64,
+}
+
+/// What the tasks of a revision tell the controller.
+#[derive(Debug)]
+pub(super) enum Told {
+    /// How the replicas fare.
+    State(Health),
+    /// The lane is empty and closed.
+    Drained,
+    /// The replicas have ended.
+    Ended,
+}
+
+pub(super) type News = UnboundedSender<(Key, Told)>;
+
+pub(super) struct Running<L> {
+    pub key: Key,
+    pub plan: RevisionPlan,
+    pub lane: L,
+    pub phase: Phase,
+    pub health: Health,
+    /// The feed waits here until the replicas may start.
+    feed: Option<Arc<dyn Feed>>,
+    replicas: channel::Sender<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Its replicas wait for those of another revision to end.
+    Waiting,
+    Running,
+    /// It finishes what it holds.
+    Draining,
+    /// Its lane is closed, and its replicas end.
+    Ending,
+}
+
+impl<L> Running<L> {
+    pub fn new(key: Key, plan: RevisionPlan, lane: L, feed: Arc<dyn Feed>) -> Self {
+        let (replicas, _) = channel::channel(0);
+        Running { key, plan, lane, phase: Phase::Waiting, health: Health::default(), feed: Some(feed), replicas }
+    }
+
+    pub fn started(&self) -> bool {
+        self.feed.is_none()
+    }
+
+    /// Starts the replicas, if they have not been started.
+    pub fn start(&mut self, replicas: usize, tasks: &mut JoinSet<()>, news: &News) {
+        let Some(feed) = self.feed.take() else { return };
+        self.phase = Phase::Running;
+        self.replicas.send_replace(replicas);
+        let (key, news) = (self.key.clone(), news.clone());
+        let feed = Arc::new(Reporting { feed, key: key.clone(), news: news.clone() });
+        let set = ReplicaSet::new(config(&self.key.service, &self.plan), feed);
+        let run = set.run(self.replicas.subscribe());
+        tasks.spawn(async move {
+            let _ending = Ending { key, news };
+            run.await;
+        });
+    }
+
+    /// Has so many replicas run from now on; with 0 the set ends for good.
+    pub fn scale(&self, replicas: usize) {
+        self.replicas.send_if_modified(|now| std::mem::replace(now, replicas) != replicas);
+    }
+}
+
+fn config(service: &Named, plan: &RevisionPlan) -> ReplicaSetConfig {
+    ReplicaSetConfig {
+        name: service.name.clone(),
+        max_batch_size: plan.batcher.max_batch_size,
+        max_latency: plan.batcher.max_latency,
+        container_concurrency: plan.container_concurrency,
+        loader: loader(plan),
+    }
+}
+
+fn loader(plan: &RevisionPlan) -> Arc<Loader> {
+    let intra_threads = plan.cpu_limit.unwrap_or_else(process_cpus);
+    match plan.model.format {
+        ModelFormat::Onnx => onnx_loader(plan.model.location.clone(), intra_threads),
+    }
+}
+
+/// The CPUs this process may use: its affinity and its cgroup's quota count.
+fn process_cpus() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+/// Says that a set has ended, even where it panicked. The controller is gone only when everything stops.
+struct Ending {
+    key: Key,
+    news: News,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let _ = self.news.send((self.key.clone(), Told::Ended));
+    }
+}
+
+/// A lane's feed that tells the controller too how the replicas fare, after the lane has been told.
+struct Reporting {
+    feed: Arc<dyn Feed>,
+    key: Key,
+    news: News,
+}
+
+impl Feed for Reporting {
+    fn pull(&self, replica: &Arc<dyn Replica>) -> Pull {
+        self.feed.pull(replica)
+    }
+
+    fn leave(&self, replica: &Arc<dyn Replica>) {
+        self.feed.leave(replica);
+    }
+
+    fn ran(&self, replica: &Arc<dyn Replica>, report: &BatchReport, finished: Vec<Finished>) {
+        self.feed.ran(replica, report, finished);
+    }
+
+    fn state_changed(&self, state: SetState) {
+        let health = match &state {
+            SetState::Loading => Health::default(),
+            SetState::Ready { ready, failure, .. } => {
+                Health { ready: *ready, failure: failure.as_deref().map(str::to_owned) }
+            }
+            SetState::Failed { reason } => Health { ready: 0, failure: Some(reason.as_ref().to_owned()) },
+        };
+        self.feed.state_changed(state);
+        let _ = self.news.send((self.key.clone(), Told::State(health)));
+    }
+}

@@ -1,0 +1,176 @@
+//! One service: its manifest, its revisions, what runs of them, and what has happened.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use weirgate_deploy_core::rollout::{Decision, Rollout};
+use weirgate_deploy_core::status::{Observed, Status, status};
+use weirgate_deploy_core::{InferenceService, ServicePlan};
+use weirgate_router::Turns;
+
+use super::record::Record;
+use super::running::{Phase, Running};
+use crate::control::{Event, Named, Owner};
+
+/// Events that are kept of one service.
+const MOST_EVENTS: usize = 50;
+
+pub(super) struct Managed<L> {
+    pub named: Named,
+    pub record: Record,
+    /// As it lies in the state folder; none: it does not.
+    pub stored: Option<Record>,
+    /// What the last manifest that could be acted on asks for.
+    pub plan: Option<ServicePlan>,
+    /// Why the present manifest can't be acted on.
+    pub unsupported: Option<String>,
+    pub decision: Decision,
+    pub running: Vec<Running<L>>,
+    pub turns: Turns,
+    pub status: Status,
+    pub events: VecDeque<Event>,
+    /// It is to go as soon as nothing of it runs.
+    pub deleted: bool,
+}
+
+/// A manifest, and what to do about it.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub owner: Owner,
+    pub manifest: InferenceService,
+    pub plan: Option<ServicePlan>,
+    pub unsupported: Option<String>,
+}
+
+impl<L> Managed<L> {
+    pub fn new(named: Named, wanted: Wanted, stored: Option<Record>) -> Self {
+        let now = seconds();
+        let record = match &stored {
+            Some(stored) => {
+                let mut record = stored.clone();
+                record.rollout.resume();
+                record
+            }
+            None => Record {
+                owner: wanted.owner.clone(),
+                manifest: wanted.manifest.clone(),
+                runnable: None,
+                generation: 1,
+                created: now,
+                rollout: Rollout::default(),
+            },
+        };
+        let mut service = Managed {
+            named,
+            record,
+            stored,
+            plan: None,
+            unsupported: None,
+            decision: Decision::default(),
+            running: Vec::new(),
+            turns: Turns::default(),
+            status: Status::default(),
+            events: VecDeque::new(),
+            deleted: false,
+        };
+        service.want(wanted);
+        if service.plan.is_none() {
+            service.go_on();
+        }
+        service
+    }
+
+    /// After a restart with a manifest that can't be acted on: what ran before goes on.
+    fn go_on(&mut self) {
+        let Some(stored) = &self.stored else { return };
+        let good = stored.runnable.as_ref().unwrap_or(&stored.manifest).clone();
+        if let (Some(plan), _) = weirgate_deploy_core::plan(&good, "state folder", Path::new("/")) {
+            self.record.runnable = Some(good);
+            self.act_on(plan);
+        }
+    }
+
+    /// Acts on a manifest from now on.
+    pub fn want(&mut self, wanted: Wanted) {
+        let Wanted { owner, manifest, plan, unsupported } = wanted;
+        if self.record.manifest != manifest {
+            self.record.generation += 1;
+        }
+        let before = std::mem::replace(&mut self.record.manifest, manifest);
+        self.record.owner = owner;
+        self.deleted = false;
+        if let Some(text) = unsupported.as_ref().filter(|text| self.unsupported.as_ref() != Some(text)) {
+            self.event("Warning", "InvalidPredictorSpec", text.clone());
+        }
+        match plan {
+            Some(plan) => {
+                self.record.runnable = None;
+                self.act_on(plan);
+            }
+            // What ran so far goes on.
+            None if self.unsupported.is_none() && self.plan.is_some() => self.record.runnable = Some(before),
+            None => {}
+        }
+        self.unsupported = unsupported;
+    }
+
+    /// Asks the revisions for what a plan says.
+    pub fn act_on(&mut self, plan: ServicePlan) {
+        self.record.rollout.ask(&plan, seconds());
+        self.plan = Some(plan);
+    }
+
+    /// Whether a manifest asks for anything else than the present one.
+    pub fn differs(&self, wanted: &Wanted) -> bool {
+        let now = (&self.record.manifest, &self.record.owner, &self.unsupported);
+        now != (&wanted.manifest, &wanted.owner, &wanted.unsupported)
+    }
+
+    pub fn running(&self, revision: &str) -> Option<&Running<L>> {
+        self.running.iter().find(|running| running.plan.name == revision && running.phase != Phase::Ending)
+    }
+
+    /// Notes something that people want to know of, and logs it.
+    pub fn event(&mut self, kind: &str, reason: &str, message: String) {
+        let service = &self.named;
+        match kind {
+            "Warning" => tracing::warn!(%service, reason, "{message}"),
+            _ => tracing::info!(%service, reason, "{message}"),
+        }
+        if self.events.len() == MOST_EVENTS {
+            self.events.pop_front();
+        }
+        let (kind, reason) = (kind.to_owned(), reason.to_owned());
+        self.events.push_back(Event { time: timestamp(SystemTime::now()), kind, reason, message });
+    }
+
+    /// Works the status out anew.
+    pub fn look(&mut self, data_url: &str) {
+        let namespace_url = format!("{data_url}/{}", self.named.namespace);
+        let annotations = &self.record.manifest.metadata.annotations;
+        let mode = annotations.get("serving.kserve.io/deploymentMode").map_or("Standard", String::as_str);
+        let now = timestamp(SystemTime::now());
+        let observed = Observed {
+            rollout: &self.record.rollout,
+            decision: &self.decision,
+            unsupported: self.unsupported.as_deref(),
+            generation: self.record.generation,
+            namespace_url: &namespace_url,
+            name: &self.named.name,
+            deployment_mode: mode,
+            now: &now,
+        };
+        self.status = status(&observed, Some(&self.status));
+    }
+}
+
+/// Seconds since 1970.
+pub(super) fn seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// RFC 3339, in seconds.
+pub(super) fn timestamp(at: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(at).to_string()
+}

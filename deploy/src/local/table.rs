@@ -1,0 +1,59 @@
+//! From a service to its row of the route table.
+
+use std::sync::Arc;
+
+use weirgate_router::{Revision, Service};
+
+use super::running::Running;
+use super::service::Managed;
+
+/// The row of a service; none where it has been deleted.
+pub(super) fn row<L: Clone>(service: &Managed<L>) -> Option<Service<L>> {
+    if service.deleted {
+        return None;
+    }
+    let decision = &service.decision;
+    let revision = |share: &weirgate_deploy_core::rollout::Share| {
+        let running = service.running(&share.revision)?;
+        Some(self::revision(running, share.percent))
+    };
+    let revisions: Vec<_> = decision.shares.iter().filter_map(revision).collect();
+    let position =
+        |name: Option<&String>| revisions.iter().position(|revision| Some(&*revision.name) == name.map(String::as_str));
+    let refusal = revisions.is_empty().then(|| refusal(service));
+    let settings = service.plan.as_ref().map(|plan| &plan.settings);
+    Some(Service {
+        namespace: service.named.namespace.as_str().into(),
+        name: service.named.name.as_str().into(),
+        model: service.named.name.as_str().into(),
+        timeout: settings.map(|settings| settings.timeout).unwrap_or_default(),
+        sticky: settings.and_then(|settings| settings.sticky.clone()),
+        base: position(decision.base.as_ref()).unwrap_or(0),
+        stable: position(decision.stable.as_ref()),
+        latest: position(decision.latest.as_ref()),
+        turns: service.turns.clone(),
+        revisions,
+        refusal,
+    })
+}
+
+fn revision<L: Clone>(running: &Running<L>, percent: u8) -> Revision<L> {
+    Revision {
+        name: running.plan.name.as_str().into(),
+        variant: running.plan.variant.as_deref().map(Arc::from),
+        percent,
+        lane: running.lane.clone(),
+    }
+}
+
+fn refusal<L>(service: &Managed<L>) -> Arc<str> {
+    let named = &service.named;
+    let text = match &service.unsupported {
+        Some(text) => format!("service '{named}' can't run: {text}"),
+        None if service.plan.as_ref().is_some_and(|plan| plan.settings.stopped) => {
+            format!("service '{named}' is stopped by its annotation serving.kserve.io/stop")
+        }
+        None => format!("service '{named}' has no revision that can run"),
+    };
+    text.into()
+}

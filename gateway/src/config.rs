@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use weirgate_deploy::state::default_path;
 
 /// Settings of `weirgate serve`. Every flag has an environment variable, `WEIRGATE_` and its name.
 #[derive(Args, Clone, Debug)]
@@ -25,9 +26,16 @@ pub struct ServeConfig {
     #[arg(long, value_name = "ADDR", env = "WEIRGATE_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
 
-    /// Address of the admin port: metrics and health
-    #[arg(long, value_name = "ADDR", env = "WEIRGATE_ADMIN", default_value = "127.0.0.1:8081")]
+    /// Address of the admin port: metrics, health and the control API
+    #[arg(long, value_name = "ADDR", env = "WEIRGATE_ADMIN", default_value = "127.0.0.1:8081", value_parser = parse_admin)]
     pub admin: SocketAddr,
+
+    /// Name by which clients may reach the control API, besides localhost and its address; may be given several times
+    #[arg(long = "admin-host", value_name = "NAME", env = "WEIRGATE_ADMIN_HOST", value_delimiter = ',')]
+    pub admin_hosts: Vec<String>,
+
+    #[command(flatten)]
+    pub state: StateArgs,
 
     /// Largest request body or gRPC message, in bytes or with KiB, MiB or GiB
     #[arg(long, value_name = "SIZE", env = "WEIRGATE_MAX_BODY", default_value = "64MiB", value_parser = parse_size)]
@@ -70,6 +78,20 @@ pub struct ServeConfig {
     pub log_format: LogFormat,
 }
 
+/// Where the state folder lies.
+#[derive(Args, Clone, Debug)]
+pub struct StateArgs {
+    /// Folder for what was applied and for the token; by default below XDG_STATE_HOME or ~/.local/state
+    #[arg(long = "state", value_name = "DIR", env = "WEIRGATE_STATE")]
+    folder: Option<PathBuf>,
+}
+
+impl StateArgs {
+    pub fn folder(&self) -> Result<PathBuf, String> {
+        self.folder.clone().map_or_else(|| default_path(|name| std::env::var_os(name)), Ok)
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     Text,
@@ -86,7 +108,14 @@ fn parse_size(text: &str) -> Result<usize, String> {
     number.checked_mul(1 << shift).filter(|size| *size > 0).ok_or_else(refused)
 }
 
-fn parse_seconds(text: &str) -> Result<Duration, String> {
+/// Parses the address of the admin port. Clients read the same variable, and may want it as a URL.
+fn parse_admin(text: &str) -> Result<SocketAddr, String> {
+    let address = text.strip_prefix("http://").unwrap_or(text);
+    let address = address.strip_suffix('/').unwrap_or(address);
+    address.parse().map_err(|_| format!("'{text}' is not an address: give IP:PORT, such as 127.0.0.1:8081"))
+}
+
+pub fn parse_seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     seconds.ok_or_else(|| format!("'{text}' is not a number of seconds"))
 }
@@ -107,6 +136,15 @@ mod tests {
         for bad in ["", "0", "MiB", "-1", "1.5GiB", "99999999999GiB", "5MB"] {
             assert!(parse_size(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_admin_address_may_be_written_as_a_url() {
+        let expected = Ok(SocketAddr::from(([127, 0, 0, 1], 81)));
+        for text in ["127.0.0.1:81", "http://127.0.0.1:81", "http://127.0.0.1:81/"] {
+            assert_eq!(parse_admin(text), expected, "{text}");
+        }
+        assert!(parse_admin("https://127.0.0.1:81").is_err() && parse_admin("127.0.0.1").is_err());
     }
 
     #[test]

@@ -10,10 +10,12 @@ use weirgate_tests::process::{Folder, run};
 use weirgate_tests::{Server, Service};
 
 /// Every flag of `serve`, and its variable.
-const FLAGS: [(&str, &str); 12] = [
+const FLAGS: [(&str, &str); 14] = [
     ("--file", "WEIRGATE_FILE"),
     ("--listen", "WEIRGATE_LISTEN"),
     ("--admin", "WEIRGATE_ADMIN"),
+    ("--admin-host", "WEIRGATE_ADMIN_HOST"),
+    ("--state", "WEIRGATE_STATE"),
     ("--max-body", "WEIRGATE_MAX_BODY"),
     ("--max-queued-requests", "WEIRGATE_MAX_QUEUED_REQUESTS"),
     ("--max-queued-bytes", "WEIRGATE_MAX_QUEUED_BYTES"),

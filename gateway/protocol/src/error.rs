@@ -14,6 +14,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum ErrorCode {
     /// The request can't be understood, or does not fit the model.
     InvalidRequest,
+    /// The caller did not say who it is.
+    Unauthenticated,
+    /// The caller is not allowed to do this.
+    Forbidden,
     /// No such service, model, version or route.
     NotFound,
     /// The route exists, the method does not.
@@ -54,8 +58,10 @@ pub struct ErrorRow {
 }
 
 impl ErrorCode {
-    pub const ALL: [ErrorCode; 13] = [
+    pub const ALL: [ErrorCode; 15] = [
         ErrorCode::InvalidRequest,
+        ErrorCode::Unauthenticated,
+        ErrorCode::Forbidden,
         ErrorCode::NotFound,
         ErrorCode::MethodNotAllowed,
         ErrorCode::Conflict,
@@ -77,6 +83,8 @@ impl ErrorCode {
         }
         match self {
             ErrorCode::InvalidRequest => row(400, 3, "invalid_request_error", "invalid_request"),
+            ErrorCode::Unauthenticated => row(401, 16, "authentication_error", "unauthenticated"),
+            ErrorCode::Forbidden => row(403, 7, "permission_error", "forbidden"),
             ErrorCode::NotFound => row(404, 5, "not_found_error", "not_found"),
             ErrorCode::MethodNotAllowed => row(405, 12, "invalid_request_error", "method_not_allowed"),
             ErrorCode::Conflict => row(409, 10, "invalid_request_error", "conflict"),
@@ -130,6 +138,14 @@ impl Error {
 
     pub fn invalid(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorCode::InvalidRequest, Origin::Client, RetryClass::Never, message)
+    }
+
+    pub fn unauthenticated(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorCode::Unauthenticated, Origin::Client, RetryClass::Never, message)
+    }
+
+    pub fn forbidden(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorCode::Forbidden, Origin::Client, RetryClass::Never, message)
     }
 
     pub fn not_found(message: impl Into<Cow<'static, str>>) -> Self {

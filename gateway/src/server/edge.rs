@@ -1,6 +1,7 @@
 //! The edge: reads from a request's head what every protocol shares, and stamps every answer with the request's id.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,8 @@ const LONGEST_ID: usize = 128;
 pub struct Arrived {
     at: Instant,
     request_id: HeaderValue,
+    /// The other end of the connection; none where the request came by no connection.
+    pub peer: Option<IpAddr>,
 }
 
 /// What an adapter knows of a request before it reads the body.
@@ -54,8 +57,12 @@ impl Routes for Router {
 }
 
 /// Serves one request: the outermost piece of code of ours.
-pub async fn serve(routes: impl Routes, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
-    let arrived = Arrived { at: Instant::now(), request_id: request_id(request.headers()) };
+pub async fn serve(
+    routes: impl Routes,
+    peer: IpAddr,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let arrived = Arrived { at: Instant::now(), request_id: request_id(request.headers()), peer: Some(peer) };
     let id = arrived.request_id.clone();
     let mut response = routes.answer(arrived, request.map(Body::new)).await;
     response.headers_mut().insert(REQUEST_ID, id);
@@ -78,14 +85,14 @@ impl Arrived {
     /// What the edge left with a request that came through a router.
     pub fn of(extensions: &Extensions, headers: &HeaderMap) -> Arrived {
         let noted = extensions.get::<Arrived>().cloned();
-        noted.unwrap_or_else(|| Arrived { at: Instant::now(), request_id: request_id(headers) })
+        noted.unwrap_or_else(|| Arrived { at: Instant::now(), request_id: request_id(headers), peer: None })
     }
 }
 
 impl Arrival {
     /// Reads the head. A timeout that can't be read is the caller's error, not ignored.
     pub fn new(parts: &http::request::Parts, arrived: Arrived, protocol: Protocol) -> Result<Arrival> {
-        let Arrived { at, request_id } = arrived;
+        let Arrived { at, request_id, .. } = arrived;
         let text = |value: &HeaderValue| value.to_str().ok().map(Arc::<str>::from);
         let head = Head {
             request_id: text(&request_id).unwrap_or_default(),

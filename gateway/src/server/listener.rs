@@ -1,6 +1,6 @@
 //! Accepts connections and serves HTTP/1.1, h2c and gRPC on them, until told to close in order.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::sync::Arc;
@@ -58,8 +58,9 @@ impl Listener {
                 Some(_) = connections.join_next() => continue,
                 accepted = accept(&self.socket, &places) => accepted,
             };
-            if let Some((stream, place)) = accepted {
-                let serve = serve_connection(builder.clone(), stream, routes.clone(), first_byte, closing.clone());
+            if let Some((stream, peer, place)) = accepted {
+                let serve =
+                    serve_connection(builder.clone(), stream, peer, routes.clone(), first_byte, closing.clone());
                 connections.spawn(async move {
                     serve.await;
                     drop(place);
@@ -80,10 +81,10 @@ async fn closed(close: &mut watch::Receiver<bool>) {
 async fn accept(
     socket: &TcpListener,
     places: &Arc<Semaphore>,
-) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, IpAddr, tokio::sync::OwnedSemaphorePermit)> {
     let place = places.clone().acquire_owned().await.ok()?;
     match socket.accept().await {
-        Ok((stream, _)) => Some((stream, place)),
+        Ok((stream, peer)) => Some((stream, peer.ip().to_canonical(), place)),
         Err(error) => {
             tracing::warn!(%error, "a connection could not be accepted");
             tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -109,6 +110,7 @@ fn connection_builder(client_timeout: Duration) -> auto::Builder<TokioExecutor> 
 async fn serve_connection(
     builder: Arc<auto::Builder<TokioExecutor>>,
     stream: TcpStream,
+    peer: IpAddr,
     routes: impl Routes,
     first_byte: Duration,
     mut close: watch::Receiver<bool>,
@@ -125,7 +127,7 @@ async fn serve_connection(
     if !begun {
         return;
     }
-    let service = service_fn(move |request: http::Request<Incoming>| edge::serve(routes.clone(), request));
+    let service = service_fn(move |request: http::Request<Incoming>| edge::serve(routes.clone(), peer, request));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let result = tokio::select! {
         result = connection.as_mut() => result,

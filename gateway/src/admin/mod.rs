@@ -1,4 +1,9 @@
-//! The admin port: metrics and health, apart from the data port so that neither load nor limits there hide them.
+//! The admin port, apart from the data port so that neither load nor limits there hide it: metrics and health, open to
+//! all, and the control API, which is not.
+
+mod access;
+mod control;
+pub mod wire;
 
 use std::sync::Arc;
 
@@ -14,12 +19,16 @@ use crate::gateway::Gateway;
 use crate::observe::Registry;
 use crate::respond;
 
+pub use access::Access;
+pub use control::router as control_router;
+
 #[derive(Clone)]
 struct Admin {
     gateway: Arc<Gateway>,
     registry: Registry,
 }
 
+/// Metrics and health; merge [`control_router`] into it.
 pub fn router(gateway: Arc<Gateway>, registry: Registry) -> Router {
     Router::new()
         .route("/metrics", get(metrics))

@@ -11,15 +11,8 @@ use weirgate_deploy::state::default_path;
 /// Settings of `weirgate serve`. Every flag has an environment variable, `WEIRGATE_` and its name.
 #[derive(Args, Clone, Debug)]
 pub struct ServeConfig {
-    /// Manifest with the InferenceServices to serve; may be given several times
-    #[arg(
-        short = 'f',
-        long = "file",
-        value_name = "FILE",
-        env = "WEIRGATE_FILE",
-        value_delimiter = ':',
-        required = true
-    )]
+    /// Manifest with InferenceServices to serve, or a folder of them; watched; may be given several times
+    #[arg(short = 'f', long = "file", value_name = "PATH", env = "WEIRGATE_FILE", value_delimiter = ':')]
     pub files: Vec<PathBuf>,
 
     /// Address of the data port: HTTP/1.1, h2c and gRPC; port 0 picks a free one

@@ -1,16 +1,18 @@
 //! `weirgate serve`: reads the manifests, wires the parts together, and stops them in order.
 
 use std::io::Write;
-use std::path::Path;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use weirgate_deploy::Local;
-use weirgate_deploy_core::{ServicePlan, Severity, claimed_twice, load};
+use weirgate_deploy::local::{Files, Local, LocalConfig, Watcher};
+use weirgate_deploy::state::StateFolder;
+use weirgate_deploy_core::Severity;
 
+use crate::admin::Access;
 use crate::config::ServeConfig;
 use crate::gateway::Gateway;
 use crate::observe::{Registry, init_logs};
@@ -33,13 +35,13 @@ pub fn serve(config: ServeConfig) -> ExitCode {
         eprintln!("error: {error}");
         return ExitCode::from(USAGE);
     }
-    let Some(plans) = read_manifests(&config) else { return ExitCode::from(USAGE) };
+    let Some(manifests) = read_manifests(&config) else { return ExitCode::from(USAGE) };
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if let Some(threads) = config.threads {
         runtime.worker_threads(threads.get());
     }
     let result = match runtime.enable_all().build() {
-        Ok(runtime) => runtime.block_on(run(config, plans)),
+        Ok(runtime) => runtime.block_on(run(config, manifests)),
         Err(error) => Err(format!("the runtime can't be started: {error}")),
     };
     match result {
@@ -52,54 +54,44 @@ pub fn serve(config: ServeConfig) -> ExitCode {
     }
 }
 
-/// Every service of every file, or `None` where something in them is wrong; what it is has then been printed.
-fn read_manifests(config: &ServeConfig) -> Option<Vec<ServicePlan>> {
-    let mut services = Vec::new();
-    let mut problems = Vec::new();
-    let mut unreadable = false;
-    for file in &config.files {
-        match std::fs::read_to_string(file) {
-            Ok(text) => {
-                let base = file.parent().unwrap_or(Path::new("."));
-                let loaded = load(&text, &file.display().to_string(), base);
-                services.extend(loaded.services);
-                problems.extend(loaded.problems);
-            }
-            Err(error) => {
-                unreadable = true;
-                eprintln!("error: {}: can't be read: {error}", file.display());
-            }
-        }
+/// Every manifest, to be watched from now on, or `None` where one of them is wrong; what it is has then been printed.
+fn read_manifests(config: &ServeConfig) -> Option<(Watcher, Files)> {
+    let (watcher, texts, unreadable) = Watcher::open(config.files.clone());
+    let (files, problems) = Files::read(texts);
+    for error in &unreadable {
+        eprintln!("error: {error}");
     }
-    problems.extend(claimed_twice(&services));
-    let mut wrong = unreadable;
     for problem in &problems {
-        let severity = match problem.severity {
-            Severity::Error => "error",
-            Severity::Unsupported => "unsupported",
-            Severity::Warning => "warning",
-        };
-        wrong |= problem.severity != Severity::Warning;
-        eprintln!("{severity}: {problem}");
+        eprintln!("{}: {problem}", problem.severity.label());
     }
-    (!wrong).then(|| services.into_iter().filter_map(|service| service.plan).collect())
+    let wrong = problems.iter().any(|problem| problem.severity == Severity::Error);
+    (unreadable.is_empty() && !wrong).then_some((watcher, files))
 }
 
-async fn run(config: ServeConfig, plans: Vec<ServicePlan>) -> Result<(), String> {
+async fn run(config: ServeConfig, (watcher, files): (Watcher, Files)) -> Result<(), String> {
+    let state = StateFolder::open(config.state.folder()?)?;
+    let token = state.token()?;
     let registry = Registry::install()?;
     let mut signals = Signals::new()?;
     let limits = ListenerConfig { max_connections: config.max_connections, client_timeout: config.client_timeout };
     let data = bind("data", "--listen", config.listen, limits).await?;
     let admin = bind("admin", "--admin", config.admin, limits).await?;
-    let (drain_delay, drain_timeout) = (config.drain_delay, config.drain_timeout);
+    let refused = |error: std::io::Error| format!("the ports' addresses can't be read: {error}");
+    let (data_address, admin_address) = (data.address().map_err(refused)?, admin.address().map_err(refused)?);
+    let (drain_delay, drain_timeout, client_timeout) =
+        (config.drain_delay, config.drain_timeout, config.client_timeout);
+    let access = Access::new(token, admin_address, config.admin_hosts.clone());
     let gateway = Gateway::new(config);
-    let local = Local::start(&gateway, &plans);
-    tracing::info!(services = plans.len(), "serving");
+    let platform = LocalConfig { data_url: format!("http://{}", reachable(data_address)) };
+    let (local, control) = Local::start(gateway.clone(), state, watcher, files, platform)?;
+    tracing::info!(services = control.list().len(), "serving");
+    let routes =
+        admin::router(gateway.clone(), registry.clone()).merge(admin::control_router(control, access, client_timeout));
 
     let (close_data, data_closes) = watch::channel(false);
     let (close_admin, admin_closes) = watch::channel(false);
     let mut background = JoinSet::new();
-    background.spawn(admin.serve(admin::router(gateway.clone(), registry.clone()), admin_closes, ADMIN_DRAIN));
+    background.spawn(admin.serve(routes, admin_closes, ADMIN_DRAIN));
     background.spawn(upkeep(registry));
     let mut serving = JoinSet::new();
     serving.spawn(data.serve(http::DataRoutes::new(gateway.clone()), data_closes, drain_timeout));
@@ -127,12 +119,16 @@ async fn run(config: ServeConfig, plans: Vec<ServicePlan>) -> Result<(), String>
     }
 }
 
-async fn bind(
-    port: &str,
-    flag: &str,
-    address: std::net::SocketAddr,
-    config: ListenerConfig,
-) -> Result<Listener, String> {
+/// An address by which this machine reaches a port that is bound to `address`.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        let loopback = if address.is_ipv4() { IpAddr::from(Ipv4Addr::LOCALHOST) } else { Ipv6Addr::LOCALHOST.into() };
+        address.set_ip(loopback);
+    }
+    address
+}
+
+async fn bind(port: &str, flag: &str, address: SocketAddr, config: ListenerConfig) -> Result<Listener, String> {
     let refused = |error| format!("the {port} port can't listen on {address}: {error} ({flag})");
     let listener = Listener::bind(address, config).await.map_err(refused)?;
     let bound = listener.address().map_err(refused)?;

@@ -18,6 +18,17 @@ pub enum Severity {
     Error,
 }
 
+impl Severity {
+    /// The word before a problem's text.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Severity::Warning => "warning",
+            Severity::Unsupported => "unsupported",
+            Severity::Error => "error",
+        }
+    }
+}
+
 /// One complaint. Its text is lower case, without a full stop, and ends with what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {

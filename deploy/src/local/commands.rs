@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use weirgate_deploy_core::rollout::Rollout as Revisions;
-use weirgate_deploy_core::{InferenceService, Service, Severity, edit, plan, rollout_edit};
+use weirgate_deploy_core::{InferenceService, Service, Severity, plan, rollout_edit, set_canary_percent};
 
 use super::controller::{Controller, reasons, shown, wanted_by_apply};
 use super::files::named;
@@ -141,7 +141,7 @@ impl<P: DataPlane> Controller<P> {
                 rollout_edit::rollback(&mut manifest, previous, canary_runs)
             }
         };
-        edited.map_err(|error| Refused::Invalid(format!("inferenceservice {named}: {error}")))?;
+        edited.map_err(|error: String| Refused::Invalid(format!("inferenceservice {named}: {error}")))?;
         let wanted = wanted(manifest)?;
         match service.record.owner.clone() {
             Owner::State => {
@@ -175,7 +175,7 @@ impl<P: DataPlane> Controller<P> {
         let by_hand = |error: &dyn std::fmt::Display| {
             Refused::Invalid(format!("{} can't be written back: {error}: edit it by hand", path.display()))
         };
-        let edited = edit::set_canary_percent(&text, document, percent).map_err(|error| by_hand(&error))?;
+        let edited = set_canary_percent(&text, document, percent).map_err(|error| by_hand(&error))?;
         let base = std::path::absolute(path.parent().unwrap_or(Path::new("."))).unwrap_or_default();
         let loaded = weirgate_deploy_core::load(&edited, &path.display().to_string(), &base);
         let same = loaded.services.iter().any(|service| service.document == document && service.service == *wanted);

@@ -39,6 +39,8 @@ pub struct Waiting<T> {
 #[derive(Debug)]
 pub struct Lane<T> {
     limits: LaneLimits,
+    /// The bytes that places may grow to: more than the limit's where some were taken before it was lowered.
+    growth: usize,
     waiting: BTreeMap<Ticket, Waiting<T>>,
     next: u64,
     /// Calls that hold a place and have not entered yet.
@@ -52,7 +54,15 @@ pub struct Lane<T> {
 
 impl<T> Lane<T> {
     pub fn new(limits: LaneLimits) -> Self {
-        Lane { limits, waiting: BTreeMap::new(), next: 0, reserved: 0, bytes: 0, waiting_bytes: 0, rows: 0 }
+        let growth = limits.max_bytes;
+        Lane { limits, growth, waiting: BTreeMap::new(), next: 0, reserved: 0, bytes: 0, waiting_bytes: 0, rows: 0 }
+    }
+
+    /// Bounds the calls that come from now on. What is in stays, and places that were taken can still be used.
+    pub fn set_limits(&mut self, limits: LaneLimits) {
+        let before = if self.reserved > 0 { self.growth } else { 0 };
+        self.growth = limits.max_bytes.max(before);
+        self.limits = limits;
     }
 
     /// Takes a place for one call that announces `bytes`. It holds none of them yet: they count as they come, so that a
@@ -61,23 +71,23 @@ impl<T> Lane<T> {
         if self.held() >= self.limits.max_calls {
             return Err(Full::Calls { limit: self.limits.max_calls });
         }
-        self.check_bytes(0, announced)?;
+        self.check_bytes(0, announced, self.limits.max_bytes)?;
         self.reserved += 1;
         Ok(())
     }
 
     /// Adds `bytes` to the `own` that a place holds.
     pub fn grow(&mut self, own: usize, bytes: usize) -> Result<(), Full> {
-        self.check_bytes(own, bytes)?;
+        self.check_bytes(own, bytes, self.growth)?;
         self.bytes += bytes;
         Ok(())
     }
 
     /// One call alone is always taken: the limit on a body's size is enforced elsewhere.
-    fn check_bytes(&self, own: usize, more: usize) -> Result<(), Full> {
+    fn check_bytes(&self, own: usize, more: usize, limit: usize) -> Result<(), Full> {
         let others = self.bytes - own;
-        if others > 0 && self.bytes.saturating_add(more) > self.limits.max_bytes {
-            return Err(Full::Bytes { held: others, asked: own.saturating_add(more), limit: self.limits.max_bytes });
+        if others > 0 && self.bytes.saturating_add(more) > limit {
+            return Err(Full::Bytes { held: others, asked: own.saturating_add(more), limit });
         }
         Ok(())
     }
@@ -87,6 +97,9 @@ impl<T> Lane<T> {
         debug_assert!(self.reserved > 0 && self.bytes >= bytes);
         self.reserved -= 1;
         self.bytes -= bytes;
+        if self.reserved == 0 {
+            self.growth = self.limits.max_bytes;
+        }
     }
 
     /// Turns a place that holds `reserved_bytes` into a waiting call.
@@ -241,6 +254,24 @@ mod tests {
             let left: Vec<_> = lane.drain().into_iter().map(|call| call.item).collect();
             prop_assert_eq!(left, inside.into_iter().map(|call| call.1).collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    fn lower_bounds_hold_for_those_who_come_later() {
+        let mut lane: Lane<()> = Lane::new(LaneLimits { max_calls: 10, max_bytes: 1_000 });
+        for _ in 0..3 {
+            lane.reserve(0).unwrap();
+        }
+        lane.set_limits(LaneLimits { max_calls: 1, max_bytes: 10 });
+        assert_eq!(lane.reserve(0), Err(Full::Calls { limit: 1 }));
+        assert_eq!([lane.grow(0, 300), lane.grow(0, 300), lane.grow(0, 300)], [Ok(()); 3]);
+        assert_eq!(lane.grow(300, 300), Err(Full::Bytes { held: 600, asked: 600, limit: 1_000 }));
+        for _ in 0..3 {
+            lane.release(300);
+        }
+        lane.set_limits(LaneLimits { max_calls: 2, max_bytes: 10 });
+        lane.reserve(0).and_then(|()| lane.grow(0, 300)).unwrap();
+        assert_eq!(lane.reserve(1), Err(Full::Bytes { held: 300, asked: 1, limit: 10 }));
     }
 
     #[test]

@@ -1,61 +1,29 @@
 //! The route table: an immutable snapshot, built from real services and replaced as a whole.
 //!
-//! `L` is whatever the table's owner keeps per service; for the gateway, the lane. A lookup is one hash of the model's
-//! name, and no look-up leaves the process.
+//! `L` is whatever the table's owner keeps per revision; for the gateway, the lane. Every look-up is by hash, and none
+//! leaves the process.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use weirgate_protocol::{Error, Result, StickyKey};
+use weirgate_protocol::{Error, Result};
 
-use crate::split::Turns;
-
-/// A service as routing sees it.
-#[derive(Clone, Debug)]
-pub struct Service<L> {
-    pub namespace: Arc<str>,
-    pub name: Arc<str>,
-    /// The model's name in paths and messages; the service's own name.
-    pub model: Arc<str>,
-    /// The longest a call may take where the caller asks for no less.
-    pub timeout: Duration,
-    /// What keeps calls together while traffic is split.
-    pub sticky: Option<StickyKey>,
-    /// Every revision that can be asked for, and its share of the calls in percent. The shares sum to 100.
-    pub revisions: Vec<Revision<L>>,
-    /// Which of them takes what no other's share covers, and calls that were meant for one that has failed.
-    pub base: usize,
-    /// Which of them `stable` and `latest` mean.
-    pub stable: Option<usize>,
-    pub latest: Option<usize>,
-    pub turns: Turns,
-    /// Why no call is taken; then there may be no revisions.
-    pub refusal: Option<Arc<str>>,
-}
-
-/// A running revision.
-#[derive(Clone, Debug)]
-pub struct Revision<L> {
-    pub name: Arc<str>,
-    /// `predictor.name` of the manifest: another name to ask for it by.
-    pub variant: Option<Arc<str>>,
-    pub percent: u8,
-    pub lane: L,
-}
-
-impl<L> Service<L> {
-    /// The lane of the revision that takes what no other's share covers.
-    pub fn base_lane(&self) -> &L {
-        &self.revisions[self.base].lane
-    }
-}
+use crate::names::{Claim, Names, Tag};
+use crate::service::{Route, Service, Wanted};
 
 /// Services by the names that calls ask for.
 #[derive(Clone, Debug)]
 pub struct RouteTable<L> {
-    services: Vec<Arc<Service<L>>>,
+    routes: Vec<Arc<Route<L>>>,
     by_model: HashMap<Arc<str>, Vec<usize>>,
+    names: Names,
+}
+
+/// What an address, a host or the begin of a path, stands for.
+#[derive(Debug)]
+pub struct Addressed<'a, L> {
+    pub route: &'a Arc<Route<L>>,
+    pub wanted: Wanted<'a>,
 }
 
 impl<L> Default for RouteTable<L> {
@@ -67,33 +35,81 @@ impl<L> Default for RouteTable<L> {
 impl<L> RouteTable<L> {
     pub fn new(services: Vec<Service<L>>) -> Self {
         let mut by_model: HashMap<Arc<str>, Vec<usize>> = HashMap::new();
+        let mut names = Names::default();
         for (index, service) in services.iter().enumerate() {
             by_model.entry(service.model.clone()).or_default().push(index);
+            names.add(index, service);
         }
-        RouteTable { services: services.into_iter().map(Arc::new).collect(), by_model }
+        let routes = services.into_iter().map(|service| Arc::new(Route::new(service))).collect();
+        RouteTable { routes, by_model, names }
     }
 
-    pub fn services(&self) -> &[Arc<Service<L>>] {
-        &self.services
+    pub fn routes(&self) -> &[Arc<Route<L>>] {
+        &self.routes
     }
 
     /// The one service that serves `model`. A name that several namespaces claim is a conflict that names them.
-    pub fn by_model(&self, model: &str) -> Result<&Arc<Service<L>>> {
+    pub fn by_model(&self, model: &str) -> Result<&Arc<Route<L>>> {
         match self.by_model.get(model).map(Vec::as_slice) {
-            Some([index]) => Ok(&self.services[*index]),
+            Some([index]) => Ok(&self.routes[*index]),
             Some(claims) => {
-                let claims: Vec<_> = claims
-                    .iter()
-                    .map(|&index| format!("{}/{}", self.services[index].namespace, self.services[index].name))
-                    .collect();
-                Err(Error::conflict(format!("model '{model}' is claimed by services {}", claims.join(" and "))))
+                let services = self.list(claims.iter().copied());
+                Err(Error::conflict(format!(
+                    "model '{model}' is claimed by services {services}: name the namespace in the host or the path"
+                )))
             }
-            None => {
-                let shown: String = model.chars().take(64).collect();
-                Err(Error::not_found(format!("model '{shown}' is not served here")))
-            }
+            None => Err(Error::not_found(format!("model '{}' is not served here", shown(model)))),
         }
     }
+
+    /// What a host stands for, with or without a port and whatever its domain; `None` where no service has that name.
+    pub fn by_host(&self, host: &str) -> Result<Option<Addressed<'_, L>>> {
+        let (in_namespace, joined) = self.names.of_host(host);
+        match (in_namespace, joined) {
+            ([], []) => Ok(None),
+            ([claim], []) | ([], [claim]) => Ok(Some(self.addressed(*claim))),
+            ([claim], [other]) if claim.service == other.service => Ok(Some(self.addressed(*claim))),
+            _ => Err(self.conflict(&format!("host '{}'", shown(host)), in_namespace.iter().chain(joined))),
+        }
+    }
+
+    /// What `/{namespace}/{label}` stands for; `None` where no service has that name.
+    pub fn by_path(&self, namespace: &str, label: &str) -> Result<Option<Addressed<'_, L>>> {
+        match self.names.in_namespace(namespace, label) {
+            [] => Ok(None),
+            [claim] => Ok(Some(self.addressed(*claim))),
+            claims => Err(self.conflict(&format!("path '/{namespace}/{label}'"), claims)),
+        }
+    }
+
+    fn addressed(&self, claim: Claim) -> Addressed<'_, L> {
+        let route = &self.routes[claim.service];
+        let wanted = match claim.tag {
+            Tag::Any => Wanted::Any,
+            Tag::Stable => Wanted::Stable,
+            Tag::Latest => Wanted::Latest,
+            Tag::Revision(index) => Wanted::Named(&route.service.revisions[index].name),
+        };
+        Addressed { route, wanted }
+    }
+
+    fn conflict<'c>(&self, name: &str, claims: impl IntoIterator<Item = &'c Claim>) -> Error {
+        let services = self.list(claims.into_iter().map(|claim| claim.service));
+        Error::conflict(format!("{name} is claimed by services {services}"))
+    }
+
+    fn list(&self, services: impl Iterator<Item = usize>) -> String {
+        let named = |index: usize| {
+            let service = &self.routes[index].service;
+            format!("{}/{}", service.namespace, service.name)
+        };
+        services.map(named).collect::<Vec<_>>().join(" and ")
+    }
+}
+
+/// Text from outside, cut where it would drown the rest.
+fn shown(text: &str) -> String {
+    text.chars().take(64).collect()
 }
 
 #[cfg(test)]
@@ -101,27 +117,12 @@ mod tests {
     use weirgate_protocol::ErrorCode;
 
     use super::*;
-
-    fn service(namespace: &str, name: &str) -> Service<u8> {
-        Service {
-            namespace: namespace.into(),
-            name: name.into(),
-            model: name.into(),
-            timeout: Duration::from_secs(300),
-            sticky: None,
-            revisions: vec![Revision { name: name.into(), variant: None, percent: 100, lane: 0 }],
-            base: 0,
-            stable: Some(0),
-            latest: Some(0),
-            turns: Turns::default(),
-            refusal: None,
-        }
-    }
+    use crate::testing::{revision, service};
 
     #[test]
     fn a_model_is_found_by_name() {
         let table = RouteTable::new(vec![service("default", "a"), service("default", "b")]);
-        assert_eq!(&*table.by_model("b").unwrap().name, "b");
+        assert_eq!(&*table.by_model("b").unwrap().service.name, "b");
         assert_eq!(table.by_model("c").unwrap_err().code(), ErrorCode::NotFound);
     }
 
@@ -130,6 +131,72 @@ mod tests {
         let table = RouteTable::new(vec![service("red", "a"), service("blue", "a")]);
         let error = table.by_model("a").unwrap_err();
         assert_eq!(error.code(), ErrorCode::Conflict);
-        assert_eq!(error.message(), "model 'a' is claimed by services red/a and blue/a");
+        assert!(error.message().starts_with("model 'a' is claimed by services red/a and blue/a"), "{error}");
+    }
+
+    fn table() -> RouteTable<u8> {
+        let mut canary = service("red", "a");
+        canary.revisions = vec![revision("a-predictor-1", 80), revision("a-predictor-2", 20)];
+        canary.revisions[1].variant = Some("fast".into());
+        (canary.stable, canary.latest) = (Some(0), Some(1));
+        RouteTable::new(vec![canary, service("blue", "a"), service("c", "a-b"), service("b-c", "a")])
+    }
+
+    fn host(host: &str) -> String {
+        let table = table();
+        match table.by_host(host) {
+            Ok(Some(Addressed { route, wanted })) => {
+                format!("{}/{} {wanted}", route.service.namespace, route.service.name)
+            }
+            Ok(None) => "nothing".to_owned(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn hosts_are_looked_up_whatever_their_domain() {
+        for (asked, found) in [
+            ("a.red", "red/a any revision"),
+            ("a.red.example.com", "red/a any revision"),
+            ("A.Red.Example.com:8080", "red/a any revision"),
+            ("a.blue.svc.cluster.local:80", "blue/a any revision"),
+            ("a-predictor.red.svc.cluster.local", "red/a any revision"),
+            ("a-red.example.com", "red/a any revision"),
+            ("prev-a-predictor.red.example.com", "red/a stable"),
+            ("prev-a.red", "red/a stable"),
+            ("latest-a-predictor.red", "red/a latest"),
+            ("latest-a.red", "red/a latest"),
+            ("a-predictor-2.red", "red/a 'a-predictor-2'"),
+            ("a-fast-predictor.red.x", "red/a 'a-predictor-2'"),
+        ] {
+            assert_eq!(host(asked), found, "{asked}");
+        }
+        for other in
+            ["", "a", "a-red", "a.green", "b.red", "10.0.0.1:80", "[::1]:80", "localhost:8080", ".red", "a.", "é.red"]
+        {
+            assert_eq!(host(other), "nothing", "{other}");
+        }
+    }
+
+    #[test]
+    fn a_host_claimed_twice_names_both_claims() {
+        assert_eq!(host("a-b-c.example.com"), "host 'a-b-c.example.com' is claimed by services c/a-b and b-c/a");
+        // `a-b` in namespace `c`, and below a domain that begins with `c`, would be `a` in `b`.
+        let table = RouteTable::new(vec![service("c", "a-b"), service("b", "a")]);
+        assert_eq!(table.by_host("a-b.c.example.com").unwrap_err().code(), ErrorCode::Conflict);
+        assert!(table.by_host("a-b.c-d.example.com").unwrap().is_some());
+    }
+
+    #[test]
+    fn paths_have_the_names_of_hosts() {
+        let table = table();
+        let found = |namespace, label| table.by_path(namespace, label).map(|found| found.map(|found| found.wanted));
+        assert_eq!(found("red", "a"), Ok(Some(Wanted::Any)));
+        assert_eq!(found("red", "latest-a"), Ok(Some(Wanted::Latest)));
+        assert_eq!(found("red", "a-predictor-1"), Ok(Some(Wanted::Named("a-predictor-1"))));
+        assert_eq!(found("green", "a"), Ok(None));
+        let tags = RouteTable::new(vec![service("red", "a"), service("red", "latest-a")]);
+        let error = tags.by_path("red", "latest-a").unwrap_err();
+        assert_eq!(error.message(), "path '/red/latest-a' is claimed by services red/a and red/latest-a");
     }
 }

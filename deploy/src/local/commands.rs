@@ -170,7 +170,7 @@ impl<P: DataPlane> Controller<P> {
             Refused::NotStored(format!("{} can't be written back: {error}", path.display()))
         };
         let text = std::fs::read_to_string(path).map_err(|error| failed(&error))?;
-        let percent = wanted.spec.predictor.canary_traffic_percent;
+        let percent = wanted.spec.predictor.component.canary_traffic_percent;
         let percent = percent.map(u8::try_from).transpose().map_err(|error| failed(&error))?;
         let by_hand = |error: &dyn std::fmt::Display| {
             Refused::Invalid(format!("{} can't be written back: {error}: edit it by hand", path.display()))

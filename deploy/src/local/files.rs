@@ -111,7 +111,7 @@ mod tests {
     /// `name:timeout@file`
     fn held(files: &Files) -> Vec<String> {
         let shown = |(named, service): (Named, &Service)| {
-            let timeout = service.service.spec.predictor.timeout.unwrap_or_default();
+            let timeout = service.service.spec.predictor.component.timeout.unwrap_or_default();
             format!("{}:{timeout}@{}", named.name, service.origin)
         };
         files.services().map(shown).collect()

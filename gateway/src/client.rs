@@ -58,7 +58,7 @@ impl AdminUrl {
 /// A blocking client.
 pub struct Client {
     url: AdminUrl,
-    token_file: PathBuf,
+    token_file: Result<PathBuf, String>,
     runtime: Runtime,
 }
 
@@ -71,8 +71,8 @@ pub enum Failure {
 }
 
 impl Client {
-    /// `token_file` is read when a request needs it.
-    pub fn new(url: AdminUrl, token_file: PathBuf) -> Result<Client, String> {
+    /// `token_file`, or why there is none, matters when a request needs it.
+    pub fn new(url: AdminUrl, token_file: Result<PathBuf, String>) -> Result<Client, String> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| format!("the runtime can't be started: {error}"))?;
         Ok(Client { url, token_file, runtime })
@@ -117,7 +117,7 @@ impl Client {
         let needs_token = method != Method::GET || !self.url.is_loopback();
         let mut request = Request::builder().method(method).uri(path).header(header::HOST, self.url.0.as_str());
         if needs_token {
-            let token = Token::read(&self.token_file).map_err(|error| {
+            let token = Token::read(self.token_file.as_ref().map_err(String::clone)?).map_err(|error| {
                 format!("{error} (it is the token of `weirgate serve`: give its --state DIR, or --token-file FILE)")
             })?;
             let value = HeaderValue::from_str(&format!("Bearer {}", token.secret()));

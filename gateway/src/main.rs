@@ -1,7 +1,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use weirgate::cli::{Cli, Command};
+use weirgate::cli::Cli;
 
 /// Small, short-lived buffers are most of what a request allocates: mimalloc serves them in half the time of the C
 /// library's allocator, and gives memory back sooner than jemalloc.
@@ -9,7 +9,5 @@ use weirgate::cli::{Cli, Command};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match Cli::parse().command {
-        Command::Serve(config) => weirgate::serve::serve(*config),
-    }
+    Cli::parse().run()
 }

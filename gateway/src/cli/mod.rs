@@ -1,7 +1,33 @@
 //! The command line.
+//!
+//! ```text
+//! args      options that commands share, and the words by which people name a service
+//! files     the manifests that -f names
+//! apply, delete, get, describe, rollout    ask the control API of a running server
+//! validate  asks nobody
+//! object, table, age    what is shown of a service, and how
+//! progress  how far a rollout has come
+//! ```
+
+mod age;
+mod apply;
+mod args;
+mod delete;
+mod describe;
+mod files;
+mod get;
+mod object;
+mod progress;
+mod rollout;
+mod table;
+mod validate;
+
+use std::io::Write;
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::client::Failure;
 use crate::config::ServeConfig;
 
 /// Serves machine-learning models from KServe InferenceService manifests.
@@ -24,4 +50,95 @@ pub enum Command {
     ///
     /// Example: weirgate serve -f service.yaml
     Serve(Box<ServeConfig>),
+
+    /// Create or change services on a running server
+    ///
+    /// All manifests are taken or none of them.
+    ///
+    /// Example: weirgate apply -f service.yaml
+    Apply(apply::Apply),
+
+    /// List services, or show one
+    ///
+    /// Example: weirgate get inferenceservices -A -o wide
+    Get(get::Get),
+
+    /// Show a service in full: conditions, revisions, traffic, replicas, events
+    ///
+    /// Example: weirgate describe digits
+    Describe(describe::Describe),
+
+    /// Remove a service; its calls finish
+    ///
+    /// Example: weirgate delete digits
+    Delete(delete::Delete),
+
+    /// Check manifests without a server
+    ///
+    /// Tells all that is wrong with all of them. Exits with 1 if any has an error, or asks for something that is not
+    /// supported; warnings alone exit with 0.
+    ///
+    /// Example: weirgate validate -f service.yaml
+    Validate(validate::Validate),
+
+    /// Follow a rollout, promote a canary, go back, or set the share of calls it gets
+    #[command(subcommand)]
+    Rollout(rollout::Rollout),
+}
+
+/// Why a command did not do what it was asked.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Wrong {
+    Usage(String),
+    /// What failed, a line each; none: it has been told already.
+    Failed(Vec<String>),
+}
+
+impl Wrong {
+    fn failed(text: impl Into<String>) -> Wrong {
+        Wrong::Failed(vec![text.into()])
+    }
+}
+
+impl From<Failure> for Wrong {
+    fn from(failure: Failure) -> Wrong {
+        match failure {
+            Failure::Lost(text) => Wrong::failed(format!("error: {text}")),
+            Failure::Refused(_, refusal) if !refusal.problems.is_empty() => {
+                Wrong::Failed(refusal.problems.iter().map(ToString::to_string).collect())
+            }
+            Failure::Refused(_, refusal) => Wrong::failed(format!("error: {}", refusal.error)),
+        }
+    }
+}
+
+impl Cli {
+    pub fn run(self) -> ExitCode {
+        let result = match self.command {
+            Command::Serve(config) => return crate::serve::serve(*config),
+            Command::Apply(apply) => apply.run(),
+            Command::Get(get) => get.run(),
+            Command::Describe(describe) => describe.run(),
+            Command::Delete(delete) => delete.run(),
+            Command::Validate(validate) => validate.run(),
+            Command::Rollout(rollout) => rollout.run(),
+        };
+        match result {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(Wrong::Usage(text)) => {
+                eprintln!("error: {text}\n\nFor more information, try '--help'.");
+                ExitCode::from(2)
+            }
+            Err(Wrong::Failed(lines)) => {
+                lines.iter().for_each(|line| eprintln!("{line}"));
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+/// Prints to standard output; one that nobody reads any more is no reason to fail.
+fn print(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }

@@ -1,5 +1,7 @@
 //! Manifests in, plans and problems out.
 
+#![allow(clippy::unwrap_used)]
+
 mod canaries;
 mod docs;
 mod examples;

@@ -5,42 +5,79 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use weirgate_deploy::plane::{DataPlane, LaneBound, LaneOf};
-use weirgate_protocol::{Error, ModelSpec, Result};
+use weirgate_protocol::{Error, ErrorCode, ModelSpec, Result};
 use weirgate_replicas::Feed;
-use weirgate_router::{LaneLimits, RouteTable, Service};
+use weirgate_router::{Addressed, LaneLimits, Route, RouteTable, Service, Wanted};
 
 use crate::config::ServeConfig;
 use crate::dispatch::{Lane, Readiness};
+use crate::observe::{RevisionRow, render_revisions};
+use crate::server::address::Address;
 use crate::server::body::BodyLimit;
 
 /// Name, version and V2 extensions of this server.
 pub const SERVER: (&str, &str, &[&str]) = ("weirgate", env!("CARGO_PKG_VERSION"), &["binary_tensor_data"]);
 
-/// A service of the route table.
-pub type Routed = Arc<Service<Arc<Lane>>>;
+type Table = RouteTable<Arc<Lane>>;
+
+/// What is asked for: a model, and by which address.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked<'a> {
+    pub model: &'a str,
+    pub version: &'a str,
+    pub address: Address<'a>,
+}
+
+/// A service of the route table, and the one of its revisions that is to answer.
+#[derive(Clone)]
+pub struct Routed {
+    route: Arc<Route<Arc<Lane>>>,
+    revision: usize,
+    /// The caller asked for this very revision.
+    pinned: bool,
+}
+
+impl Routed {
+    pub fn service(&self) -> &Service<Arc<Lane>> {
+        &self.route.service
+    }
+
+    pub fn lane(&self) -> &Arc<Lane> {
+        &self.service().revisions[self.revision].lane
+    }
+
+    /// Whether another revision may answer where this one has failed.
+    pub fn has_substitute(&self) -> bool {
+        !self.pinned && self.revision != self.service().base
+    }
+}
 
 /// What every handler shares.
 pub struct Gateway {
     pub config: ServeConfig,
-    table: ArcSwap<RouteTable<Arc<Lane>>>,
+    table: ArcSwap<Table>,
     draining: AtomicBool,
-    /// The lanes' couriers; they end with the gateway.
+    /// The lanes' couriers. Each ends with its lane, and all with the gateway.
     couriers: Mutex<JoinSet<()>>,
-    /// Counts changes of readiness, for those who watch it.
+    /// Counts changes of readiness and of the table, for those who watch them.
     changes: watch::Sender<u64>,
+    /// Places for calls that wait for a table which does not lead to a retired lane.
+    pub(crate) astray: Semaphore,
 }
 
 impl Gateway {
     pub fn new(config: ServeConfig) -> Arc<Gateway> {
+        let places = config.max_queued_requests.get().min(Semaphore::MAX_PERMITS);
         Arc::new(Gateway {
             config,
             table: ArcSwap::default(),
             draining: AtomicBool::new(false),
             couriers: Mutex::default(),
             changes: watch::Sender::new(0),
+            astray: Semaphore::new(places),
         })
     }
 
@@ -50,26 +87,49 @@ impl Gateway {
     }
 
     /// The current routes. A request reads them once.
-    pub fn table(&self) -> Arc<RouteTable<Arc<Lane>>> {
+    pub fn table(&self) -> Arc<Table> {
         self.table.load_full()
     }
 
-    /// The service of a model, at a version it has. Versions are not built yet, so a model has none.
-    pub fn route(&self, model: &str, version: &str) -> Result<Routed> {
+    /// The service of a model, and the revision whose call this is.
+    pub fn route(&self, asked: &Asked<'_>) -> Result<Routed> {
         let table = self.table.load();
-        let service = table.by_model(model)?;
-        if !version.is_empty() {
-            let shown: String = version.chars().take(32).collect();
-            return Err(Error::not_found(format!(
-                "model '{model}' has no version '{shown}': model versions are not supported yet"
-            )));
+        let (route, wanted) = find(&table, asked)?;
+        let pinned = wanted != Wanted::Any;
+        let key = if pinned { None } else { route.sticky_key().and_then(|key| asked.address.key(key)) };
+        let mut revision = route.pick(wanted, key)?;
+        let Service { revisions, base, .. } = &route.service;
+        // A revision that is broken takes no traffic but what asks for it.
+        if !pinned && revision != *base && revisions[revision].lane.has_failed() {
+            revision = *base;
         }
-        Ok(service.clone())
+        Ok(Routed { route: route.clone(), revision, pinned })
     }
 
-    /// What a model takes and gives, if it is loaded and can answer now.
-    pub fn loaded(&self, model: &str, version: &str) -> Result<Arc<ModelSpec>> {
-        self.route(model, version)?.base_lane().loaded()
+    /// What a model takes and gives, if it is loaded and can answer now. It is asked of the revision that the caller wants,
+    /// and takes no turn in the split.
+    pub fn loaded(&self, asked: &Asked<'_>) -> Result<Arc<ModelSpec>> {
+        let table = self.table.load();
+        let (route, wanted) = find(&table, asked)?;
+        route.service.revisions[route.represent(wanted)?].lane.loaded()
+    }
+
+    /// Whether a model can answer now, if there is one.
+    pub fn model_ready(&self, asked: &Asked<'_>) -> Result<bool> {
+        ready(self.loaded(asked).map(drop))
+    }
+
+    /// Whether the service at this address can answer now, or all services where none is addressed.
+    pub fn ready(&self, address: &Address<'_>) -> Result<bool> {
+        let table = self.table.load();
+        let Some(Addressed { route, wanted }) = addressed(&table, address)? else {
+            return Ok(self.all_models_ready());
+        };
+        let answers = || {
+            let revision = route.represent(route.wanted(address.revision()?, wanted)?)?;
+            route.service.revisions[revision].lane.loaded().map(drop)
+        };
+        Ok(ready(answers())? && !self.is_draining())
     }
 
     pub fn start_draining(&self) {
@@ -83,14 +143,36 @@ impl Gateway {
 
     /// Whether every model can answer now.
     pub fn all_models_ready(&self) -> bool {
-        let ready = |service: &Routed| matches!(service.base_lane().readiness(), Readiness::Ready(_));
-        !self.is_draining() && self.table.load().services().iter().all(ready)
+        let answers = |route: &Arc<Route<Arc<Lane>>>| {
+            let base = route.represent(Wanted::Any);
+            base.is_ok_and(|base| route.service.revisions[base].lane.loaded().is_ok())
+        };
+        !self.is_draining() && self.table.load().routes().iter().all(answers)
     }
 
     /// Whether every model is ready or has failed: nothing is still loading.
     pub fn settled(&self) -> bool {
-        let loading = |service: &Routed| matches!(service.base_lane().readiness(), Readiness::Loading);
-        !self.table.load().services().iter().any(loading)
+        let loading = |route: &Arc<Route<Arc<Lane>>>| {
+            let base = route.represent(Wanted::Any);
+            base.is_ok_and(|base| matches!(route.service.revisions[base].lane.readiness(), Readiness::Loading))
+        };
+        !self.table.load().routes().iter().any(loading)
+    }
+
+    /// The metrics of each revision that is routed to, as Prometheus text.
+    pub fn render_revisions(&self) -> String {
+        let table = self.table.load();
+        let services = table.routes().iter().map(|route| &route.service);
+        let rows = services.flat_map(|service| {
+            service.revisions.iter().map(|revision| RevisionRow {
+                namespace: &service.namespace,
+                service: &service.name,
+                revision: &revision.name,
+                percent: revision.percent,
+                tally: &revision.lane.metrics.tally,
+            })
+        });
+        render_revisions(&rows.collect::<Vec<_>>())
     }
 
     pub fn watch_changes(&self) -> watch::Receiver<u64> {
@@ -102,39 +184,107 @@ impl Gateway {
     }
 }
 
+/// The service of a model at an address, and the revision asked for.
+fn find<'a>(table: &'a Table, asked: &Asked<'a>) -> Result<(&'a Arc<Route<Arc<Lane>>>, Wanted<'a>)> {
+    let Asked { model, version, address } = asked;
+    let (route, by_address) = match addressed(table, address)? {
+        Some(Addressed { route, wanted }) => (route, wanted),
+        None => (table.by_model(model)?, Wanted::Any),
+    };
+    let shown = |text: &str| text.chars().take(64).collect::<String>();
+    let Service { namespace, name, model: served, .. } = &route.service;
+    if **served != **model {
+        return Err(Error::not_found(format!(
+            "model '{}' is not served at this host or path: it belongs to service '{namespace}/{name}', whose model is \
+             '{served}'",
+            shown(model)
+        )));
+    }
+    // Versions are not built yet, so a model has none.
+    if !version.is_empty() {
+        return Err(Error::not_found(format!(
+            "model '{model}' has no version '{}': model versions are not supported yet",
+            shown(version)
+        )));
+    }
+    Ok((route, route.wanted(address.revision()?, by_address)?))
+}
+
+/// The service that a path or a host names. Where the path does, the host is only how the gateway was reached.
+fn addressed<'a>(table: &'a Table, address: &Address<'_>) -> Result<Option<Addressed<'a, Arc<Lane>>>> {
+    let Some(prefix) = address.prefix else {
+        return address.host().map_or(Ok(None), |host| table.by_host(host));
+    };
+    match table.by_path(prefix.namespace, prefix.label)? {
+        Some(addressed) => Ok(Some(addressed)),
+        None => Err(prefix.unknown()),
+    }
+}
+
+/// Whether something can answer: what it says instead is an error only where it isn't there at all.
+fn ready(answers: Result<()>) -> Result<bool> {
+    match answers {
+        Ok(()) => Ok(true),
+        Err(error) if error.code() == ErrorCode::Unavailable => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 impl DataPlane for Gateway {
     type Lane = Arc<Lane>;
 
     fn open_lane(self: &Arc<Self>, revision: &LaneOf<'_>) -> (Arc<Lane>, Arc<dyn Feed>) {
-        let limits =
-            LaneLimits { max_calls: self.config.max_queued_requests.get(), max_bytes: self.config.max_queued_bytes };
+        let limits = self.limits(LaneBound { max_queued_requests: None, percent: 100 });
         let gateway = Arc::downgrade(self);
         let on_change = move || {
             if let Some(gateway) = gateway.upgrade() {
                 gateway.changed();
             }
         };
-        let lane = Lane::new(revision.namespace, revision.service, limits, Box::new(on_change));
-        self.couriers.lock().spawn(lane.clone().courier());
+        let lane = Lane::new(revision, limits, Box::new(on_change));
+        let mut couriers = self.couriers.lock();
+        // Those of closed lanes have ended.
+        while couriers.try_join_next().is_some() {}
+        couriers.spawn(lane.clone().courier());
         (lane.clone(), lane)
     }
 
-    fn bound_lane(&self, _: &Arc<Lane>, _: LaneBound) {}
-
-    fn hold_lane(&self, _: &Arc<Lane>) {}
-
-    fn retire_lane(&self, _: &Arc<Lane>) {}
-
-    fn lane_drained(&self, _: &Arc<Lane>) -> impl Future<Output = ()> + Send + 'static {
-        std::future::ready(())
+    fn bound_lane(&self, lane: &Arc<Lane>, bound: LaneBound) {
+        lane.bound(self.limits(bound));
     }
 
-    fn reopen_lane(&self, _: &Arc<Lane>) -> bool {
-        false
+    fn hold_lane(&self, lane: &Arc<Lane>) {
+        lane.hold();
     }
 
-    fn publish(&self, table: RouteTable<Arc<Lane>>) {
+    fn retire_lane(&self, lane: &Arc<Lane>) {
+        lane.retire();
+    }
+
+    fn lane_drained(&self, lane: &Arc<Lane>) -> impl Future<Output = ()> + Send + 'static {
+        lane.clone().drained()
+    }
+
+    fn reopen_lane(&self, lane: &Arc<Lane>) -> bool {
+        lane.reopen()
+    }
+
+    fn publish(&self, table: Table) {
         self.table.store(Arc::new(table));
         self.changed();
+    }
+}
+
+impl Gateway {
+    /// A share of what may wait for a service; one call is always taken.
+    fn limits(&self, bound: LaneBound) -> LaneLimits {
+        let share = |limit: usize| {
+            let share = (limit as u128 * u128::from(bound.percent.min(100))).div_ceil(100);
+            usize::try_from(share).unwrap_or(limit).max(1)
+        };
+        LaneLimits {
+            max_calls: share(bound.max_queued_requests.unwrap_or(self.config.max_queued_requests).get()),
+            max_bytes: share(self.config.max_queued_bytes),
+        }
     }
 }

@@ -7,6 +7,7 @@
 //! server/edge      reads the head: request id, trace, deadline headers
 //! http/v2, grpc/infer   the adapters: route by name, hand bytes and a codec to the pipeline
 //! pipeline         route, admit, read, decode, bind, submit, await, by one deadline
+//! server/address   where it goes: path prefix, host, revision header, sticky key
 //! dispatch/lane    the queue of one revision, between callers and the replicas that pull from it
 //! respond          the one place where an error becomes a status
 //! ```

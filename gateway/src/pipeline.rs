@@ -1,20 +1,26 @@
 //! A call's way through the gateway, the same for every protocol: route, admit, read, decode, bind, submit, await.
 //!
 //! A call that is refused by name, size or a full queue is refused before its body is read. One deadline governs all of it.
+//! Until a call has entered its lane it can still be routed again, with what has been read of it: where the lane is retired,
+//! or its revision fails while another can answer.
 
 use std::num::NonZeroUsize;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use bytes::Bytes;
+use http::HeaderMap;
 use tokio::sync::Semaphore;
-use weirgate_protocol::{Call, Error, InferRequest, InferResponse, Protocol, Result, Target};
+use weirgate_protocol::{Call, Error, InferRequest, InferResponse, ModelSpec, Protocol, Result, RetryClass, Target};
 
-use crate::gateway::{Gateway, Routed};
+use crate::dispatch::{Reservation, Turned};
+use crate::gateway::{Asked, Gateway, Routed};
 use crate::observe::{Stages, count_unrouted};
+use crate::respond::Refusal;
+use crate::server::address::REVISION;
 use crate::server::body::BodyReader;
-use crate::server::edge::Arrival;
+use crate::server::edge::{self, Arrival};
 
 /// Bodies above this are decoded where it does not hold up the other connections of a thread.
 const LARGE_BODY: usize = 256 << 10;
@@ -23,11 +29,13 @@ const LARGE_BODY: usize = 256 << 10;
 static LARGE_WORK: LazyLock<Semaphore> =
     LazyLock::new(|| Semaphore::new(std::thread::available_parallelism().map_or(1, NonZeroUsize::get)));
 
+/// How often a call is routed again before it is refused: each time means that its service has changed meanwhile.
+const MOST_MOVES: usize = 100;
+
 /// A call for tensors, as an adapter hands it over.
 pub struct InferCall<'a, D> {
     pub arrival: &'a Arrival,
-    pub model: &'a str,
-    pub version: &'a str,
+    pub asked: Asked<'a>,
     pub body: &'a mut BodyReader<Body>,
     /// The protocol's codec, run on the whole body.
     pub decode: D,
@@ -38,7 +46,7 @@ pub struct Answered {
     /// What was asked, less its inputs: the id, and how outputs are wanted.
     pub request: InferRequest,
     pub response: InferResponse,
-    service: Routed,
+    routed: Routed,
     protocol: Protocol,
     stages: Stages,
     arrived: Instant,
@@ -46,37 +54,47 @@ pub struct Answered {
 
 impl Answered {
     /// Encodes the answer, where it does not hold up other connections.
-    pub async fn encode<T>(&mut self, encode: impl FnOnce(InferResponse, &InferRequest) -> Result<T>) -> Result<T> {
+    pub async fn encode<T>(
+        &mut self,
+        encode: impl FnOnce(InferResponse, &InferRequest) -> Result<T>,
+    ) -> Result<T, Refusal> {
         let bytes: usize = self.response.outputs.iter().map(|output| output.data.len()).sum();
         let response = std::mem::take(&mut self.response);
         let encoded = in_place(bytes, || encode(response, &self.request)).await;
-        if let Err(error) = &encoded {
-            self.service.base_lane().metrics.failed(self.protocol, error.code());
-        }
-        encoded
+        encoded.map_err(|error| {
+            self.routed.lane().metrics.failed(self.protocol, error.code());
+            Refusal::of(error, &self.routed)
+        })
     }
 
-    /// Call when the answer is encoded: notes its times and returns them.
-    pub fn finish(mut self) -> Stages {
+    /// Call when the answer is encoded: notes its times, and adds to its headers what every answer carries.
+    pub fn finish(mut self, headers: &mut HeaderMap) {
         self.stages.total = self.arrived.elapsed();
-        self.service.base_lane().metrics.answered(self.protocol, &self.stages);
-        self.stages
+        let lane = self.routed.lane();
+        lane.metrics.answered(self.protocol, &self.stages);
+        headers.insert(REVISION, lane.revision().clone());
+        edge::stamp(headers, &self.stages);
     }
 }
 
 /// Runs one call for tensors. Errors are counted and logged here.
-pub async fn infer<D>(gateway: &Gateway, call: InferCall<'_, D>) -> Result<Answered>
+pub async fn infer<D>(gateway: &Gateway, call: InferCall<'_, D>) -> Result<Answered, Refusal>
 where
     D: FnOnce(Bytes) -> Result<InferRequest>,
 {
-    let (arrival, model) = (call.arrival, call.model);
-    let service = gateway.route(model, call.version).inspect_err(|error| refuse_unrouted(arrival, model, error))?;
-    let result = run(gateway, &service, call).await;
-    if let Err(error) = &result {
-        service.base_lane().metrics.failed(arrival.head.protocol, error.code());
-        log_failure(arrival, &service.name, error);
+    let (arrival, asked) = (call.arrival, call.asked);
+    let mut routed = gateway.route(&asked).inspect_err(|error| refuse_unrouted(arrival, asked.model, error))?;
+    match run(gateway, &mut routed, call).await {
+        Ok((request, response, stages)) => {
+            let (protocol, arrived) = (arrival.head.protocol, arrival.head.arrived);
+            Ok(Answered { request, response, routed, protocol, stages, arrived })
+        }
+        Err(error) => {
+            routed.lane().metrics.failed(arrival.head.protocol, error.code());
+            log_failure(arrival, &routed.service().name, &error);
+            Err(Refusal::of(error, &routed))
+        }
     }
-    result
 }
 
 /// Counts and logs a call that reached no service.
@@ -85,18 +103,19 @@ pub fn refuse_unrouted(arrival: &Arrival, model: &str, error: &Error) {
     log_failure(arrival, model, error);
 }
 
-async fn run<D>(gateway: &Gateway, service: &Routed, call: InferCall<'_, D>) -> Result<Answered>
+/// Leaves in `routed` the revision that answered, or the last one that was to.
+async fn run<D>(
+    gateway: &Gateway,
+    routed: &mut Routed,
+    call: InferCall<'_, D>,
+) -> Result<(InferRequest, InferResponse, Stages)>
 where
     D: FnOnce(Bytes) -> Result<InferRequest>,
 {
     let head = &call.arrival.head;
-    let timeout = call.arrival.timeout.map_or(service.timeout, |asked| asked.min(service.timeout));
-    let deadline = head.arrived + timeout;
-    let limit = gateway.body_limit();
-    let announced = call.body.check_length(limit)?;
-    let mut reservation = service.base_lane().admit(announced, deadline, Instant::now())?;
-    let (bytes, read) = call.body.read_all(limit, deadline, &mut reservation).await?;
-    let spec = service.base_lane().ready(deadline).await?;
+    let longest = routed.service().timeout;
+    let deadline = head.arrived + call.arrival.timeout.map_or(longest, |asked| asked.min(longest));
+    let (mut reservation, spec, (bytes, read)) = prepare(gateway, routed, &call.asked, call.body, deadline).await?;
     let (decode, length) = (call.decode, bytes.len());
     let bind = || -> Result<_> {
         let mut request = decode(bytes)?;
@@ -105,6 +124,7 @@ where
     };
     let (mut request, work, payload) = in_place(length, bind).await?;
     reservation.cover(work.bytes)?;
+    let service = routed.service();
     let target =
         Target { namespace: service.namespace.clone(), service: service.name.clone(), model: service.model.clone() };
     let submitted = reservation.submit(Call { head: head.clone(), target, deadline, work, payload }, Instant::now());
@@ -122,7 +142,81 @@ where
         engine: answer.timing.engine,
         total: Duration::ZERO,
     };
-    Ok(Answered { request, response, service: service.clone(), protocol: head.protocol, stages, arrived: head.arrived })
+    Ok((request, response, stages))
+}
+
+/// A body, and how long its client was waited for.
+type ReadBody = (Bytes, Duration);
+
+/// Reads the call and brings it before a model that is loaded, however often its service changes meanwhile.
+async fn prepare(
+    gateway: &Gateway,
+    routed: &mut Routed,
+    asked: &Asked<'_>,
+    reader: &mut BodyReader<Body>,
+    deadline: Instant,
+) -> Result<(Reservation, Arc<ModelSpec>, ReadBody)> {
+    let mut body = None;
+    for _ in 0..MOST_MOVES {
+        match take_place(gateway, routed, reader, &mut body, deadline).await {
+            Ok((reservation, spec, body)) => return Ok((reservation, spec, body)),
+            Err(Turned::Refused(error)) => return Err(error),
+            Err(Turned::Failed(error)) if !routed.has_substitute() => return Err(error),
+            Err(Turned::Failed(_) | Turned::Moved) => *routed = route_again(gateway, asked, deadline).await?,
+        }
+    }
+    let name = &routed.service().name;
+    Err(Error::unavailable(format!("service '{name}' has changed {MOST_MOVES} times while this call waited for it")))
+}
+
+/// Takes a place in the lane, reads the body unless that is done, and waits for the model.
+async fn take_place(
+    gateway: &Gateway,
+    routed: &Routed,
+    reader: &mut BodyReader<Body>,
+    body: &mut Option<ReadBody>,
+    deadline: Instant,
+) -> Result<(Reservation, Arc<ModelSpec>, ReadBody), Turned> {
+    let (lane, limit) = (routed.lane(), gateway.body_limit());
+    let announced = match body {
+        Some((bytes, _)) => bytes.len(),
+        None => reader.check_length(limit)?,
+    };
+    let mut reservation = lane.admit(announced, deadline, Instant::now())?;
+    let read = match body {
+        Some(read) => {
+            reservation.cover(announced)?;
+            read.clone()
+        }
+        None => body.insert(reader.read_all(limit, deadline, &mut reservation).await?).clone(),
+    };
+    let spec = lane.ready(deadline).await?;
+    Ok((reservation, spec, read))
+}
+
+/// Routes a call by the table that holds now. Where that still leads to a retired lane, it waits for one that does not.
+async fn route_again(gateway: &Gateway, asked: &Asked<'_>, deadline: Instant) -> Result<Routed> {
+    // Watched before the table is read, so that no change is missed.
+    let mut changes = gateway.watch_changes();
+    let mut place = None;
+    loop {
+        let routed = gateway.route(asked)?;
+        if routed.lane().takes_calls() {
+            return Ok(routed);
+        }
+        if place.is_none() {
+            let full = |_| {
+                let text = "too many calls wait for services that are being replaced (flag --max-queued-requests)";
+                Error::queue_full(text, Duration::from_secs(1))
+            };
+            place = Some(gateway.astray.try_acquire().map_err(full)?);
+        }
+        let changed = tokio::time::timeout_at(deadline.into(), changes.changed()).await;
+        if !matches!(changed, Ok(Ok(()))) {
+            let text = "the deadline passed while the call's revision was being replaced";
+            return Err(Error::deadline(text, RetryClass::NotExecuted));
+        }
+    }
 }
 
 /// Runs `work` on so many bytes: at once where they are few, else in turn and without the other connections of the thread.

@@ -1,9 +1,46 @@
-//! The one place where an error becomes a status: HTTP for the V2 routes, gRPC for the rest.
+//! The one place where an error becomes an answer: HTTP for the V2 routes, gRPC for the rest.
 
 use axum::body::Body;
 use http::{HeaderValue, Response, StatusCode, header};
 use tonic::metadata::MetadataValue;
 use weirgate_protocol::{Error, v2};
+
+use crate::gateway::Routed;
+use crate::server::address::REVISION;
+
+/// Why a call is not answered, and the revision it was for, if it came that far.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    error: Error,
+    revision: Option<HeaderValue>,
+}
+
+impl Refusal {
+    pub fn of(error: Error, routed: &Routed) -> Refusal {
+        Refusal { error, revision: Some(routed.lane().revision().clone()) }
+    }
+
+    pub fn into_v2(self) -> Response<Body> {
+        with_revision(v2_error(&self.error), self.revision)
+    }
+
+    pub fn into_grpc(self) -> Response<Body> {
+        with_revision(grpc_error(&self.error).into_http(), self.revision)
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Refusal { error, revision: None }
+    }
+}
+
+fn with_revision(mut response: Response<Body>, revision: Option<HeaderValue>) -> Response<Body> {
+    if let Some(revision) = revision {
+        response.headers_mut().insert(REVISION, revision);
+    }
+    response
+}
 
 /// An error as the V2 routes answer it.
 pub fn v2_error(error: &Error) -> Response<Body> {

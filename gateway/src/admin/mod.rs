@@ -39,7 +39,8 @@ pub fn router(gateway: Arc<Gateway>, registry: Registry) -> Router {
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {
-    text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", admin.registry.render())
+    let body = admin.registry.render() + &admin.gateway.render_revisions();
+    text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", body)
 }
 
 async fn livez() -> Response {

@@ -3,8 +3,10 @@
 //! The decisions are those of the pure cores (`weirgate-router`'s lane and `weirgate-replicas-core`'s batch former); here
 //! they stand behind one short lock per lane, on the caller's thread when a call enters and on the engine's when it pulls.
 
+mod feed;
 mod lane;
+mod life;
 mod reservation;
 
-pub use lane::{Lane, Readiness};
+pub use lane::{Lane, Readiness, Turned};
 pub use reservation::{Reservation, Submitted};

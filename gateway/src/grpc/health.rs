@@ -10,8 +10,9 @@ use tonic::{Request, Response, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
+use weirgate_protocol::Error;
 
-use crate::gateway::Gateway;
+use crate::gateway::{Asked, Gateway};
 use crate::respond;
 
 const SERVER_NAMES: [&str; 2] = ["", "inference.GRPCInferenceService"];
@@ -26,15 +27,11 @@ impl Health {
     }
 }
 
-/// The state of a name; `None` where nothing has it.
-fn status(gateway: &Gateway, name: &str) -> Option<ServingStatus> {
-    let serving = if SERVER_NAMES.contains(&name) {
-        !gateway.is_draining()
-    } else {
-        gateway.route(name, "").ok()?;
-        !gateway.is_draining() && gateway.loaded(name, "").is_ok()
-    };
-    Some(if serving { ServingStatus::Serving } else { ServingStatus::NotServing })
+/// The state of a name, or an error where nothing has it.
+fn status(gateway: &Gateway, name: &str) -> Result<ServingStatus, Error> {
+    let ready = SERVER_NAMES.contains(&name) || gateway.model_ready(&Asked { model: name, ..Asked::default() })?;
+    let serving = ready && !gateway.is_draining();
+    Ok(if serving { ServingStatus::Serving } else { ServingStatus::NotServing })
 }
 
 fn answer(status: ServingStatus) -> HealthCheckResponse {
@@ -46,11 +43,8 @@ impl health_server::Health for Health {
     async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
         let name = request.into_inner().service;
         match status(&self.gateway, &name) {
-            Some(status) => Ok(Response::new(answer(status))),
-            None => Err(respond::grpc_error(&match self.gateway.route(&name, "") {
-                Err(error) => error,
-                Ok(_) => weirgate_protocol::Error::not_found(format!("service '{name}' is not known")),
-            })),
+            Ok(status) => Ok(Response::new(answer(status))),
+            Err(error) => Err(respond::grpc_error(&error)),
         }
     }
 

@@ -13,11 +13,12 @@ use weirgate_protocol::{Error, InferRequest, Protocol, Result};
 
 use super::peek::{LIMIT, Peek, check_counts, peek};
 use super::unary::{self, PREFIX};
-use crate::gateway::Gateway;
+use crate::gateway::{Asked, Gateway};
 use crate::pipeline::{self, InferCall};
-use crate::respond;
+use crate::respond::Refusal;
+use crate::server::address::Address;
 use crate::server::body::BodyReader;
-use crate::server::edge::{self, Arrival, Arrived};
+use crate::server::edge::{Arrival, Arrived};
 
 pub(super) async fn model_infer(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let arrived = Arrived::of(request.extensions(), request.headers());
@@ -26,10 +27,10 @@ pub(super) async fn model_infer(State(gateway): State<Arc<Gateway>>, request: Re
 
 /// Infers with the model that the message names.
 pub async fn infer_model(gateway: &Gateway, arrived: Arrived, request: Request) -> Response {
-    run(gateway, arrived, request).await.unwrap_or_else(|error| respond::grpc_error(&error).into_http())
+    run(gateway, arrived, request).await.unwrap_or_else(Refusal::into_grpc)
 }
 
-async fn run(gateway: &Gateway, arrived: Arrived, request: Request) -> Result<Response> {
+async fn run(gateway: &Gateway, arrived: Arrived, request: Request) -> Result<Response, Refusal> {
     let (parts, body) = request.into_parts();
     let arrival = Arrival::new(&parts, arrived, Protocol::V2Grpc)?;
     let mut body = BodyReader::new(body, PREFIX, gateway.config.client_timeout);
@@ -41,8 +42,7 @@ async fn run(gateway: &Gateway, arrived: Arrived, request: Request) -> Result<Re
     let mut raw = false;
     let call = InferCall {
         arrival: &arrival,
-        model: &model,
-        version: &version,
+        asked: Asked { model: &model, version: &version, address: Address::new(None, &parts.uri, &parts.headers) },
         body: &mut body,
         decode: |bytes: Bytes| {
             let bytes = unary::message(bytes)?;
@@ -61,8 +61,8 @@ async fn run(gateway: &Gateway, arrived: Arrived, request: Request) -> Result<Re
     let mut answered = pipeline::infer(gateway, call).await?;
     let encode = |response, _: &InferRequest| unary::frame(&oip::encode_response(response, raw)?);
     let frame = answered.encode(encode).await?;
-    let mut headers = HeaderMap::with_capacity(4);
-    edge::stamp(&mut headers, &answered.finish());
+    let mut headers = HeaderMap::with_capacity(6);
+    answered.finish(&mut headers);
     Ok(unary::respond_with(frame, headers))
 }
 

@@ -19,8 +19,9 @@ use tonic_health::pb::health_server::HealthServer;
 use tower_http::catch_panic::CatchPanicLayer;
 use weirgate_protocol::oip::{self, model_metadata};
 
-use crate::gateway::{Gateway, SERVER};
+use crate::gateway::{Asked, Gateway, SERVER};
 use crate::respond;
+use crate::server::address::Address;
 pub use infer::infer_model;
 use unary::unary;
 
@@ -48,16 +49,19 @@ pub fn panicked(panic: Box<dyn std::any::Any + Send>) -> http::Response<Body> {
 }
 
 async fn server_live(State(gateway): Shared, request: Request) -> Response {
-    unary(&gateway, request, |_: oip::ServerLiveRequest| Ok(oip::ServerLiveResponse { live: true })).await
+    unary(&gateway, request, |_: oip::ServerLiveRequest, _: &Address<'_>| Ok(oip::ServerLiveResponse { live: true }))
+        .await
 }
 
 async fn server_ready(State(gateway): Shared, request: Request) -> Response {
-    let answer = |_: oip::ServerReadyRequest| Ok(oip::ServerReadyResponse { ready: gateway.all_models_ready() });
+    let answer = |_: oip::ServerReadyRequest, &address: &Address<'_>| {
+        Ok(oip::ServerReadyResponse { ready: gateway.ready(&address)? })
+    };
     unary(&gateway, request, answer).await
 }
 
 async fn server_metadata(State(gateway): Shared, request: Request) -> Response {
-    let answer = |_: oip::ServerMetadataRequest| {
+    let answer = |_: oip::ServerMetadataRequest, _: &Address<'_>| {
         let (name, version, extensions) = SERVER;
         Ok(oip::ServerMetadataResponse {
             name: name.to_owned(),
@@ -69,16 +73,17 @@ async fn server_metadata(State(gateway): Shared, request: Request) -> Response {
 }
 
 async fn model_ready(State(gateway): Shared, request: Request) -> Response {
-    let answer = |asked: oip::ModelReadyRequest| {
-        gateway.route(&asked.name, &asked.version)?;
-        Ok(oip::ModelReadyResponse { ready: gateway.loaded(&asked.name, &asked.version).is_ok() })
+    let answer = |asked: oip::ModelReadyRequest, &address: &Address<'_>| {
+        Ok(oip::ModelReadyResponse {
+            ready: gateway.model_ready(&Asked { model: &asked.name, version: &asked.version, address })?,
+        })
     };
     unary(&gateway, request, answer).await
 }
 
 async fn model_info(State(gateway): Shared, request: Request) -> Response {
-    let answer = |asked: oip::ModelMetadataRequest| {
-        let spec = gateway.loaded(&asked.name, &asked.version)?;
+    let answer = |asked: oip::ModelMetadataRequest, &address: &Address<'_>| {
+        let spec = gateway.loaded(&Asked { model: &asked.name, version: &asked.version, address })?;
         Ok(model_metadata(&asked.name, &[] as &[&str], &spec))
     };
     unary(&gateway, request, answer).await

@@ -15,6 +15,7 @@ use weirgate_protocol::{Error, Protocol, Result};
 
 use crate::gateway::Gateway;
 use crate::respond;
+use crate::server::address::Address;
 use crate::server::body::{BodyLimit, BodyReader};
 use crate::server::edge::{Arrival, Arrived};
 
@@ -27,7 +28,11 @@ const SMALL_MESSAGE: BodyLimit = BodyLimit { bytes: 64 << 10, set_by: "for calls
 const SMALL_CALL: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// Reads a small request, and answers it.
-pub(super) async fn unary<Q, A>(gateway: &Gateway, request: Request, answer: impl FnOnce(Q) -> Result<A>) -> Response
+pub(super) async fn unary<Q, A>(
+    gateway: &Gateway,
+    request: Request,
+    answer: impl FnOnce(Q, &Address<'_>) -> Result<A>,
+) -> Response
 where
     Q: Message + Default,
     A: Message,
@@ -44,7 +49,7 @@ where
             body.check_length(SMALL_MESSAGE)?;
         }
         let request = message(Bytes::copy_from_slice(body.peeked()))?;
-        answer(decode(request)?)
+        answer(decode(request)?, &Address::new(None, &parts.uri, &parts.headers))
     };
     match result.await.and_then(|answer| frame(&answer)) {
         Ok(frame) => respond_with(frame, HeaderMap::new()),

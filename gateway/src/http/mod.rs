@@ -7,16 +7,18 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::{get, post};
 use futures_util::FutureExt;
-use http::{Method, header};
+use http::{Method, Uri, header};
+use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::trace::TraceLayer;
 use weirgate_protocol::Error;
 
 use crate::gateway::Gateway;
+use crate::server::address::{Prefix, TakenPrefix};
 use crate::server::edge::{Arrived, Routes};
 use crate::{grpc, respond};
 
@@ -49,24 +51,42 @@ impl Routes for DataRoutes {
             let answer = grpc::infer_model(&self.gateway, arrived, request);
             return AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(grpc::panicked);
         }
-        let Some(model) = model_to_infer(uri.path()) else {
+        let Some((prefix, model)) = model_to_infer(uri.path()) else {
             return self.router.answer(arrived, request).await;
         };
-        let answer = v2::infer_model(&self.gateway, model, arrived, request);
+        let answer = v2::infer_model(&self.gateway, model, prefix, arrived, request);
         AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(panicked)
     }
 }
 
-/// The model of `/v2/models/{model}/infer`, if its name is written plainly. A router costs a fifth of what a small call
-/// does, most of it for things this route does not use.
-fn model_to_infer(path: &str) -> Option<&str> {
-    let model = path.strip_prefix("/v2/models/")?.strip_suffix("/infer")?;
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    (!model.is_empty() && model.bytes().all(plain)).then_some(model)
+/// The model of `/v2/models/{model}/infer`, with or without a prefix, if its name is written plainly. A router costs a fifth
+/// of what a small call does, most of it for things this route does not use.
+fn model_to_infer(path: &str) -> Option<(Option<Prefix<'_>>, &str)> {
+    fn model(path: &str) -> Option<&str> {
+        let model = path.strip_prefix("/v2/models/")?.strip_suffix("/infer")?;
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        (!model.is_empty() && model.bytes().all(plain)).then_some(model)
+    }
+    if let Some(model) = model(path) {
+        return Some((None, model));
+    }
+    let (prefix, rest) = Prefix::split(path)?;
+    Some((Some(prefix), model(rest)?))
 }
 
-/// Every route of the data port.
+/// Every route of the data port. What has none may be one of them behind a prefix.
 fn router(gateway: Arc<Gateway>) -> Router {
+    let behind = v2_routes().method_not_allowed_fallback(method_not_allowed).fallback(not_found);
+    let behind = behind.with_state(gateway.clone());
+    v2_routes()
+        .merge(grpc::router())
+        .method_not_allowed_fallback(method_not_allowed)
+        .fallback(move |State(gateway): State<Arc<Gateway>>, request: Request| prefixed(gateway, behind, request))
+        .with_state(gateway)
+        .layer(CatchPanicLayer::custom(panicked))
+}
+
+fn v2_routes() -> Router<Arc<Gateway>> {
     Router::new()
         .route("/v2", get(v2::server_metadata))
         .route("/v2/health/live", get(v2::live))
@@ -77,11 +97,33 @@ fn router(gateway: Arc<Gateway>) -> Router {
         .route("/v2/models/{model}/versions/{version}", get(v2::model_version_metadata))
         .route("/v2/models/{model}/versions/{version}/ready", get(v2::model_version_ready))
         .route("/v2/models/{model}/versions/{version}/infer", post(v2::infer_version))
-        .merge(grpc::router())
-        .method_not_allowed_fallback(method_not_allowed)
-        .fallback(not_found)
-        .with_state(gateway)
-        .layer(CatchPanicLayer::custom(panicked))
+}
+
+/// Takes `/{namespace}/{service}` off the path where there is such a service, and answers the rest.
+async fn prefixed(gateway: Arc<Gateway>, behind: Router, mut request: Request) -> Response {
+    let Some((prefix, rest)) = Prefix::split(request.uri().path()) else { return not_found(request).await };
+    match gateway.table().by_path(prefix.namespace, prefix.label) {
+        Ok(Some(_)) => {}
+        Ok(None) if rest.starts_with("/v2") => return answer(&request, &prefix.unknown()),
+        Ok(None) => return not_found(request).await,
+        Err(error) => return answer(&request, &error),
+    }
+    let (taken, length) = (TakenPrefix::from(prefix), request.uri().path().len() - rest.len());
+    let Some(uri) = without_prefix(request.uri(), length) else { return not_found(request).await };
+    *request.uri_mut() = uri;
+    request.extensions_mut().insert(taken);
+    match behind.oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+
+/// The URI without the first `length` bytes of its path.
+fn without_prefix(uri: &Uri, length: usize) -> Option<Uri> {
+    let rest = uri.path_and_query()?.as_str().get(length..)?;
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(rest.parse().ok()?);
+    Uri::from_parts(parts).ok()
 }
 
 async fn not_found(request: Request) -> Response {
@@ -117,11 +159,13 @@ fn panicked(panic: Box<dyn std::any::Any + Send>) -> http::Response<Body> {
 
 #[cfg(test)]
 mod tests {
-    use super::model_to_infer;
+    use super::*;
 
     #[test]
     fn the_short_way_takes_plain_names_only() {
-        assert_eq!(model_to_infer("/v2/models/digits/infer"), Some("digits"));
+        assert_eq!(model_to_infer("/v2/models/digits/infer"), Some((None, "digits")));
+        let prefix = Prefix { namespace: "ns", label: "latest-a" };
+        assert_eq!(model_to_infer("/ns/latest-a/v2/models/a/infer"), Some((Some(prefix), "a")));
         for other in [
             "/v2/models//infer",
             "/v2/models/a/versions/1/infer",
@@ -129,8 +173,17 @@ mod tests {
             "/v2/models/a/infer/",
             "/v2/models/infer",
             "/v2/models/a",
+            "/ns/v2/models/a/infer",
+            "/ns/a/b/v2/models/a/infer",
         ] {
             assert_eq!(model_to_infer(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_prefix_is_taken_off_and_the_rest_kept() {
+        let rest = |uri: &'static str| without_prefix(&Uri::from_static(uri), "/ns/a".len()).map(|uri| uri.to_string());
+        assert_eq!(rest("/ns/a/v2/models/x?y=/z").as_deref(), Some("/v2/models/x?y=/z"));
+        assert_eq!(rest("http://host:80/ns/a/v2").as_deref(), Some("http://host:80/v2"));
     }
 }

@@ -14,11 +14,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use weirgate_protocol::{Error, ModelSpec, Protocol, Result, v2};
 
-use crate::gateway::Gateway;
+use crate::gateway::{Asked, Gateway};
 use crate::pipeline::{self, InferCall};
-use crate::respond;
+use crate::respond::{self, Refusal};
+use crate::server::address::{Address, Prefix, TakenPrefix};
 use crate::server::body::BodyReader;
-use crate::server::edge::{self, Arrival, Arrived};
+use crate::server::edge::{Arrival, Arrived};
 
 /// `Inference-Header-Content-Length`, as the `http` crate wants header names.
 const HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
@@ -29,33 +30,53 @@ type Named = Result<Path<String>, PathRejection>;
 type NamedVersion = Result<Path<(String, String)>, PathRejection>;
 
 pub async fn infer(State(gateway): Shared, model: Named, request: Request) -> Response {
+    let (prefix, arrived) = taken(&request);
     match named(model) {
-        Ok(model) => infer_model(&gateway, &model, Arrived::of(request.extensions(), request.headers()), request).await,
+        Ok(model) => infer_model(&gateway, &model, prefix.as_ref().map(TakenPrefix::as_prefix), arrived, request).await,
         Err(error) => respond::v2_error(&error),
     }
 }
 
 /// Infers with a model whose name is known.
-pub async fn infer_model(gateway: &Gateway, model: &str, arrived: Arrived, request: Request) -> Response {
-    run(gateway, model, "", arrived, request).await.unwrap_or_else(|error| respond::v2_error(&error))
+pub async fn infer_model(
+    gateway: &Gateway,
+    model: &str,
+    prefix: Option<Prefix<'_>>,
+    arrived: Arrived,
+    request: Request,
+) -> Response {
+    run(gateway, (model, ""), prefix, arrived, request).await.unwrap_or_else(Refusal::into_v2)
 }
 
 pub async fn infer_version(State(gateway): Shared, named_version: NamedVersion, request: Request) -> Response {
+    let (prefix, arrived) = taken(&request);
+    let prefix = prefix.as_ref().map(TakenPrefix::as_prefix);
     let answer = async {
         let (model, version) = named(named_version)?;
-        run(&gateway, &model, &version, Arrived::of(request.extensions(), request.headers()), request).await
+        run(&gateway, (&model, &version), prefix, arrived, request).await
     };
-    answer.await.unwrap_or_else(|error| respond::v2_error(&error))
+    answer.await.unwrap_or_else(Refusal::into_v2)
+}
+
+/// What was left with a request on its way through the router.
+fn taken(request: &Request) -> (Option<TakenPrefix>, Arrived) {
+    (request.extensions().get().cloned(), Arrived::of(request.extensions(), request.headers()))
 }
 
 fn named<T>(path: Result<Path<T>, PathRejection>) -> Result<T> {
     path.map(|Path(names)| names).map_err(|_| Error::invalid("the path's names are not UTF-8"))
 }
 
-async fn run(gateway: &Gateway, model: &str, version: &str, arrived: Arrived, request: Request) -> Result<Response> {
+async fn run(
+    gateway: &Gateway,
+    model: (&str, &str),
+    prefix: Option<Prefix<'_>>,
+    arrived: Arrived,
+    request: Request,
+) -> Result<Response, Refusal> {
     let (parts, body) = request.into_parts();
     let mut body = BodyReader::new(body, 0, gateway.config.client_timeout);
-    let answer = infer_tensors(gateway, (model, version), arrived, &parts, &mut body).await;
+    let answer = infer_tensors(gateway, model, prefix, arrived, &parts, &mut body).await;
     // Who waits for `100 Continue` has sent nothing yet, and reading would ask for it.
     if answer.is_err() && !parts.headers.contains_key(header::EXPECT) {
         body.discard().await;
@@ -66,17 +87,17 @@ async fn run(gateway: &Gateway, model: &str, version: &str, arrived: Arrived, re
 async fn infer_tensors(
     gateway: &Gateway,
     (model, version): (&str, &str),
+    prefix: Option<Prefix<'_>>,
     arrived: Arrived,
     parts: &http::request::Parts,
     body: &mut BodyReader<Body>,
-) -> Result<Response> {
+) -> Result<Response, Refusal> {
     let arrival = Arrival::new(parts, arrived, Protocol::V2Http)?;
     refuse_encoding(&parts.headers).inspect_err(|error| pipeline::refuse_unrouted(&arrival, model, error))?;
     let header_length = parts.headers.get(HEADER_LENGTH).map(HeaderValue::as_bytes).map(String::from_utf8_lossy);
     let call = InferCall {
         arrival: &arrival,
-        model,
-        version,
+        asked: Asked { model, version, address: Address::new(prefix, &parts.uri, &parts.headers) },
         body,
         decode: |bytes: Bytes| v2::decode_request(&bytes, header_length.as_deref()),
     };
@@ -87,7 +108,7 @@ async fn infer_tensors(
     if let Some(length) = encoded.header_length {
         headers.insert(HEADER_LENGTH, length.into());
     }
-    edge::stamp(&mut headers, &answered.finish());
+    answered.finish(&mut headers);
     let mut response = Response::new(Body::new(Pieces(encoded.parts.into())));
     *response.headers_mut() = headers;
     Ok(response)
@@ -132,36 +153,50 @@ pub async fn live() -> Response {
     json(StatusCode::OK, v2::live(true))
 }
 
-pub async fn ready(State(gateway): Shared) -> Response {
-    let ready = gateway.all_models_ready();
-    json(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, v2::ready(ready))
+pub async fn ready(State(gateway): Shared, request: Request) -> Response {
+    match gateway.ready(&Address::of(&request)) {
+        Ok(true) => json(StatusCode::OK, v2::ready(true)),
+        Ok(false) => json(StatusCode::SERVICE_UNAVAILABLE, v2::ready(false)),
+        Err(error) => respond::v2_error(&error),
+    }
 }
 
-pub async fn model_metadata(State(gateway): Shared, model: Named) -> Response {
-    with_model(&gateway, named(model).map(|model| (model, String::new())), |model, spec| {
-        v2::model_metadata(model, &[] as &[&str], spec)
-    })
+pub async fn model_metadata(State(gateway): Shared, model: Named, request: Request) -> Response {
+    with_model(&gateway, unversioned(model), &request, metadata)
 }
 
-pub async fn model_version_metadata(State(gateway): Shared, named_version: NamedVersion) -> Response {
-    with_model(&gateway, named(named_version), |model, spec| v2::model_metadata(model, &[] as &[&str], spec))
+pub async fn model_version_metadata(State(gateway): Shared, asked: NamedVersion, request: Request) -> Response {
+    with_model(&gateway, named(asked), &request, metadata)
 }
 
-pub async fn model_ready(State(gateway): Shared, model: Named) -> Response {
-    with_model(&gateway, named(model).map(|model| (model, String::new())), |model, _| v2::model_ready(model, true))
+pub async fn model_ready(State(gateway): Shared, model: Named, request: Request) -> Response {
+    with_model(&gateway, unversioned(model), &request, |model, _| v2::model_ready(model, true))
 }
 
-pub async fn model_version_ready(State(gateway): Shared, named_version: NamedVersion) -> Response {
-    with_model(&gateway, named(named_version), |model, _| v2::model_ready(model, true))
+pub async fn model_version_ready(State(gateway): Shared, asked: NamedVersion, request: Request) -> Response {
+    with_model(&gateway, named(asked), &request, |model, _| v2::model_ready(model, true))
+}
+
+fn metadata(model: &str, spec: &ModelSpec) -> Bytes {
+    v2::model_metadata(model, &[] as &[&str], spec)
+}
+
+fn unversioned(model: Named) -> Result<(String, String)> {
+    named(model).map(|model| (model, String::new()))
 }
 
 /// Answers what a loaded model is asked about, or why there is none.
 fn with_model(
     gateway: &Gateway,
     asked: Result<(String, String)>,
+    request: &Request,
     answer: impl FnOnce(&str, &ModelSpec) -> Bytes,
 ) -> Response {
-    let loaded = asked.and_then(|(model, version)| Ok((gateway.loaded(&model, &version)?, model)));
+    let address = Address::of(request);
+    let loaded = asked.and_then(|(model, version)| {
+        let spec = gateway.loaded(&Asked { model: &model, version: &version, address })?;
+        Ok((spec, model))
+    });
     match loaded {
         Ok((spec, model)) => json(StatusCode::OK, answer(&model, &spec)),
         Err(error) => respond::v2_error(&error),

@@ -1,6 +1,7 @@
-//! Prometheus metrics. Handles are resolved when a service's lane opens, so a request only touches atomics. Label values
-//! come from manifests and closed lists, never from requests.
+//! Prometheus metrics. Handles are resolved when a lane opens, so a request only touches atomics. Label values come from
+//! manifests and closed lists, never from requests.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use metrics::{
@@ -9,6 +10,8 @@ use metrics::{
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use weirgate_protocol::{ErrorCode, Protocol};
 use weirgate_replicas_core::CloseReason;
+
+use super::revisions::Tally;
 
 const REQUESTS: &str = "weirgate_requests_total";
 const DURATION: &str = "weirgate_request_duration_seconds";
@@ -21,6 +24,9 @@ const BATCH_ROWS: &str = "weirgate_batch_rows";
 const BATCHES: &str = "weirgate_batches_closed_total";
 const REPLICAS: &str = "weirgate_ready_replicas";
 const LOAD: &str = "weirgate_model_load_seconds";
+pub(super) const REVISION_REQUESTS: &str = "weirgate_revision_requests_total";
+pub(super) const REVISION_SECONDS: &str = "weirgate_revision_request_seconds";
+pub(super) const REVISION_TRAFFIC: &str = "weirgate_revision_traffic_percent";
 
 const SECONDS: [f64; 18] = [
     25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 1.0, 5.0, 30.0,
@@ -60,6 +66,8 @@ pub enum MetricKind {
     Counter,
     Gauge,
     Histogram,
+    /// A sum and a count.
+    Summary,
 }
 
 impl MetricKind {
@@ -68,6 +76,7 @@ impl MetricKind {
             MetricKind::Counter => "counter",
             MetricKind::Gauge => "gauge",
             MetricKind::Histogram => "histogram",
+            MetricKind::Summary => "summary",
         }
     }
 }
@@ -113,6 +122,21 @@ pub const METRICS: &[Metric] = &[
     },
     Metric { name: REPLICAS, kind: MetricKind::Gauge, help: "replicas that are ready" },
     Metric { name: LOAD, kind: MetricKind::Gauge, help: "seconds that the newest replica's model took to load" },
+    Metric {
+        name: REVISION_REQUESTS,
+        kind: MetricKind::Counter,
+        help: "requests that a `revision` answered, by `outcome`: `ok`, or `error` for those that failed on our side (5xx)",
+    },
+    Metric {
+        name: REVISION_SECONDS,
+        kind: MetricKind::Summary,
+        help: "time from a request's head to its answer, by `revision`, of those that are `ok`",
+    },
+    Metric {
+        name: REVISION_TRAFFIC,
+        kind: MetricKind::Gauge,
+        help: "the share of the calls that a `revision` is to get",
+    },
 ];
 
 fn describe() {
@@ -121,6 +145,8 @@ fn describe() {
             MetricKind::Counter => describe_counter!(metric.name, metric.help),
             MetricKind::Gauge => describe_gauge!(metric.name, metric.help),
             MetricKind::Histogram => describe_histogram!(metric.name, metric.help),
+            // Not recorded, but rendered from what the lanes count.
+            MetricKind::Summary => {}
         }
     }
 }
@@ -144,6 +170,32 @@ impl Stages {
     }
 }
 
+/// One lane's part of a gauge that all lanes of a service share: the gauge shows the sum, and a lane that goes takes its
+/// part along.
+struct Part {
+    gauge: Gauge,
+    value: AtomicUsize,
+}
+
+impl Part {
+    fn new(gauge: Gauge) -> Part {
+        Part { gauge, value: AtomicUsize::new(0) }
+    }
+
+    fn set(&self, value: usize) {
+        let before = self.value.swap(value, Ordering::Relaxed);
+        if value != before {
+            self.gauge.increment(value as f64 - before as f64);
+        }
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
 /// The metrics of one lane.
 pub struct LaneMetrics {
     namespace: String,
@@ -151,14 +203,16 @@ pub struct LaneMetrics {
     ok: [Counter; Protocol::ALL.len()],
     duration: Histogram,
     stages: [Histogram; 5],
-    queue_requests: Gauge,
-    queue_bytes: Gauge,
-    running: Gauge,
+    queue_requests: Part,
+    queue_bytes: Part,
+    running: Part,
     abandoned: [Counter; 2],
     batch_rows: Histogram,
     closed: [Counter; CloseReason::ALL.len()],
-    replicas: Gauge,
+    replicas: Part,
     load: Gauge,
+    /// What this lane's revision alone answered.
+    pub tally: Tally,
 }
 
 impl LaneMetrics {
@@ -175,18 +229,20 @@ impl LaneMetrics {
             ok: Protocol::ALL.map(|protocol| request_counter(namespace, service, protocol, "ok")),
             duration: histogram!(DURATION, &labels),
             stages: ["read", "queue", "batch", "engine", "overhead"].map(stage),
-            queue_requests: gauge!(QUEUE_REQUESTS, &labels),
-            queue_bytes: gauge!(QUEUE_BYTES, &labels),
-            running: gauge!(RUNNING, &labels),
+            queue_requests: Part::new(gauge!(QUEUE_REQUESTS, &labels)),
+            queue_bytes: Part::new(gauge!(QUEUE_BYTES, &labels)),
+            running: Part::new(gauge!(RUNNING, &labels)),
             abandoned: ["queue", "replica"].map(|place| counter!(ABANDONED, &with("place", place))),
             batch_rows: histogram!(BATCH_ROWS, &labels),
             closed: CloseReason::ALL.map(|reason| counter!(BATCHES, &with("reason", reason.label()))),
-            replicas: gauge!(REPLICAS, &labels),
+            replicas: Part::new(gauge!(REPLICAS, &labels)),
             load: gauge!(LOAD, &labels),
+            tally: Tally::default(),
         }
     }
 
     pub fn answered(&self, protocol: Protocol, stages: &Stages) {
+        self.tally.answered(stages.total);
         self.ok[protocol as usize].increment(1);
         self.duration.record(stages.total);
         let times = [stages.read, stages.queue, stages.batch, stages.engine, stages.overhead()];
@@ -196,16 +252,17 @@ impl LaneMetrics {
     }
 
     pub fn failed(&self, protocol: Protocol, code: ErrorCode) {
+        if code.row().http >= 500 {
+            self.tally.failed();
+        }
         request_counter(&self.namespace, &self.service, protocol, code.row().label).increment(1);
     }
 
-    pub(crate) fn queue(&self, requests: usize, bytes: usize) {
-        self.queue_requests.set(requests as f64);
-        self.queue_bytes.set(bytes as f64);
-    }
-
-    pub(crate) fn running(&self, requests: usize) {
-        self.running.set(requests as f64);
+    /// What the lane holds, and how much of it runs.
+    pub(crate) fn holds(&self, requests: usize, bytes: usize, running: usize) {
+        self.queue_requests.set(requests);
+        self.queue_bytes.set(bytes);
+        self.running.set(running);
     }
 
     pub(crate) fn closed(&self, reason: CloseReason) {
@@ -221,7 +278,7 @@ impl LaneMetrics {
     }
 
     pub(crate) fn replicas(&self, ready: usize) {
-        self.replicas.set(ready as f64);
+        self.replicas.set(ready);
     }
 
     pub(crate) fn loaded(&self, took: Duration) {

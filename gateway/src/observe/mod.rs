@@ -2,6 +2,8 @@
 
 mod logs;
 mod metrics;
+mod revisions;
 
 pub use logs::init as init_logs;
 pub use metrics::{LaneMetrics, METRICS, Metric, MetricKind, Registry, Stages, count_unrouted};
+pub use revisions::{RevisionRow, Tally, render_revisions};

@@ -1,5 +1,6 @@
 //! Connections and heads: what every protocol shares before a call is routed.
 
+pub mod address;
 pub mod body;
 pub mod edge;
 mod listener;

@@ -1,134 +1,42 @@
-//! Lane, batch former and engine threads together: whatever callers do, each gets its own rows once, a wrong call fails
-//! alone, a failed engine is replaced, and nothing is left behind.
+//! One lane: whatever callers do, each gets its own rows once, a wrong call fails alone, a failed engine is replaced, and
+//! nothing is left behind.
 
-#![allow(clippy::unwrap_used)]
-
-use std::collections::HashMap;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use tokio::task::JoinSet;
-use weirgate::dispatch::Lane;
-use weirgate_models::{Interrupt, LoadError, Model, RunError};
-use weirgate_protocol::{
-    Call, Datatype, Dim, ErrorCode, Head, InferRequest, ModelSpec, Protocol, Shape, Target, Tensor, TensorSpec,
-};
-use weirgate_replicas::local::Loader;
+use weirgate::dispatch::{Lane, Turned};
+use weirgate_deploy::plane::LaneOf;
+use weirgate_protocol::{Call, ErrorCode, Head, InferRequest, Protocol, Target};
 use weirgate_replicas::{Answer, ReplicaSet, ReplicaSetConfig};
 use weirgate_router::LaneLimits;
 
-/// Rows with these values upset the model.
-const REFUSED: u64 = u64::MAX;
-const FAILS: u64 = u64::MAX - 1;
-const PANICS: u64 = u64::MAX - 2;
+use crate::model::{FAILS, PANICS, REFUSED, Record, eventually, loader, runtime, tensor, values};
 
-/// Answers each row with itself plus one, and counts how often it ran each value.
-struct PlusOne {
-    spec: Arc<ModelSpec>,
-    stop: Arc<Flag>,
-    runs: Arc<Mutex<HashMap<u64, usize>>>,
-    pace: Duration,
-}
-
-#[derive(Default)]
-struct Flag(AtomicBool);
-
-impl Interrupt for Flag {
-    fn stop(&self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-
-    fn reset(&self) {
-        self.0.store(false, Ordering::SeqCst);
-    }
-}
-
-fn spec() -> Arc<ModelSpec> {
-    let tensor = |name: &str| TensorSpec {
-        name: name.into(),
-        datatype: Datatype::Uint64,
-        shape: vec![Dim::Dynamic("batch".into()), Dim::Dynamic("n".into())],
-    };
-    Arc::new(ModelSpec { platform: "test", inputs: vec![tensor("x")], outputs: vec![tensor("y")], pads: false })
-}
-
-fn values(tensor: &Tensor) -> Vec<u64> {
-    tensor.data.chunks_exact(8).map(|bytes| u64::from_le_bytes(bytes.try_into().unwrap())).collect()
-}
-
-fn tensor(name: &str, shape: &[usize], values: &[u64]) -> Tensor {
-    let data: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-    Tensor::new(name, Datatype::Uint64, Shape::from_slice(shape), data.into()).unwrap()
-}
-
-impl Model for PlusOne {
-    fn spec(&self) -> &Arc<ModelSpec> {
-        &self.spec
-    }
-
-    fn run(&mut self, inputs: &[Tensor], _: &[usize]) -> Result<Vec<Tensor>, RunError> {
-        let values = values(&inputs[0]);
-        {
-            let mut runs = self.runs.lock().unwrap();
-            for &value in &values {
-                *runs.entry(value).or_default() += 1;
-            }
-        }
-        let until = Instant::now() + self.pace;
-        while Instant::now() < until {
-            if self.stop.0.load(Ordering::SeqCst) {
-                return Err(RunError::Interrupted);
-            }
-            std::thread::yield_now();
-        }
-        if values.contains(&PANICS) {
-            panic!("asked to");
-        } else if values.contains(&FAILS) {
-            return Err(RunError::Engine("asked to".to_owned()));
-        } else if values.contains(&REFUSED) {
-            return Err(RunError::Input("asked to".to_owned()));
-        }
-        let plus_one: Vec<u64> = values.iter().map(|value| value + 1).collect();
-        Ok(vec![tensor("y", &inputs[0].shape, &plus_one)])
-    }
-
-    fn interrupt(&self) -> Arc<dyn Interrupt> {
-        self.stop.clone()
-    }
-}
-
-/// A lane with replicas of [`PlusOne`] behind it.
+/// A lane with replicas of [`Adds`](crate::model::Adds) behind it.
 struct Rig {
     lane: Arc<Lane>,
     tasks: JoinSet<()>,
     stop: tokio::sync::watch::Sender<bool>,
-    runs: Arc<Mutex<HashMap<u64, usize>>>,
-    loads: Arc<AtomicUsize>,
+    record: Record,
 }
 
 impl Rig {
     fn start(replicas: usize, max_rows: usize, linger: Duration, pace: Duration) -> Rig {
         let limits = LaneLimits { max_calls: 10_000, max_bytes: 1 << 30 };
-        let lane = Lane::new("test", "plus-one", limits, Box::new(|| {}));
-        let (runs, loads) = (Arc::<Mutex<HashMap<_, _>>>::default(), Arc::<AtomicUsize>::default());
-        let loader: Arc<Loader> = {
-            let (runs, loads) = (runs.clone(), loads.clone());
-            Arc::new(move || {
-                loads.fetch_add(1, Ordering::SeqCst);
-                let model = PlusOne { spec: spec(), stop: Arc::default(), runs: runs.clone(), pace };
-                Ok::<Box<dyn Model>, LoadError>(Box::new(model))
-            })
-        };
+        let of = LaneOf { namespace: "test", service: "plus-one", revision: "plus-one-1" };
+        let lane = Lane::new(&of, limits, Box::new(|| {}));
+        let record = Record::default();
         let config = ReplicaSetConfig {
             name: "plus-one".to_owned(),
             replicas: NonZeroUsize::new(replicas).unwrap(),
             max_batch_size: NonZeroUsize::new(max_rows),
             max_latency: (!linger.is_zero()).then_some(linger),
             container_concurrency: None,
-            loader,
+            loader: loader(1, pace, &record),
         };
         let (stop, mut stopping) = tokio::sync::watch::channel(false);
         let mut tasks = JoinSet::new();
@@ -136,16 +44,12 @@ impl Rig {
             let _ = stopping.wait_for(|stop| *stop).await;
         }));
         tasks.spawn(lane.clone().courier());
-        Rig { lane, tasks, stop, runs, loads }
+        Rig { lane, tasks, stop, record }
     }
 
     /// Waits until nothing waits and nothing runs, then stops everything.
     async fn finish(mut self) {
-        let patience = Instant::now() + Duration::from_secs(20);
-        while self.lane.load() != (0, 0) {
-            assert!(Instant::now() < patience, "calls are left behind: {:?}", self.lane.load());
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        eventually("nothing waits and nothing runs", || self.lane.load() == (0, 0)).await;
         self.stop.send(true).unwrap();
         tokio::time::timeout(Duration::from_secs(20), self.tasks.join_next()).await.unwrap();
     }
@@ -159,8 +63,12 @@ async fn call(
 ) -> weirgate_protocol::Result<Answer> {
     let now = Instant::now();
     let deadline = now + timeout;
-    let reservation = lane.admit(given.len() * 8, deadline, now)?;
-    let spec = lane.ready(deadline).await?;
+    let turned = |turned| match turned {
+        Turned::Failed(error) | Turned::Refused(error) => error,
+        Turned::Moved => panic!("nobody retires this lane"),
+    };
+    let reservation = lane.admit(given.len() * 8, deadline, now).map_err(turned)?;
+    let spec = lane.ready(deadline).await.map_err(turned)?;
     let mut request = InferRequest { inputs: vec![tensor("x", &shape, &given)], ..Default::default() };
     let (work, payload) = spec.bind(&mut request)?;
     let head = Head { request_id: "test".into(), traceparent: None, protocol: Protocol::V2Http, arrived: now };
@@ -268,14 +176,10 @@ async fn play(callers: Vec<Caller>, replicas: usize, max_rows: usize, linger: Du
         }
     }
     if !upset {
-        let runs = rig.runs.lock().unwrap().clone();
+        let runs = rig.record.runs.lock().unwrap().clone();
         assert!(runs.values().all(|&times| times == 1), "a value ran twice though no batch had to be taken apart");
     }
     rig.finish().await;
-}
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
 proptest! {
@@ -305,7 +209,7 @@ fn complaint_41_a_panicking_engine_is_replaced_and_the_next_call_is_answered() {
             let answer = call(rig.lane.clone(), [1, 1], vec![7], minute).await.unwrap();
             assert_eq!(values(&answer.outputs[0]), [8]);
         }
-        assert!(rig.loads.load(Ordering::SeqCst) >= 2);
+        assert!(rig.record.loads.load(Ordering::SeqCst) >= 2);
         rig.finish().await;
     });
 }
@@ -320,11 +224,7 @@ fn complaint_38_a_run_nobody_waits_for_is_stopped() {
         // Only an engine that was stopped, an hour early, can take a second call.
         let second = call(rig.lane.clone(), [1, 1], vec![2], forever);
         assert!(tokio::time::timeout(Duration::from_millis(200), second).await.is_err());
-        let patience = Instant::now() + Duration::from_secs(20);
-        while !rig.runs.lock().unwrap().contains_key(&2) {
-            assert!(Instant::now() < patience, "the engine is still busy with a call that nobody waits for");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        eventually("the second call runs", || rig.record.runs.lock().unwrap().contains_key(&2)).await;
         rig.finish().await;
     });
 }

@@ -1,0 +1,99 @@
+//! What each revision answered, so that a canary can be judged. Kept in its lane and shown for as long as it is routed to:
+//! revisions come and go, and their names must not pile up in the registry.
+
+use std::fmt::{Display, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::metrics::{METRICS, REVISION_REQUESTS, REVISION_SECONDS, REVISION_TRAFFIC};
+
+/// What a revision has answered so far.
+#[derive(Debug, Default)]
+pub struct Tally {
+    ok: AtomicU64,
+    errors: AtomicU64,
+    /// Of the answers that were no errors.
+    micros: AtomicU64,
+}
+
+impl Tally {
+    pub(super) fn answered(&self, took: Duration) {
+        self.ok.fetch_add(1, Ordering::Relaxed);
+        self.micros.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    pub(super) fn failed(&self) {
+        self.errors.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A revision to be shown. Names come from manifests: there is nothing in them to escape.
+#[derive(Clone, Copy, Debug)]
+pub struct RevisionRow<'a> {
+    pub namespace: &'a str,
+    pub service: &'a str,
+    pub revision: &'a str,
+    pub percent: u8,
+    pub tally: &'a Tally,
+}
+
+/// The revisions' metrics as Prometheus text.
+pub fn render_revisions(rows: &[RevisionRow<'_>]) -> String {
+    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let mut text = String::new();
+    let own = |name: &str| [REVISION_REQUESTS, REVISION_SECONDS, REVISION_TRAFFIC].contains(&name);
+    for metric in METRICS.iter().filter(|metric| own(metric.name)) {
+        // Writing to a string can't fail.
+        let _ = writeln!(text, "# HELP {0} {1}\n# TYPE {0} {2}", metric.name, metric.help, metric.kind.label());
+        for row in rows {
+            let mut line = |suffix: &str, outcome: &str, value: &dyn Display| {
+                let RevisionRow { namespace, service, revision, .. } = row;
+                let _ = writeln!(
+                    text,
+                    "{}{suffix}{{namespace=\"{namespace}\",service=\"{service}\",revision=\"{revision}\"{outcome}}} {value}",
+                    metric.name
+                );
+            };
+            match metric.name {
+                REVISION_REQUESTS => {
+                    line("", ",outcome=\"ok\"", &count(&row.tally.ok));
+                    line("", ",outcome=\"error\"", &count(&row.tally.errors));
+                }
+                REVISION_SECONDS => {
+                    line("_sum", "", &(count(&row.tally.micros) as f64 / 1e6));
+                    line("_count", "", &count(&row.tally.ok));
+                }
+                _ => line("", "", &row.percent),
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_revision_has_its_lines() {
+        let tally = Tally::default();
+        tally.answered(Duration::from_millis(1_500));
+        tally.answered(Duration::from_millis(250));
+        tally.failed();
+        let row = RevisionRow { namespace: "ns", service: "a", revision: "a-1", percent: 20, tally: &tally };
+        let text = render_revisions(&[row]);
+        let lines: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        let labels = "namespace=\"ns\",service=\"a\",revision=\"a-1\"";
+        assert_eq!(
+            lines,
+            [
+                format!("weirgate_revision_requests_total{{{labels},outcome=\"ok\"}} 2"),
+                format!("weirgate_revision_requests_total{{{labels},outcome=\"error\"}} 1"),
+                format!("weirgate_revision_request_seconds_sum{{{labels}}} 1.75"),
+                format!("weirgate_revision_request_seconds_count{{{labels}}} 2"),
+                format!("weirgate_revision_traffic_percent{{{labels}}} 20"),
+            ]
+        );
+        assert!(text.contains("# TYPE weirgate_revision_request_seconds summary\n"), "{text}");
+    }
+}

@@ -1,0 +1,154 @@
+//! Where a request goes, besides to a model: what its path began with, its host, the revision it asks for, and the key that
+//! it sticks by. Each is looked at only when it can matter.
+
+use http::{HeaderMap, HeaderName, Uri, header};
+use weirgate_protocol::{Error, Result, StickyKey};
+use weirgate_router::Wanted;
+
+/// The revision that is asked for, and the one that answered.
+pub const REVISION: HeaderName = HeaderName::from_static("x-weirgate-revision");
+
+/// `/{namespace}/{label}`, which a path may begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prefix<'a> {
+    pub namespace: &'a str,
+    pub label: &'a str,
+}
+
+impl<'a> Prefix<'a> {
+    /// The path's prefix and the rest, if it has more than a prefix.
+    pub fn split(path: &'a str) -> Option<(Prefix<'a>, &'a str)> {
+        let (namespace, after) = path.strip_prefix('/')?.split_once('/')?;
+        let length = after.find('/')?;
+        let (label, rest) = after.split_at(length);
+        (!namespace.is_empty() && !label.is_empty()).then_some((Prefix { namespace, label }, rest))
+    }
+
+    /// The error where no service has this name.
+    pub fn unknown(&self) -> Error {
+        let shown = |text: &str| text.chars().take(64).collect::<String>();
+        Error::not_found(format!("namespace '{}' has no service '{}'", shown(self.namespace), shown(self.label)))
+    }
+}
+
+/// A prefix that has been taken off a request's path, kept with the request.
+#[derive(Clone, Debug)]
+pub struct TakenPrefix {
+    namespace: Box<str>,
+    label: Box<str>,
+}
+
+impl From<Prefix<'_>> for TakenPrefix {
+    fn from(prefix: Prefix<'_>) -> Self {
+        TakenPrefix { namespace: prefix.namespace.into(), label: prefix.label.into() }
+    }
+}
+
+impl TakenPrefix {
+    pub fn as_prefix(&self) -> Prefix<'_> {
+        Prefix { namespace: &self.namespace, label: &self.label }
+    }
+}
+
+/// A request's address. The default is that of a call which names a model and nothing else.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Address<'a> {
+    pub prefix: Option<Prefix<'a>>,
+    head: Option<(&'a Uri, &'a HeaderMap)>,
+}
+
+impl<'a> Address<'a> {
+    pub fn new(prefix: Option<Prefix<'a>>, uri: &'a Uri, headers: &'a HeaderMap) -> Address<'a> {
+        Address { prefix, head: Some((uri, headers)) }
+    }
+
+    /// The address of a request that came through a router.
+    pub fn of<B>(request: &'a http::Request<B>) -> Address<'a> {
+        let prefix = request.extensions().get::<TakenPrefix>().map(TakenPrefix::as_prefix);
+        Address::new(prefix, request.uri(), request.headers())
+    }
+
+    /// `:authority`, or the `Host` header; a host that is no text is nobody's.
+    pub fn host(&self) -> Option<&'a str> {
+        let (uri, headers) = self.head?;
+        uri.host().or_else(|| headers.get(header::HOST)?.to_str().ok())
+    }
+
+    /// The revision that the header asks for.
+    pub fn revision(&self) -> Result<Wanted<'a>> {
+        let Some(value) = self.head.and_then(|(_, headers)| headers.get(REVISION)) else { return Ok(Wanted::Any) };
+        let text = std::str::from_utf8(value.as_bytes()).map_err(|_| {
+            Error::invalid("header x-weirgate-revision is not UTF-8: give stable, latest, or a revision's name")
+        })?;
+        Ok(Wanted::parse(text))
+    }
+
+    /// The value of the key, if the request carries one.
+    pub fn key(&self, key: &StickyKey) -> Option<&'a [u8]> {
+        let (_, headers) = self.head?;
+        let value = match key {
+            StickyKey::Header(name) => headers.get(&**name)?.as_bytes(),
+            StickyKey::Cookie(name) => cookie(headers, name.as_bytes())?,
+        };
+        (!value.is_empty()).then_some(value)
+    }
+}
+
+fn cookie<'a>(headers: &'a HeaderMap, name: &[u8]) -> Option<&'a [u8]> {
+    let values = headers.get_all(header::COOKIE).iter();
+    let mut pairs = values.flat_map(|value| value.as_bytes().split(|&byte| byte == b';'));
+    pairs.find_map(|pair| pair.trim_ascii().strip_prefix(name)?.strip_prefix(b"="))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_prefix_is_two_parts_before_more() {
+        let prefix = Prefix { namespace: "ns", label: "a" };
+        assert_eq!(Prefix::split("/ns/a/v2/models/a"), Some((prefix, "/v2/models/a")));
+        assert_eq!(Prefix::split("/ns/a/"), Some((prefix, "/")));
+        for other in ["", "/", "/ns", "/ns/a", "//a/v2", "/ns//v2", "ns/a/v2"] {
+            assert_eq!(Prefix::split(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn the_host_of_either_version() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, HeaderValue::from_static("a.ns:80"));
+        let one = Uri::from_static("/v2");
+        assert_eq!(Address::new(None, &one, &headers).host(), Some("a.ns:80"));
+        let two = Uri::from_static("http://b.ns:80/v2");
+        assert_eq!(Address::new(None, &two, &headers).host(), Some("b.ns"));
+        assert_eq!(Address::default().host(), None);
+    }
+
+    #[test]
+    fn keys_of_both_places() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-user", HeaderValue::from_static("alice"));
+        headers.append(header::COOKIE, HeaderValue::from_static("sid2=no; empty=; SID=other"));
+        headers.append(header::COOKIE, HeaderValue::from_static("a=b;sid=7"));
+        let uri = Uri::from_static("/");
+        let address = Address::new(None, &uri, &headers);
+        let key = |text| address.key(&StickyKey::parse(text).unwrap());
+        assert_eq!(key("header:X-User"), Some(&b"alice"[..]));
+        assert_eq!(key("cookie:sid"), Some(&b"7"[..]));
+        assert_eq!([key("cookie:empty"), key("cookie:none"), key("header:none")], [None; 3]);
+    }
+
+    #[test]
+    fn the_revision_that_is_asked_for() {
+        let uri = Uri::from_static("/");
+        let mut headers = HeaderMap::new();
+        assert_eq!(Address::new(None, &uri, &headers).revision(), Ok(Wanted::Any));
+        headers.insert(REVISION, HeaderValue::from_static("latest"));
+        assert_eq!(Address::new(None, &uri, &headers).revision(), Ok(Wanted::Latest));
+        headers.insert(REVISION, HeaderValue::from_bytes(b"\xff").unwrap());
+        assert!(Address::new(None, &uri, &headers).revision().is_err());
+    }
+}

@@ -182,7 +182,14 @@ impl<P: DataPlane> Controller<P> {
         if !same {
             return Err(by_hand(&"the change is more than a canaryTrafficPercent"));
         }
-        write_atomically(path, edited.as_bytes()).map_err(|error| failed(&error))?;
+        // The file keeps its mode, and a link to it stays a link.
+        let replace = || {
+            let file = std::fs::canonicalize(path)?;
+            let mode = std::fs::metadata(&file)?.permissions();
+            write_atomically(&file, edited.as_bytes())?;
+            std::fs::set_permissions(&file, mode)
+        };
+        replace().map_err(|error: std::io::Error| failed(&error))?;
         self.changed(Text { path: PathBuf::from(path), content: Content::Text(edited) });
         Ok(())
     }

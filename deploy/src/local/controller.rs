@@ -6,18 +6,20 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch as channel};
 use tokio::task::JoinSet;
 use weirgate_deploy_core::rollout::Health;
-use weirgate_deploy_core::{Problem, Service, Severity, revision};
-use weirgate_router::RouteTable;
+use weirgate_deploy_core::{Problem, Service, Severity};
 
+use super::LocalConfig;
 use super::files::Files;
 use super::record::Record;
-use super::running::{Key, News, Phase, Running, Told};
+use super::running::{Key, News, Phase, Told};
 use super::service::{Managed, Wanted};
 use super::watch::Text;
-use super::{LocalConfig, memory, table, view};
-use crate::control::{Command, Named, Owner, ServiceView, refusal};
-use crate::plane::{DataPlane, LaneBound, LaneOf};
+use crate::control::{Command, Named, Owner, ServiceView};
+use crate::plane::DataPlane;
 use crate::state::StateFolder;
+
+/// Services that were in files once and are not now: how they were split is remembered for so many.
+const MOST_ABSENT: usize = 1_000;
 
 type Views = channel::Sender<Arc<Vec<Arc<ServiceView>>>>;
 
@@ -25,18 +27,18 @@ pub(super) struct Controller<P: DataPlane> {
     pub(super) plane: Arc<P>,
     pub(super) state: StateFolder,
     pub(super) files: Files,
-    config: LocalConfig,
+    pub(super) config: LocalConfig,
     pub(super) services: BTreeMap<Named, Managed<P::Lane>>,
     /// Records of services that no file holds at the moment. They are kept: the file may only be missing from this start.
     pub(super) absent: BTreeMap<Named, Record>,
     /// Services to decide anew.
     pub(super) dirty: BTreeSet<Named>,
-    views: Views,
-    seen: BTreeMap<Named, Arc<ServiceView>>,
+    pub(super) views: Views,
+    pub(super) seen: BTreeMap<Named, Arc<ServiceView>>,
     /// The replica sets, and those who wait for a lane to drain.
-    tasks: JoinSet<()>,
-    news: (News, mpsc::UnboundedReceiver<(Key, Told)>),
-    runs: u64,
+    pub(super) tasks: JoinSet<()>,
+    pub(super) news: (News, mpsc::UnboundedReceiver<(Key, Told)>),
+    pub(super) runs: u64,
 }
 
 impl<P: DataPlane> Controller<P> {
@@ -80,7 +82,20 @@ impl<P: DataPlane> Controller<P> {
             let wanted = wanted_by_state(&named, &record);
             controller.insert(named, wanted, Some(record));
         }
+        controller.forget_absent();
         Ok(controller)
+    }
+
+    /// Keeps a bounded number of records that nobody asks for, the newest.
+    fn forget_absent(&mut self) {
+        while self.absent.len() > MOST_ABSENT {
+            let oldest = self.absent.iter().min_by_key(|(_, record)| record.created).map(|(named, _)| named.clone());
+            let Some(oldest) = oldest else { return };
+            self.absent.remove(&oldest);
+            if let Err(error) = self.state.remove(&oldest) {
+                tracing::warn!(service = %oldest, error, "an old record stays");
+            }
+        }
     }
 
     pub async fn run(
@@ -228,191 +243,20 @@ impl<P: DataPlane> Controller<P> {
             }
             Told::Drained => {}
             Told::Ended => {
-                let name = running.plan.name.clone();
                 let expected = running.phase == Phase::Ending;
-                service.running.remove(index);
+                let running = service.running.remove(index);
+                let name = running.plan.name;
                 if expected {
                     service.event("Normal", "RevisionStopped", format!("revision {name} has ended"));
                 } else {
+                    // What waits in its lane is routed anew.
+                    self.plane.retire_lane(&running.lane);
                     service.record.rollout.observe(&name, Health::default());
                     service.event("Warning", "ReplicasLost", format!("the replicas of revision {name} have ended"));
                 }
             }
         }
     }
-
-    /// Lets every service decide that has news, publishes the routes once, and only then has those go that are not needed.
-    pub fn settle(&mut self) {
-        if self.dirty.is_empty() {
-            return;
-        }
-        let dirty = std::mem::take(&mut self.dirty);
-        for named in &dirty {
-            self.decide(named);
-        }
-        self.plane.publish(RouteTable::new(self.services.values().filter_map(table::row).collect()));
-        for named in &dirty {
-            self.retire(named);
-            self.show(named);
-        }
-        self.views.send_replace(Arc::new(self.seen.values().cloned().collect()));
-    }
-
-    fn decide(&mut self, named: &Named) {
-        let Some(service) = self.services.get_mut(named) else { return };
-        if service.deleted {
-            service.decision = Default::default();
-            return;
-        }
-        let before = service.decision.clone();
-        service.decision = service.record.rollout.decide();
-        if self.crowded(named) {
-            self.services.entry(named.clone()).and_modify(|service| {
-                service.decision = service.record.rollout.decide();
-            });
-        }
-        self.start(named);
-        let Some(service) = self.services.get_mut(named) else { return };
-        note_traffic(service, &before);
-        service.look(&self.config.data_url);
-        // What was acknowledged lies there already; this is how far the rollout has come.
-        // A file's service with nothing learned yet has nothing to keep.
-        let unlearned = service.stored.is_none()
-            && service.record.owner != Owner::State
-            && service.record.rollout.stable().is_none();
-        if !unlearned && service.stored.as_ref() != Some(&service.record) {
-            match self.state.save(named, &service.record) {
-                Ok(()) => service.stored = Some(service.record.clone()),
-                Err(error) => service.event("Warning", "NotStored", error),
-            }
-        }
-    }
-
-    /// Whether a revision that would start beside another has no room to.
-    fn crowded(&mut self, named: &Named) -> bool {
-        let Some(service) = self.services.get_mut(named) else { return false };
-        let Some(plan) = &service.plan else { return false };
-        let wanted = &plan.predictor;
-        let starts = service.decision.run.iter().any(|run| run.revision == wanted.name && run.after.is_none());
-        if !starts || service.running.is_empty() || service.running(&wanted.name).is_some() {
-            return false;
-        }
-        let Some(missing) = memory::missing(wanted) else { return false };
-        let name = wanted.name.clone();
-        service.record.rollout.crowded(&name);
-        service.event("Warning", "NotEnoughMemory", format!("revision {name} can't start beside another: {missing}"));
-        true
-    }
-
-    /// Starts what shall run, and scales it.
-    fn start(&mut self, named: &Named) {
-        let Controller { plane, services, tasks, news, runs, .. } = self;
-        let Some(service) = services.get_mut(named) else { return };
-        let decision = service.decision.clone();
-        for run in &decision.run {
-            let found = service.running.iter().position(|running| {
-                running.plan.name == run.revision
-                    && match running.phase {
-                        Phase::Ending => false,
-                        Phase::Draining => plane.reopen_lane(&running.lane),
-                        Phase::Waiting | Phase::Running => true,
-                    }
-            });
-            let index = match found {
-                Some(index) => index,
-                None => match plan_of(service, &run.revision) {
-                    Ok(plan) => {
-                        *runs += 1;
-                        let key = Key { service: named.clone(), run: *runs };
-                        let of = LaneOf { namespace: &named.namespace, service: &named.name, revision: &plan.name };
-                        let (lane, feed) = plane.open_lane(&of);
-                        service.running.push(Running::new(key, plan, lane, feed));
-                        service.running.len() - 1
-                    }
-                    Err(failure) => {
-                        service.record.rollout.observe(&run.revision, Health { ready: 0, failure: Some(failure) });
-                        continue;
-                    }
-                },
-            };
-            let others = service.running.iter().any(|other| other.plan.name != run.revision && other.started());
-            let running = &mut service.running[index];
-            if running.phase == Phase::Draining {
-                running.phase = Phase::Running;
-                service.record.rollout.observe(&run.revision, running.health.clone());
-            }
-            if running.started() {
-                running.scale(run.replicas);
-            } else if run.after.is_none() || !others {
-                running.start(run.replicas, tasks, &news.0);
-                let name = running.plan.name.clone();
-                service.event("Normal", "RevisionStarted", format!("revision {name} loads its model"));
-            }
-        }
-        let limit = service.plan.as_ref().and_then(|plan| plan.settings.max_queued_requests);
-        for share in &decision.shares {
-            if let Some(running) = service.running(&share.revision) {
-                plane.bound_lane(&running.lane, LaneBound { max_queued_requests: limit, percent: share.percent });
-            }
-        }
-    }
-
-    /// Has those go that the published routes don't know any more.
-    fn retire(&mut self, named: &Named) {
-        let Controller { plane, services, tasks, news, .. } = self;
-        let Some(service) = services.get_mut(named) else { return };
-        for running in &mut service.running {
-            let needed = service.decision.run.iter().any(|run| run.revision == running.plan.name);
-            if needed || matches!(running.phase, Phase::Draining | Phase::Ending) {
-                continue;
-            }
-            running.phase = Phase::Draining;
-            plane.retire_lane(&running.lane);
-            let (drained, key, news) = (plane.lane_drained(&running.lane), running.key.clone(), news.0.clone());
-            tasks.spawn(async move {
-                drained.await;
-                let _ = news.send((key, Told::Drained));
-            });
-        }
-    }
-
-    /// Makes what people see of a service; forgets one that is gone.
-    fn show(&mut self, named: &Named) {
-        let Some(service) = self.services.get_mut(named) else { return };
-        if !service.deleted {
-            self.seen.insert(named.clone(), Arc::new(view::view(service)));
-            return;
-        }
-        self.seen.remove(named);
-        if service.stored.take().is_some() {
-            if let Err(error) = self.state.remove(named) {
-                service.event("Warning", "NotStored", error);
-            }
-        }
-        if service.running.is_empty() {
-            self.services.remove(named);
-        }
-    }
-}
-
-/// The plan of a revision: the manifest's, or made again from what is remembered of it.
-fn plan_of<L>(service: &Managed<L>, name: &str) -> Result<weirgate_deploy_core::RevisionPlan, String> {
-    use weirgate_deploy_core::TrafficPlan;
-    let plan = service.plan.as_ref().map(|plan| {
-        let canaries = match &plan.traffic {
-            TrafficPlan::Canaries(canaries) => canaries.as_slice(),
-            TrafficPlan::Percent(_) => &[],
-        };
-        std::iter::once(&plan.predictor).chain(canaries.iter().map(|canary| &canary.revision))
-    });
-    if let Some(plan) = plan.into_iter().flatten().find(|plan| plan.name == name) {
-        return Ok(plan.clone());
-    }
-    let known = service.record.rollout.known(name).ok_or_else(|| format!("revision {name} is not known"))?;
-    let mut plan = revision(&service.named.name, &known.predictor).map_err(|problems| refusal(&problems))?;
-    // Another version of this program may name the same predictor otherwise.
-    plan.name = name.to_owned();
-    Ok(plan)
 }
 
 fn note_health<L>(service: &mut Managed<L>, revision: &str, before: &Health, now: &Health) {
@@ -421,17 +265,6 @@ fn note_health<L>(service: &mut Managed<L>, revision: &str, before: &Health, now
     }
     if let Some(failure) = now.failure.as_ref().filter(|failure| before.failure.as_ref() != Some(failure)) {
         service.event("Warning", "ModelLoadFailed", format!("revision {revision}: {failure}"));
-    }
-}
-
-fn note_traffic<L>(service: &mut Managed<L>, before: &weirgate_deploy_core::rollout::Decision) {
-    let now = &service.decision;
-    if now.holding || (now.shares == before.shares && now.holding == before.holding) {
-        return;
-    }
-    let shares: Vec<_> = now.shares.iter().map(|share| format!("{} {} %", share.revision, share.percent)).collect();
-    if !shares.is_empty() {
-        service.event("Normal", "TrafficChanged", shares.join(", "));
     }
 }
 

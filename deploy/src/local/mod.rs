@@ -13,6 +13,7 @@ mod commands;
 mod controller;
 mod files;
 mod memory;
+mod reconcile;
 mod record;
 mod running;
 mod service;

@@ -62,13 +62,20 @@ pub(crate) struct Field {
 pub(crate) struct Level {
     /// Where a name has several rows the first one counts.
     pub rows: &'static [&'static [Field]],
-    /// Names that are known by their form. The row's own name is only shown.
-    pub by_form: Option<(fn(&str) -> bool, Field)>,
+    pub by_form: Option<ByForm>,
+}
+
+/// Names that are known by their form.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ByForm {
+    pub fits: fn(&str) -> bool,
+    /// Their row; its own name is an example.
+    pub row: Field,
 }
 
 impl Level {
     pub fn field(&self, name: &str) -> Option<Field> {
-        let by_form = || self.by_form.filter(|(fits, _)| fits(name)).map(|(_, field)| field);
+        let by_form = || self.by_form.filter(|form| (form.fits)(name)).map(|form| form.row);
         self.fields().find(|field| field.name == name).or_else(by_form)
     }
 

@@ -1,7 +1,7 @@
 //! The model, and what it runs with.
 
 use super::pod::CONTAINER;
-use super::{Fate, Field, Level, Rule, acted_on, level, never, unsupported, warned};
+use super::{ByForm, Field, Level, Rule, acted_on, level, never, unsupported, warned};
 
 pub(super) static MODEL: Level = level(&[
     &[
@@ -55,7 +55,7 @@ static LIMITS: Level = Level {
         acted_on("memory", Rule::Quantity, "as the request, where that is not set; the process is not limited by it"),
         EPHEMERAL_STORAGE,
     ]],
-    by_form: Some((is_extended_resource, EXTENDED)),
+    by_form: Some(EXTENDED),
 };
 
 static REQUESTS: Level = Level {
@@ -68,16 +68,15 @@ static REQUESTS: Level = Level {
         ),
         EPHEMERAL_STORAGE,
     ]],
-    by_form: Some((is_extended_resource, EXTENDED)),
+    by_form: Some(EXTENDED),
 };
 
 const EPHEMERAL_STORAGE: Field =
     warned("ephemeral-storage", Rule::Quantity, "has no effect: replicas of one process write no files");
 
-const EXTENDED: Field = Field {
-    name: "nvidia.com/gpu",
-    rule: Rule::Quantity,
-    fate: Fate::Warned("has no effect yet: the model runs on the CPU"),
+const EXTENDED: ByForm = ByForm {
+    fits: is_extended_resource,
+    row: warned("nvidia.com/gpu", Rule::Quantity, "has no effect yet: the model runs on the CPU"),
 };
 
 /// Devices such as `nvidia.com/gpu`, and huge pages.

@@ -80,10 +80,10 @@ pub(super) fn model_status(
         });
     }
     // A failure keeps the time at which it was first seen.
-    if let (Some(now), Some(before)) = (&mut status.last_failure_info, before) {
-        if (&now.message, &now.model_revision_name) == (&before.message, &before.model_revision_name) {
-            now.time.clone_from(&before.time);
-        }
+    if let (Some(now), Some(before)) = (&mut status.last_failure_info, before)
+        && (&now.message, &now.model_revision_name) == (&before.message, &before.model_revision_name)
+    {
+        now.time.clone_from(&before.time);
     }
     status
 }

@@ -58,9 +58,9 @@ fn read_manifests(config: &ServeConfig) -> Option<Vec<ServicePlan>> {
     let mut problems = Vec::new();
     let mut unreadable = false;
     for file in &config.files {
-        match std::fs::read_to_string(file) {
-            Ok(text) => {
-                let base = file.parent().unwrap_or(Path::new("."));
+        match std::path::absolute(file).and_then(|path| Ok((std::fs::read_to_string(file)?, path))) {
+            Ok((text, path)) => {
+                let base = path.parent().unwrap_or(Path::new("/"));
                 let loaded = load(&text, &file.display().to_string(), base);
                 services.extend(loaded.services);
                 problems.extend(loaded.problems);

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use crate::manifest::Service;
-use crate::plan::subject;
 use crate::problem::{Problem, Report};
+use crate::values::subject;
 
 /// A problem for each service whose namespace and name an earlier one has claimed; it names both.
 pub fn claimed_twice<'a>(services: impl IntoIterator<Item = &'a Service>) -> Vec<Problem> {

@@ -1,36 +1,49 @@
 //! Pure deployment decisions: from the text of a manifest to what shall run.
 //!
 //! ```text
-//! text ── documents ── fields known? ── InferenceService ── values allowed? ── ServicePlan
+//! text ── documents ── fields known? ── InferenceService ── defaults ── values allowed? ── ServicePlan
 //! ```
 //!
 //! [`load`] goes the whole way and reports every [`Problem`] it meets, not only the first. A field is one row in the
-//! table of fields and one field of a struct; what nobody acts on yet is refused by its path, never dropped in silence.
+//! table of fields and one field of a struct; the row says what becomes of it, and nothing is dropped in silence.
 //!
 //! Nothing here reads a file, a clock or the environment: the caller hands over text and carries out the plan.
 
 mod annotations;
+mod canary;
 mod claims;
+mod component;
+mod defaults;
 mod documents;
+mod draw;
+mod edit;
 mod fields;
+mod implementation;
 mod inference_service;
+mod kind;
 mod manifest;
 mod plan;
 mod problem;
 mod quantity;
+mod reference;
+mod revision;
+pub mod rollout_edit;
 mod shape;
 mod storage;
 mod suggest;
+mod values;
 
 pub use claims::claimed_twice;
+pub use edit::set_canary_percent;
 pub use inference_service::{
-    ApiVersion, BatcherSpec, InferenceService, InferenceServiceSpec, Kind, Metadata, ModelFormatSpec, ModelServerSpec,
-    PredictorSpec, ProtocolVersion, ResourceSpec, Resources,
+    ApiVersion, AutoScalingSpec, BatcherSpec, CanarySpec, ComponentExtensionSpec, ComponentSpec, ConfidentialSpec,
+    DeploymentStrategy, InferenceService, InferenceServiceSpec, IntOrPercent, Kind, LoggerSpec, Metadata, MetricSpec,
+    ModelFormatSpec, ModelServerSpec, PredictorSpec, ProtocolVersion, Resources, RollingUpdate, StrategyType,
 };
-pub use manifest::{Loaded, Service, load};
+pub use manifest::{Loaded, Service, load, plan, revision};
 pub use plan::{
     BatcherPlan, CanaryPlan, ModelFormat, ModelPlan, Replacement, RevisionPlan, ServicePlan, Settings, TrafficPlan,
-    plan, revision,
 };
 pub use problem::{Problem, Severity};
 pub use quantity::{Quantity, QuantityError};
+pub use reference::{annotation_table, field_table};

@@ -1,6 +1,6 @@
 //! What is wrong with a manifest, where, and what to do about it.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fmt;
 
 use serde_json::Value;
@@ -8,7 +8,7 @@ use serde_json::Value;
 /// How much of a user's value a message repeats.
 const LONGEST_SHOWN: usize = 80;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// The service answers as written, though not all that was written has an effect.
     Warning,
@@ -45,47 +45,37 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Collects the problems of one document, and says only one thing about each field.
+/// Collects the problems of one document. Of each field only the worst is said, and nothing lesser of what it holds: a
+/// refused `model` is not also a missing `model.storageUri`.
 #[derive(Debug)]
 pub(crate) struct Report {
     origin: String,
     subject: String,
     problems: Vec<Problem>,
-    /// Paths that need no further error: already refused, or replaced by something refused.
-    settled: HashSet<String>,
+    /// How bad what is known of a path is; no more than that is said of it.
+    settled: HashMap<String, Severity>,
 }
 
 impl Report {
     pub fn new(origin: &str, subject: impl Into<String>) -> Self {
-        Report { origin: origin.to_owned(), subject: subject.into(), problems: Vec::new(), settled: HashSet::new() }
+        Report { origin: origin.to_owned(), subject: subject.into(), problems: Vec::new(), settled: HashMap::new() }
     }
 
-    /// Adds an error, unless one was given for the same path or for what surrounds it: a refused `model` is not also
-    /// a missing `model.storageUri`.
     pub fn error(&mut self, path: &str, message: impl Into<String>) {
-        if with_surroundings(path).any(|path| self.settled.contains(path)) {
-            return;
-        }
-        self.settle(path);
         self.push(path, message.into(), Severity::Error);
+    }
+
+    pub fn unsupported(&mut self, path: &str, message: impl Into<String>) {
+        self.push(path, message.into(), Severity::Unsupported);
     }
 
     pub fn warn(&mut self, path: &str, message: impl Into<String>) {
         self.push(path, message.into(), Severity::Warning);
     }
 
-    /// Adds what can't be acted on and would change answers, unless more was said of it.
-    pub fn unsupported(&mut self, path: &str, message: impl Into<String>) {
-        if with_surroundings(path).any(|path| self.settled.contains(path)) {
-            return;
-        }
-        self.settle(path);
-        self.push(path, message.into(), Severity::Unsupported);
-    }
-
     /// Makes later errors about `path` silent.
     pub fn settle(&mut self, path: &str) {
-        self.settled.insert(path.to_owned());
+        self.settled.insert(path.to_owned(), Severity::Error);
     }
 
     pub fn has_errors(&self) -> bool {
@@ -96,6 +86,15 @@ impl Report {
         self.problems.iter().any(|problem| problem.severity == Severity::Unsupported)
     }
 
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// Takes over a problem that was found elsewhere.
+    pub fn adopt(&mut self, problem: &Problem) {
+        self.push(&problem.path, problem.message.clone(), problem.severity);
+    }
+
     /// The problems in the order of their paths.
     pub fn into_problems(mut self) -> Vec<Problem> {
         self.problems.sort_by(|a, b| a.path.cmp(&b.path));
@@ -103,6 +102,13 @@ impl Report {
     }
 
     fn push(&mut self, path: &str, message: String, severity: Severity) {
+        let known = with_surroundings(path).filter_map(|path| self.settled.get(path)).max();
+        if known.is_some_and(|known| *known >= severity) {
+            return;
+        }
+        if self.settled.insert(path.to_owned(), severity).is_some() {
+            self.problems.retain(|problem| problem.path != path);
+        }
         let (origin, subject) = (self.origin.clone(), self.subject.clone());
         self.problems.push(Problem { origin, subject, path: path.to_owned(), message, severity });
     }
@@ -164,6 +170,25 @@ mod tests {
         report.error("spec.modelFormat", "is missing");
         let paths: Vec<_> = report.into_problems().into_iter().map(|problem| problem.path).collect();
         assert_eq!(paths, ["spec.model", "spec.modelFormat"]);
+    }
+
+    #[test]
+    fn of_one_field_the_worst_is_said() {
+        let mut report = Report::new("a.yaml", "document 1");
+        report.warn("spec.logger", "has no effect");
+        report.warn("spec.logger.url", "has no effect");
+        report.error("spec.logger.mode", "is 5");
+        report.unsupported("spec.storage", "is not supported");
+        report.warn("spec.storage.key", "has no effect");
+        report.error("spec.storage", "is text");
+        let problems = report.into_problems().into_iter();
+        let said: Vec<_> = problems.map(|problem| (problem.path, problem.severity)).collect();
+        let expected = [
+            ("spec.logger", Severity::Warning),
+            ("spec.logger.mode", Severity::Error),
+            ("spec.storage", Severity::Error),
+        ];
+        assert_eq!(said, expected.map(|(path, severity)| (path.to_owned(), severity)));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Kubernetes quantities: `500m`, `2`, `1.5`, `512Mi`, `2e3`.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -35,6 +36,11 @@ impl Quantity {
         self.nanos.div_ceil(NANO)
     }
 
+    /// The same amount in the one spelling that all amounts can have.
+    pub(crate) fn canonical(&self) -> Quantity {
+        Quantity { text: format!("{}n", self.nanos), nanos: self.nanos }
+    }
+
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -47,6 +53,18 @@ impl PartialEq for Quantity {
 }
 
 impl Eq for Quantity {}
+
+impl PartialOrd for Quantity {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Quantity {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.nanos.cmp(&other.nanos)
+    }
+}
 
 impl FromStr for Quantity {
     type Err = QuantityError;

@@ -1,34 +1,52 @@
 //! Where a model lies: from a `storageUri` to a path.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::problem::quoted;
 
 const FILE_FORM: &str = "file:///absolute/path";
 
-/// The path that a `storageUri` names, or what to say of it. Relative paths start at `base`.
-pub(crate) fn location(uri: &str, base: &Path) -> Result<PathBuf, String> {
+/// Why there is no path.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Misplaced {
+    Wrong(String),
+    /// The place may well exist, but nobody here goes there.
+    Unsupported(String),
+}
+
+/// The path that a `storageUri` names, or what to say of it.
+pub(crate) fn location(uri: &str) -> Result<PathBuf, Misplaced> {
     let path = match split_scheme(uri) {
-        Some((scheme, rest)) if scheme == "file" => file_path(uri, rest)?,
+        Some((scheme, rest)) if scheme == "file" => file_path(uri, rest).map_err(Misplaced::Wrong)?,
         Some((scheme, _)) => {
-            return Err(format!(
+            return Err(Misplaced::Unsupported(format!(
                 "is {}: storage scheme '{scheme}' is not supported yet: copy the model to a local path and write that, \
                  or {FILE_FORM}",
                 quoted(uri)
-            ));
+            )));
         }
-        None if uri.starts_with("file:") => return Err(misses_file_form(uri)),
+        None if uri.starts_with("file:") => return Err(Misplaced::Wrong(misses_file_form(uri))),
         None => uri.to_owned(),
     };
     if path.is_empty() {
-        return Err(format!("is empty: write a local path or {FILE_FORM}"));
+        return Err(Misplaced::Wrong(format!("is empty: write a local path or {FILE_FORM}")));
     }
     if path.contains('\0') {
-        return Err(format!("is {}: a path can't hold the character 0, remove it", quoted(uri)));
+        let message = format!("is {}: a path can't hold the character 0, remove it", quoted(uri));
+        return Err(Misplaced::Wrong(message));
     }
     // Going through the components drops `.` and doubled slashes, and keeps `..`: only the file system knows what
     // that means behind a link.
-    Ok(base.join(path).components().collect())
+    Ok(PathBuf::from(path).components().collect())
+}
+
+/// Whether it is a path that starts at the manifest's folder.
+pub(crate) fn is_relative(uri: &str) -> bool {
+    !uri.is_empty()
+        && !uri.contains('\0')
+        && !uri.starts_with('/')
+        && !uri.starts_with("file:")
+        && split_scheme(uri).is_none()
 }
 
 /// Scheme in lower case and what follows `://`. A path has none.
@@ -80,18 +98,23 @@ mod tests {
     fn paths_are_found() {
         let cases = [
             ("/models/digits", "/models/digits"),
-            ("models/digits.onnx", "/etc/weirgate/models/digits.onnx"),
-            ("./digits/", "/etc/weirgate/digits"),
-            ("../digits", "/etc/weirgate/../digits"),
-            ("with space%20", "/etc/weirgate/with space%20"),
-            ("odd:name", "/etc/weirgate/odd:name"),
+            ("/etc/./models//digits/", "/etc/models/digits"),
+            ("/etc/../digits", "/etc/../digits"),
+            ("/with space%20", "/with space%20"),
             ("file:///models/digits", "/models/digits"),
             ("FILE:///models/digits", "/models/digits"),
             ("file:///a%20b/%C3%A9", "/a b/é"),
             ("file:///a%2525", "/a%25"),
         ];
         for (uri, path) in cases {
-            assert_eq!(location(uri, Path::new("/etc/weirgate")), Ok(PathBuf::from(path)), "{uri}");
+            assert_eq!(location(uri), Ok(PathBuf::from(path)), "{uri}");
+            assert!(!is_relative(uri), "{uri}");
+        }
+        for uri in ["models/digits.onnx", "./digits/", "../digits", "odd:name"] {
+            assert!(is_relative(uri), "{uri}");
+        }
+        for uri in ["s3://a/b", "file:digits", "file://host/a", ""] {
+            assert!(location(uri).is_err() && !is_relative(uri), "{uri}");
         }
     }
 }

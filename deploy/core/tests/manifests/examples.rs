@@ -1,105 +1,85 @@
-//! Manifests as users write them today, and which of their fields are refused.
+//! Manifests as users write them: what is said of them, what they are with their defaults, and what shall run.
+//!
+//! The expected texts lie in `snapshots/`; `WEIRGATE_UPDATE_SNAPSHOTS=1` writes them.
 
-use weirgate_deploy_core::Severity;
+use std::fmt::Write;
+use std::path::Path;
+
+use weirgate_deploy_core::{Loaded, RevisionPlan, Severity, TrafficPlan};
 
 use crate::load_text;
 
-/// The paths that are refused, and those that have no effect.
-#[track_caller]
-fn check(text: &str, refused: &[&str], idle: &[&str]) {
-    let loaded = load_text(text);
-    let paths = |severity: Severity| -> Vec<&str> {
-        let problems = loaded.problems.iter().filter(|problem| problem.severity == severity);
-        problems.map(|problem| problem.path.as_str()).collect()
+macro_rules! example {
+    ($name:ident, $file:literal) => {
+        #[test]
+        fn $name() {
+            let manifest = include_str!(concat!("examples/", $file, ".yaml"));
+            let expected = include_str!(concat!("snapshots/", $file, ".txt"));
+            check($file, manifest, expected);
+        }
     };
-    assert_eq!(paths(Severity::Error), refused);
-    assert_eq!(paths(Severity::Warning), idle);
-    assert_eq!(loaded.services.len(), usize::from(refused.is_empty()));
 }
 
-#[test]
-fn onnx_on_cpu_with_an_autoscaler() {
-    check(
-        include_str!("examples/onnx-hpa.yaml"),
-        &[
-            "spec.predictor.deploymentStrategy",
-            "spec.predictor.maxReplicas",
-            "spec.predictor.model.storageUri",
-            "spec.predictor.scaleMetric",
-            "spec.predictor.scaleTarget",
-            "spec.predictor.serviceAccountName",
-        ],
-        &["spec.predictor.model.resources.limits.memory", "spec.predictor.model.resources.requests"],
-    );
+example!(onnx_on_cpu_with_an_autoscaler, "onnx-hpa");
+example!(scale_to_zero_batching_and_a_payload_log, "scale-to-zero");
+example!(canary_by_percent, "canary-percent");
+example!(canary_by_list, "canary-list");
+example!(llm_on_a_gpu, "llm");
+example!(autoscaler_on_a_query, "keda");
+example!(transformer_and_own_containers, "transformer");
+example!(two_canaries_that_run_here, "local-canary");
+
+#[track_caller]
+fn check(name: &str, manifest: &str, expected: &str) {
+    let loaded = load_text(manifest);
+    let found = render(&loaded);
+    // What is printed or stored can be read again, and means the same.
+    let printed = serde_json::to_string(&loaded.services[0].service).unwrap();
+    assert_eq!(render(&weirgate_deploy_core::load(&printed, "service.yaml", Path::new("/elsewhere"))), found);
+    if std::env::var_os("WEIRGATE_UPDATE_SNAPSHOTS").is_some() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/manifests/snapshots");
+        std::fs::write(folder.join(format!("{name}.txt")), found).unwrap();
+    } else {
+        assert_eq!(found, expected, "if this is as it should be, run this test with WEIRGATE_UPDATE_SNAPSHOTS=1");
+    }
 }
 
-#[test]
-fn scale_to_zero_batching_and_a_payload_log() {
-    check(
-        include_str!("examples/scale-to-zero.yaml"),
-        &[
-            "spec.predictor.logger",
-            "spec.predictor.maxReplicas",
-            "spec.predictor.model.modelFormat.name",
-            "spec.predictor.model.storageUri",
-            "spec.predictor.scaleMetric",
-            "spec.predictor.scaleTarget",
-        ],
-        &["spec.predictor.minReplicas"],
-    );
+fn render(loaded: &Loaded) -> String {
+    let mut text = String::new();
+    for problem in &loaded.problems {
+        let severity = match problem.severity {
+            Severity::Warning => "warning",
+            Severity::Unsupported => "unsupported",
+            Severity::Error => "error",
+        };
+        writeln!(text, "{severity}: {} {}", problem.path, problem.message).unwrap();
+    }
+    for service in &loaded.services {
+        writeln!(text, "\n{}", serde_json::to_string_pretty(&service.service).unwrap()).unwrap();
+        let Some(plan) = &service.plan else { continue };
+        writeln!(text, "\n{:?}", plan.settings).unwrap();
+        write_revision(&plan.predictor, &mut text);
+        match &plan.traffic {
+            TrafficPlan::Percent(percent) => writeln!(text, "canaryTrafficPercent: {percent:?}").unwrap(),
+            TrafficPlan::Canaries(canaries) => {
+                for canary in canaries {
+                    write!(text, "{} % ", canary.percent).unwrap();
+                    write_revision(&canary.revision, &mut text);
+                }
+            }
+        }
+    }
+    text
 }
 
-#[test]
-fn canary_by_percent() {
-    check(
-        include_str!("examples/canary-percent.yaml"),
-        &[
-            "spec.predictor.canaryTrafficPercent",
-            "spec.predictor.model.modelFormat.name",
-            "spec.predictor.model.storageUri",
-        ],
-        &[],
-    );
-}
-
-#[test]
-fn canary_by_list() {
-    check(include_str!("examples/canary-list.yaml"), &["spec.canary", "spec.predictor.model.storageUri"], &[]);
-}
-
-#[test]
-fn llm_on_a_gpu() {
-    check(
-        include_str!("examples/llm.yaml"),
-        &[
-            "spec.predictor.maxReplicas",
-            "spec.predictor.model.args",
-            "spec.predictor.model.env",
-            "spec.predictor.model.modelFormat.name",
-            "spec.predictor.model.resources.limits['nvidia.com/gpu']",
-            "spec.predictor.model.storageUri",
-            "spec.predictor.nodeSelector",
-            "spec.predictor.tolerations",
-        ],
-        &["spec.predictor.model.resources.limits.memory"],
-    );
-}
-
-#[test]
-fn autoscaler_on_a_query() {
-    check(
-        include_str!("examples/keda.yaml"),
-        &[
-            "spec.predictor.autoScaling",
-            "spec.predictor.maxReplicas",
-            "spec.predictor.model.modelFormat.name",
-            "spec.predictor.model.storageUri",
-        ],
-        &[],
-    );
-}
-
-#[test]
-fn transformer_and_own_containers() {
-    check(include_str!("examples/transformer.yaml"), &["spec.predictor.containers", "spec.transformer"], &[]);
+fn write_revision(revision: &RevisionPlan, text: &mut String) {
+    let RevisionPlan { name, variant, replicas, model, batcher, container_concurrency, cpu_limit, memory, .. } =
+        revision;
+    writeln!(
+        text,
+        "{name} ({variant:?}): {replicas} of {}, {batcher:?}, at most {container_concurrency:?} calls, \
+         {cpu_limit:?} CPUs, {memory:?} bytes",
+        model.location.display()
+    )
+    .unwrap();
 }

@@ -1,15 +1,21 @@
 //! Manifests in, plans and problems out.
 
+#![allow(clippy::unwrap_used)]
+
+mod canaries;
+mod docs;
 mod examples;
 mod plans;
 mod properties;
 mod refusals;
+mod revisions;
+mod rollouts;
 mod texts;
 
 use std::path::Path;
 
 use serde_json::{Value, json};
-use weirgate_deploy_core::{Loaded, Problem, Severity, load};
+use weirgate_deploy_core::{Loaded, Problem, ServicePlan, Severity, load};
 
 /// The smallest manifest that runs, with `patch` laid over it; a null in the patch takes a field out.
 fn manifest(patch: &Value) -> Value {
@@ -52,6 +58,10 @@ fn model(patch: Value) -> Value {
     predictor(json!({ "model": patch }))
 }
 
+fn annotated(name: &str, value: &str) -> Value {
+    json!({ "metadata": { "annotations": { name: value } } })
+}
+
 fn load_text(text: &str) -> Loaded {
     load(text, "service.yaml", Path::new("/manifests"))
 }
@@ -62,4 +72,13 @@ fn load_patched(patch: &Value) -> Loaded {
 
 fn texts(problems: &[Problem], severity: Severity) -> Vec<String> {
     problems.iter().filter(|problem| problem.severity == severity).map(Problem::to_string).collect()
+}
+
+/// The plan of the patched manifest, of which nothing bad may be said.
+#[track_caller]
+fn planned(patch: &Value) -> ServicePlan {
+    let mut loaded = load_patched(patch);
+    let bad: Vec<_> = loaded.problems.iter().filter(|problem| problem.severity > Severity::Warning).collect();
+    assert!(bad.is_empty(), "{patch}: {bad:?}");
+    loaded.services.remove(0).plan.unwrap()
 }

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use weirgate_deploy_core::Severity;
+use weirgate_deploy_core::{Severity, set_canary_percent};
 
 use crate::{lay_over, load_text, manifest};
 
@@ -17,6 +17,8 @@ fn yaml_like() -> impl Strategy<Value = String> {
         "spec:",
         "  predictor:",
         "    minReplicas: 2",
+        "    canaryTrafficPercent: 15 # the new one",
+        "  # a comment",
         "    batcher: {maxLatency: 40}",
         "    model: &m",
         "      storageUri: a",
@@ -83,6 +85,23 @@ fn any_name() -> impl Strategy<Value = String> {
         "memory",
         "sklearn",
         "canary",
+        "trafficPercent",
+        "canaryTrafficPercent",
+        "transformer",
+        "containers",
+        "args",
+        "env",
+        "autoScaling",
+        "metrics",
+        "type",
+        "logger",
+        "deploymentStrategy",
+        "rollingUpdate",
+        "maxSurge",
+        "confidential",
+        "nodeSelector",
+        "storageUris",
+        "workerSpec",
         "status",
     ];
     prop_oneof![4 => prop::sample::select(known).prop_map(str::to_owned), 1 => any::<String>()]
@@ -110,6 +129,14 @@ fn is_answered(text: &str) -> Result<(), TestCaseError> {
 
 proptest! {
     #[test]
+    fn editing_any_text_changes_only_the_percentage(text in yaml_like(), percent in prop::option::of(0_u8..=100)) {
+        if let Ok(edited) = set_canary_percent(&text, 1, percent) {
+            let lost: Vec<_> = text.lines().filter(|line| !edited.lines().any(|kept| kept == *line)).collect();
+            prop_assert!(lost.iter().all(|line| line.contains("canaryTrafficPercent")), "{text}\n\n{edited}");
+        }
+    }
+
+    #[test]
     fn any_text_is_answered(text in any::<String>()) {
         is_answered(&text)?;
     }
@@ -128,5 +155,10 @@ proptest! {
         let loaded = load_text(&text);
         let refused = loaded.problems.iter().any(|problem| problem.severity == Severity::Error);
         prop_assert_eq!(loaded.services.len(), usize::from(!refused), "{:?}", loaded.problems);
+        for service in &loaded.services {
+            prop_assert_eq!(service.plan.is_some(), service.unsupported.is_empty(), "{:?}", loaded.problems);
+            let again = load_text(&serde_json::to_string(&service.service).unwrap());
+            prop_assert_eq!(&again.services, &loaded.services);
+        }
     }
 }

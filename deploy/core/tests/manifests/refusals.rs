@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use weirgate_deploy_core::Severity;
 
-use crate::{load_patched, model, predictor, texts};
+use crate::{annotated, load_patched, model, planned, predictor, texts};
 
 /// Each patch makes the manifest wrong in one way, and the error says so.
 #[track_caller]
@@ -16,85 +16,171 @@ fn refused(cases: impl IntoIterator<Item = (Value, &'static str)>) {
     }
 }
 
-#[test]
-fn known_fields_that_are_not_supported_yet() {
-    let predictor_fields = [
-        "canaryTrafficPercent",
-        "maxReplicas",
-        "scaleMetric",
-        "scaleTarget",
-        "autoScaling",
-        "logger",
-        "deploymentStrategy",
-        "storageUris",
-        "workerSpec",
-        "nodeSelector",
-        "tolerations",
-        "serviceAccountName",
-        "volumes",
-    ];
-    let model_fields = ["args", "env", "image", "ports", "runtime", "storage", "runtimeVersion", "readinessProbe"];
-    let spec_fields = ["transformer", "explainer", "canary"];
-    let cases = (spec_fields.map(|name| (json!({ "spec": { name: 1 } }), format!("spec.{name}"))).into_iter())
-        .chain(predictor_fields.map(|name| (predictor(json!({ name: 1 })), format!("spec.predictor.{name}"))))
-        .chain(model_fields.map(|name| (model(json!({ name: 1 })), format!("spec.predictor.model.{name}"))))
-        .chain([(predictor(json!({ "batcher": { "timeout": 1 } })), "spec.predictor.batcher.timeout".to_owned())])
-        .chain([(json!({ "metadata": { "generateName": "a" } }), "metadata.generateName".to_owned())]);
-    for (patch, path) in cases {
-        let expected = format!("service.yaml: inferenceservice default/digits: {path} is not supported yet: remove it");
-        assert_eq!(texts(&load_patched(&patch).problems, Severity::Error), [expected]);
+/// Each patch asks for something that can't be acted on and would change answers: the service is known, and does not run.
+#[track_caller]
+fn unsupported(cases: impl IntoIterator<Item = (Value, &'static str)>) {
+    for (patch, expected) in cases {
+        let loaded = load_patched(&patch);
+        let expected = format!("service.yaml: inferenceservice default/digits: {expected}");
+        assert_eq!(texts(&loaded.problems, Severity::Unsupported), [expected], "{patch}");
+        assert_eq!(texts(&loaded.problems, Severity::Error), [""; 0], "{patch}");
+        let service = &loaded.services[0];
+        assert_eq!(service.plan, None);
+        assert_eq!(service.unsupported, loaded.problems);
     }
 }
 
 #[test]
-fn other_ways_to_name_a_model() {
-    for name in ["sklearn", "xgboost", "tensorflow", "pytorch", "triton", "onnx", "huggingface", "containers"] {
-        let expected = format!(
-            "service.yaml: inferenceservice default/digits: spec.predictor.{name} is not supported yet: \
-             use spec.predictor.model"
-        );
-        for patch in [json!({ name: {} }), json!({ name: {}, "model": null })] {
-            let problems = load_patched(&predictor(patch)).problems;
-            assert_eq!(texts(&problems, Severity::Error), [expected.as_str()]);
-        }
-    }
-    refused([(
-        model(json!({ "name": "digits" })),
-        "spec.predictor.model.name is not allowed here: remove it, metadata.name names the model",
-    )]);
+fn what_would_change_answers() {
+    let containers = json!([{ "name": "kserve-container", "image": "a:1" }]);
+    unsupported([
+        (
+            json!({ "spec": { "transformer": { "minReplicas": 0, "containers": containers } } }),
+            "spec.transformer is not supported yet: remove it and let clients transform",
+        ),
+        (
+            json!({ "spec": { "explainer": { "art": { "type": "SquareAttack" } } } }),
+            "spec.explainer is not supported yet: remove it, nothing would explain",
+        ),
+        (
+            predictor(json!({ "model": null, "containers": containers })),
+            "spec.predictor.containers is not supported yet: use model",
+        ),
+        (
+            predictor(json!({ "containers": [{ "name": "transformer-container" }] })),
+            "spec.predictor.containers is not supported yet: use model",
+        ),
+        (
+            predictor(json!({ "workerSpec": { "tensorParallelSize": 2 } })),
+            "spec.predictor.workerSpec is not supported yet: remove it, one process runs the model",
+        ),
+        (
+            predictor(json!({ "storageUris": [{ "uri": "a" }], "model": { "storageUri": null } })),
+            "spec.predictor.storageUris is not supported yet: use model.storageUri",
+        ),
+        (
+            model(json!({ "storageUri": null, "storage": { "key": "a" } })),
+            "spec.predictor.model.storage is not supported yet: use storageUri",
+        ),
+        (
+            predictor(json!({ "initContainers": containers })),
+            "spec.predictor.initContainers is not supported: remove it and prepare the model beforehand",
+        ),
+        (
+            model(json!({ "args": ["--model_name=other"] })),
+            "spec.predictor.model.args is not supported: remove it, no server reads it",
+        ),
+        (
+            model(json!({ "command": ["sh"] })),
+            "spec.predictor.model.command is not supported: remove it, no server reads it",
+        ),
+        (
+            model(json!({ "confidential": { "enabled": true, "resourceId": "a" } })),
+            "spec.predictor.model.confidential.enabled is true: models can't be decrypted yet, remove it and store the \
+             model in clear",
+        ),
+        (
+            model(json!({ "modelFormat": { "name": "sklearn" } })),
+            "spec.predictor.model.modelFormat.name 'sklearn' is not supported yet: supported is onnx",
+        ),
+        (
+            annotated("weirgate.dev/upstream", "http://a"),
+            "metadata.annotations['weirgate.dev/upstream'] is not supported yet: remove it, only models of this process \
+             answer",
+        ),
+    ]);
+    assert_eq!(load_patched(&model(json!({ "confidential": { "enabled": false } }))).problems, []);
 }
 
 #[test]
-fn unknown_fields() {
+fn exactly_one_implementation() {
+    let containers = json!([{ "name": "kserve-container", "image": "a:1" }]);
     refused([
         (
+            predictor(json!({ "sklearn": { "storageUri": "a" } })),
+            "spec.predictor holds model, sklearn: exactly one of these is allowed, remove the others",
+        ),
+        (
+            predictor(json!({ "model": null, "xgboost": {}, "onnx": {} })),
+            "spec.predictor holds xgboost, onnx: exactly one of these is allowed, remove the others",
+        ),
+        (
+            predictor(json!({ "containers": containers })),
+            "spec.predictor holds model, containers: exactly one of these is allowed, remove the others",
+        ),
+        (
+            json!({ "spec": { "transformer": {} } }),
+            "spec.transformer.containers is missing: write one container, or remove the component",
+        ),
+        (
+            json!({ "spec": { "explainer": { "art": {}, "containers": containers } } }),
+            "spec.explainer holds art, containers: exactly one of these is allowed, remove the others",
+        ),
+        (
+            predictor(json!({ "storageUris": [{ "uri": "a" }] })),
+            "spec.predictor.storageUris is not allowed with model.storageUri: remove one of them",
+        ),
+        (
+            model(json!({ "name": "digits" })),
+            "spec.predictor.model.name is not allowed here: remove it, metadata.name names the model",
+        ),
+        (predictor(json!({ "model": null, "sklearn": "a" })), "spec.predictor.sklearn is 'a': allowed is a mapping"),
+    ]);
+}
+
+#[test]
+fn unknown_fields_are_ignored() {
+    let cases = [
+        (
             predictor(json!({ "minReplica": 1 })),
-            "spec.predictor.minReplica is not a field of InferenceService: did you mean minReplicas",
+            "spec.predictor.minReplica is not a field of InferenceService and is ignored: did you mean minReplicas",
         ),
         (
             predictor(json!({ "maxreplica": 1 })),
-            "spec.predictor.maxreplica is not a field of InferenceService: did you mean maxReplicas",
+            "spec.predictor.maxreplica is not a field of InferenceService and is ignored: did you mean maxReplicas",
         ),
         (
             model(json!({ "modelformat": {} })),
-            "spec.predictor.model.modelformat is not a field of InferenceService: did you mean modelFormat",
+            "spec.predictor.model.modelformat is not a field of InferenceService and is ignored: did you mean modelFormat",
         ),
-        (json!({ "spek": {} }), "spek is not a field of InferenceService: did you mean spec"),
+        (json!({ "spek": {} }), "spek is not a field of InferenceService and is ignored: did you mean spec"),
         // Misplaced rather than mistyped.
         (
             json!({ "spec": { "minReplicas": 1 } }),
-            "spec.minReplicas is not a field of InferenceService: did you mean spec.predictor.minReplicas",
+            "spec.minReplicas is not a field of InferenceService and is ignored: did you mean spec.predictor.minReplicas",
         ),
         (
             predictor(json!({ "storageUri": "digits" })),
-            "spec.predictor.storageUri is not a field of InferenceService: did you mean spec.predictor.model.storageUri",
+            "spec.predictor.storageUri is not a field of InferenceService and is ignored: did you mean \
+             spec.predictor.model.storageUri",
         ),
         (
             predictor(json!({ "batcher": { "gpu": true } })),
-            "spec.predictor.batcher.gpu is not a field of InferenceService: remove it",
+            "spec.predictor.batcher.gpu is not a field of InferenceService and is ignored: remove it",
         ),
-        (json!({ "a.b\u{7}": 1 }), r"['a.b\u{7}'] is not a field of InferenceService: remove it"),
-    ]);
+        (
+            model(json!({ "resources": { "limits": { "memry": "1Gi" } } })),
+            "spec.predictor.model.resources.limits.memry is not a field of InferenceService and is ignored: did you mean \
+             memory",
+        ),
+        (json!({ "a.b\u{7}": 1 }), r"['a.b\u{7}'] is not a field of InferenceService and is ignored: remove it"),
+        (
+            annotated("weirgate.dev/max-queued-request", "1"),
+            "metadata.annotations['weirgate.dev/max-queued-request'] is not an annotation of Weirgate and is ignored: did \
+             you mean weirgate.dev/max-queued-requests",
+        ),
+        (
+            annotated("weirgate.dev/color", "blue"),
+            "metadata.annotations['weirgate.dev/color'] is not an annotation of Weirgate and is ignored: remove it",
+        ),
+    ];
+    for (patch, expected) in cases {
+        let loaded = load_patched(&patch);
+        let expected = format!("service.yaml: inferenceservice default/digits: {expected}");
+        assert_eq!(texts(&loaded.problems, Severity::Warning), [expected], "{patch}");
+        let plan = loaded.services[0].plan.as_ref().map(|plan| &plan.predictor.name);
+        assert_eq!(plan, Some(&planned(&json!({})).predictor.name), "{patch}");
+    }
 }
 
 #[test]
@@ -149,6 +235,30 @@ fn values_of_the_wrong_type() {
             "spec.predictor.model.resources.requests.memory is 'lots': allowed is a quantity such as 2, 1.5, 500m or 512Mi",
         ),
         (
+            predictor(json!({ "deploymentStrategy": { "rollingUpdate": { "maxSurge": "some" } } })),
+            "spec.predictor.deploymentStrategy.rollingUpdate.maxSurge is 'some': allowed is a whole number of at least 0, \
+             or a percentage such as 25%",
+        ),
+        (
+            predictor(json!({ "tolerations": { "key": "a" } })),
+            "spec.predictor.tolerations is a mapping: allowed is a list",
+        ),
+        (predictor(json!({ "affinity": [] })), "spec.predictor.affinity is a list: allowed is a mapping"),
+        (
+            predictor(json!({ "hostNetwork": "true" })),
+            "spec.predictor.hostNetwork is 'true': allowed is true or false: take it out of its quotes",
+        ),
+        (model(json!({ "args": "--x" })), "spec.predictor.model.args is '--x': allowed is a list"),
+        (model(json!({ "args": [1] })), "spec.predictor.model.args[0] is 1: allowed is text: put it in quotes"),
+        (
+            predictor(json!({ "logger": { "mode": "some" } })),
+            "spec.predictor.logger.mode is 'some': allowed is all, request, response",
+        ),
+        (
+            predictor(json!({ "autoScaling": { "metrics": [{ "type": "Cpu" }] } })),
+            "spec.predictor.autoScaling.metrics[0].type is 'Cpu': allowed is Resource, External, PodMetric",
+        ),
+        (
             json!({ "metadata": { "labels": { "tier": 1 } } }),
             "metadata.labels.tier is 1: allowed is text: put it in quotes",
         ),
@@ -200,12 +310,59 @@ fn numbers_out_of_range() {
             "spec.predictor.model.resources.limits.cpu is '-1': allowed is a quantity such as 2, 1.5, 500m or 512Mi",
         ),
         (
-            model(json!({ "resources": { "limits": { "nvidia.com/gpu": 1 } } })),
-            "spec.predictor.model.resources.limits['nvidia.com/gpu'] is not supported yet: remove it",
+            model(json!({ "resources": { "limits": { "cpu": 1 }, "requests": { "cpu": "1500m" } } })),
+            "spec.predictor.model.resources.requests.cpu is '1500m': allowed is at most the limit, which is '1'",
         ),
         (
-            model(json!({ "resources": { "limits": { "memry": "1Gi" } } })),
-            "spec.predictor.model.resources.limits.memry is not a field of InferenceService: did you mean memory",
+            model(json!({ "resources": { "limits": { "memory": "16Ei" } } })),
+            "spec.predictor.model.resources.limits.memory is '16Ei': allowed are less than 16Ei",
+        ),
+        (
+            predictor(json!({ "minReplicas": 3, "maxReplicas": 2 })),
+            "spec.predictor.minReplicas is 3: allowed is at most maxReplicas, which is 2, lower one or raise the other",
+        ),
+        (
+            predictor(json!({ "maxReplicas": -1 })),
+            "spec.predictor.maxReplicas is -1: allowed is a whole number from 0 to 2147483647",
+        ),
+        (
+            predictor(json!({ "scaleMetric": "cpu", "scaleTarget": 101 })),
+            "spec.predictor.scaleTarget is 101: allowed is a whole number from 1 to 100",
+        ),
+        (
+            predictor(json!({ "scaleTarget": 0 })),
+            "spec.predictor.scaleTarget is 0: allowed is a whole number from 1 to 2147483647",
+        ),
+        (
+            predictor(json!({ "canaryTrafficPercent": 101 })),
+            "spec.predictor.canaryTrafficPercent is 101: allowed is a whole number from 0 to 100",
+        ),
+        (
+            json!({ "spec": { "transformer": { "minReplicas": -1, "containers": [{}] } } }),
+            "spec.transformer.minReplicas is -1: allowed is a whole number from 0 to 2147483647",
+        ),
+    ]);
+}
+
+#[test]
+fn rules_between_fields() {
+    let update = |surge: Value, unavailable: Value| json!({ "maxSurge": surge, "maxUnavailable": unavailable });
+    refused([
+        (
+            predictor(json!({ "deploymentStrategy": { "rollingUpdate": update(json!(0), json!("0%")) } })),
+            "spec.predictor.deploymentStrategy.rollingUpdate.maxUnavailable is 0, and so is maxSurge: nothing could ever be \
+             replaced, raise one of them",
+        ),
+        (
+            predictor(json!({ "deploymentStrategy": { "type": "Recreate", "rollingUpdate": {} } })),
+            "spec.predictor.deploymentStrategy.rollingUpdate is not allowed where type is Recreate: remove one of them",
+        ),
+        (
+            json!({
+                "metadata": { "annotations": { "serving.kserve.io/autoscalerClass": "keda" } },
+                "spec": { "predictor": { "scaleMetric": "cpu" } },
+            }),
+            "spec.predictor.scaleMetric is 'cpu': not allowed where autoscalerClass is keda, use autoScaling.metrics",
         ),
     ]);
 }
@@ -215,10 +372,6 @@ fn models() {
     refused([
         (predictor(json!({ "model": null })), "spec.predictor.model is missing: write its modelFormat and storageUri"),
         (json!({ "spec": null }), "spec.predictor.model is missing: write its modelFormat and storageUri"),
-        (
-            model(json!({ "modelFormat": { "name": "sklearn" } })),
-            "spec.predictor.model.modelFormat.name 'sklearn' is not supported yet: supported is onnx",
-        ),
         (model(json!({ "modelFormat": null })), "spec.predictor.model.modelFormat.name is missing: write onnx"),
         (
             model(json!({ "storageUri": null })),
@@ -265,41 +418,45 @@ fn storage_that_is_not_local() {
              scheme '{}' is not supported yet: copy the model to a local path and write that, or file:///absolute/path",
             scheme.to_lowercase()
         );
-        let problems = load_patched(&model(json!({ "storageUri": format!("{scheme}://a/b") }))).problems;
-        assert_eq!(texts(&problems, Severity::Error), [expected]);
+        let loaded = load_patched(&model(json!({ "storageUri": format!("{scheme}://a/b") })));
+        assert_eq!(texts(&loaded.problems, Severity::Unsupported), [expected]);
+        assert_eq!(loaded.services[0].plan, None);
     }
 }
 
 #[test]
 fn annotations() {
-    let annotated = |name: &str, value: &str| json!({ "metadata": { "annotations": { name: value } } });
-    for name in ["sticky", "retry", "upstream", "stream-idle-timeout"] {
-        let expected = format!(
-            "service.yaml: inferenceservice default/digits: metadata.annotations['weirgate.dev/{name}'] is not supported \
-             yet: remove it"
-        );
-        let problems = load_patched(&annotated(&format!("weirgate.dev/{name}"), "x")).problems;
-        assert_eq!(texts(&problems, Severity::Error), [expected]);
-    }
-    for value in ["0", "-1", "many", "1.5", "", " 1"] {
-        let expected = format!(
-            "service.yaml: inferenceservice default/digits: metadata.annotations['weirgate.dev/max-queued-requests'] is \
-             '{value}': allowed is a whole number of at least 1, in quotes"
-        );
-        let problems = load_patched(&annotated("weirgate.dev/max-queued-requests", value)).problems;
-        assert_eq!(texts(&problems, Severity::Error), [expected]);
-    }
-    refused([
+    let cases: [(&str, &[&str], &str); 5] = [
         (
-            annotated("weirgate.dev/max-queued-request", "1"),
-            "metadata.annotations['weirgate.dev/max-queued-request'] is not an annotation of Weirgate: did you mean \
-             weirgate.dev/max-queued-requests",
+            "weirgate.dev/max-queued-requests",
+            &["0", "-1", "many", "1.5", "", " 1"],
+            "a whole number of at least 1, in quotes",
         ),
-        (
-            annotated("weirgate.dev/color", "blue"),
-            "metadata.annotations['weirgate.dev/color'] is not an annotation of Weirgate: remove it",
-        ),
-    ]);
+        ("weirgate.dev/sticky", &["", "header:", "query:user", "header:a b"], "header:NAME or cookie:NAME"),
+        ("serving.kserve.io/deploymentMode", &["", "Raw", "standard"], "Standard, Knative, ModelMesh"),
+        ("serving.kserve.io/autoscalerClass", &["", "vpa"], "hpa, keda, external, none"),
+        ("serving.kserve.io/stop", &["", "yes", "1"], "'true' or 'false'"),
+    ];
+    for (name, values, allowed) in cases {
+        for value in values {
+            let expected = format!(
+                "service.yaml: inferenceservice default/digits: metadata.annotations['{name}'] is '{value}': allowed is \
+                 {allowed}"
+            );
+            assert_eq!(texts(&load_patched(&annotated(name, value)).problems, Severity::Error), [expected]);
+        }
+    }
+    for (name, instead) in [
+        ("retry", "has no effect yet: calls are not repeated"),
+        ("stream-idle-timeout", "has no effect yet: timeout bounds streams too"),
+    ] {
+        let loaded = load_patched(&annotated(&format!("weirgate.dev/{name}"), "x"));
+        let expected = format!(
+            "service.yaml: inferenceservice default/digits: metadata.annotations['weirgate.dev/{name}'] {instead}"
+        );
+        assert_eq!(texts(&loaded.problems, Severity::Warning), [expected]);
+        assert!(loaded.services[0].plan.is_some());
+    }
 }
 
 #[test]
@@ -307,7 +464,7 @@ fn all_problems_are_told_at_once() {
     let loaded = load_patched(&json!({
         "metadata": { "annotations": { "weirgate.dev/retry": "idempotent" } },
         "spec": {
-            "canary": [],
+            "canary": [{ "trafficPercent": 200 }],
             "predictor": {
                 "minReplicas": -1,
                 "timeout": "20",
@@ -321,7 +478,8 @@ fn all_problems_are_told_at_once() {
         paths,
         [
             "metadata.annotations['weirgate.dev/retry']",
-            "spec.canary",
+            "spec.canary[0].predictor.name",
+            "spec.canary[0].trafficPercent",
             "spec.predictor.batcher.maxBatchSizes",
             "spec.predictor.minReplicas",
             "spec.predictor.model.modelFormat.name",

@@ -1,7 +1,7 @@
 //! Texts: several documents, no documents, no YAML, too much YAML.
 
 use serde_json::json;
-use weirgate_deploy_core::Severity;
+use weirgate_deploy_core::{Loaded, Severity};
 
 use crate::{load_text, manifest, texts};
 
@@ -17,7 +17,8 @@ fn documents_stand_alone() {
     let named = |name: &str| manifest(&json!({ "metadata": { "name": name } }));
     let text = format!("---\n{}\n---\n---\n{}\n---\n{}\n...\n", named("one"), named("Two"), named("three"));
     let loaded = load_text(&text);
-    let found: Vec<_> = loaded.services.iter().map(|found| (found.document, found.plan.name.as_str())).collect();
+    let found: Vec<_> =
+        loaded.services.iter().map(|found| (found.document, found.service.metadata.name.as_str())).collect();
     assert_eq!(found, [(1, "one"), (3, "three")]);
     let problems: Vec<_> = loaded.problems.iter().map(|problem| problem.subject.as_str()).collect();
     assert_eq!(problems, ["inferenceservice default/'Two'"]);
@@ -33,14 +34,28 @@ fn nothing_to_run() {
 }
 
 #[test]
-fn other_kinds_are_named_and_not_read_further() {
-    refused(
-        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec: {replicas: 3}",
-        &[
-            "service.yaml: inferenceservice default/web: apiVersion is 'apps/v1': allowed is serving.kserve.io/v1beta1",
-            "service.yaml: inferenceservice default/web: kind is 'Deployment': allowed is InferenceService",
-        ],
-    );
+fn other_kinds_are_ignored() {
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: token}\nspec: {replicas: 3}";
+    let text = format!("{secret}\n---\n{}", manifest(&json!({})));
+    let loaded = load_text(&text);
+    assert_eq!(loaded.services.iter().map(|service| service.document).collect::<Vec<_>>(), [2]);
+    let ignored = "service.yaml: document 1: is ignored: a 'Secret' of 'v1' is no InferenceService";
+    assert_eq!(texts(&loaded.problems, Severity::Warning), [ignored]);
+    assert_eq!(loaded.problems.len(), 1);
+    let alone = load_text(secret);
+    assert_eq!((alone.services.len(), texts(&alone.problems, Severity::Warning)), (0, vec![ignored.to_owned()]));
+}
+
+#[test]
+fn a_kind_that_is_only_mistyped_is_an_error() {
+    const VERSION: &str = "apiVersion: serving.kserve.io/v1beta1";
+    const SUBJECT: &str = "service.yaml: document 1:";
+    let version = format!("{SUBJECT} apiVersion is 'serving.kserve.io/v1alpha2': allowed is serving.kserve.io/v1beta1");
+    refused("apiVersion: serving.kserve.io/v1alpha2\nkind: InferenceService", &[&version]);
+    let kind = format!("{SUBJECT} kind is 'InferenceServce': allowed is InferenceService");
+    refused(&format!("{VERSION}\nkind: InferenceServce"), &[&kind]);
+    let missing = format!("{SUBJECT} kind is missing: write InferenceService");
+    refused(VERSION, &[&missing]);
     refused(
         "kind: 5\nspec: {replicas: 3}",
         &[
@@ -48,6 +63,34 @@ fn other_kinds_are_named_and_not_read_further() {
             "service.yaml: document 1: kind is 5: allowed is InferenceService",
         ],
     );
+}
+
+#[test]
+fn lists_are_their_items() {
+    let named = |name: &str| manifest(&json!({ "metadata": { "name": name } }));
+    for (version, kind) in [("v1", "List"), ("serving.kserve.io/v1beta1", "InferenceServiceList")] {
+        let items = json!([named("one"), { "apiVersion": "v1", "kind": "Secret" }, named("two")]);
+        let list =
+            json!({ "apiVersion": version, "kind": kind, "metadata": { "resourceVersion": "" }, "items": items });
+        let loaded = load_text(&format!("{}\n---\n{list}\n", named("zero")));
+        let found: Vec<_> =
+            loaded.services.iter().map(|found| (found.document, &*found.service.metadata.name)).collect();
+        assert_eq!(found, [(1, "zero"), (2, "one"), (2, "two")]);
+        assert_eq!(
+            texts(&loaded.problems, Severity::Warning),
+            ["service.yaml: document 2 item 2: is ignored: a 'Secret' of 'v1' is no InferenceService"]
+        );
+        let nested = load_text(&json!({ "apiVersion": version, "kind": kind, "items": [list] }).to_string());
+        assert_eq!(
+            texts(&nested.problems, Severity::Warning),
+            [
+                "service.yaml: document 1 item 1: is ignored: it is a list within a list, write its items beside the others"
+            ]
+        );
+        let wrong = json!({ "apiVersion": version, "kind": kind, "items": 5 }).to_string();
+        refused(&wrong, &["service.yaml: document 1: items is 5: allowed is a list"]);
+        assert_eq!(load_text(&json!({ "apiVersion": version, "kind": kind }).to_string()), Loaded::default());
+    }
 }
 
 #[test]

@@ -1,0 +1,206 @@
+//! From an InferenceService to its plan. Every value is judged before any is given up on.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use crate::annotations::Annotations;
+use crate::inference_service::{InferenceService, ModelFormatSpec, ModelServerSpec, PredictorSpec, Resources};
+use crate::plan::{BatcherPlan, CanaryPlan, ModelFormat, ModelPlan, RevisionPlan, ServicePlan, Settings, TrafficPlan};
+use crate::problem::{Report, quoted};
+use crate::storage::{Misplaced, location};
+use crate::values::{check_metadata, check_name, count};
+use crate::{canary, component, revision};
+
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// The plan of a service whose defaults are filled in; none where something of it is wrong or unsupported.
+pub(crate) fn draw(service: &InferenceService, report: &mut Report) -> Option<ServicePlan> {
+    let InferenceService { metadata, spec, .. } = service;
+    check_metadata(metadata, report);
+    let annotations = Annotations::read(metadata, report);
+    check_components(service, annotations.keda, report);
+    canary::check(spec, report);
+
+    let (stable, canaries) = canary::predictors(spec);
+    let predictor = draw_revision(&metadata.name, &stable, STABLE, report);
+    let traffic = if canaries.is_empty() {
+        let percent = spec.predictor.component.canary_traffic_percent;
+        Some(TrafficPlan::Percent(percent.and_then(|percent| u8::try_from(percent).ok())))
+    } else {
+        let canaries = spec.canary.iter().zip(&canaries).enumerate().map(|(index, (canary, predictor))| {
+            let revision = draw_canary(&metadata.name, predictor, index, report);
+            Some(CanaryPlan { percent: u8::try_from(canary.traffic_percent).ok()?, revision: revision? })
+        });
+        // Every one is judged before the first that fails ends it.
+        canaries.collect::<Vec<_>>().into_iter().collect::<Option<_>>().map(TrafficPlan::Canaries)
+    };
+    if report.has_errors() || report.has_unsupported() {
+        return None;
+    }
+    let component = &spec.predictor.component;
+    Some(ServicePlan {
+        namespace: metadata.namespace().to_owned(),
+        name: metadata.name.clone(),
+        settings: Settings {
+            timeout: seconds(component.timeout).unwrap_or(DEFAULT_TIMEOUT),
+            max_queued_requests: annotations.max_queued_requests,
+            sticky: annotations.sticky,
+            replacement: component::replacement(component.deployment_strategy.as_ref()),
+            stopped: annotations.stopped,
+        },
+        predictor: predictor?,
+        traffic: traffic?,
+    })
+}
+
+const STABLE: &str = "spec.predictor";
+
+fn check_components(service: &InferenceService, keda: bool, report: &mut Report) {
+    let spec = &service.spec;
+    component::check(&spec.predictor.component, STABLE, keda, report);
+    for (name, other) in [("spec.transformer", &spec.transformer), ("spec.explainer", &spec.explainer)] {
+        if let Some(other) = other {
+            component::check(&other.component, name, keda, report);
+        }
+    }
+    for (index, canary) in spec.canary.iter().enumerate() {
+        component::check(&canary.predictor.component, &format!("spec.canary[{index}].predictor"), keda, report);
+    }
+}
+
+/// What is wrong with `spec.predictor` is not said again of each canary that has it from there.
+fn draw_canary(service: &str, predictor: &PredictorSpec, index: usize, report: &mut Report) -> Option<RevisionPlan> {
+    let at = format!("spec.canary[{index}].predictor");
+    let mut own = Report::new("", "");
+    let plan = draw_revision(service, predictor, &at, &mut own);
+    for problem in own.problems() {
+        let inherited = report.problems().iter().any(|known| {
+            known.message == problem.message && known.path.strip_prefix(STABLE) == problem.path.strip_prefix(&at)
+        });
+        if !inherited {
+            report.adopt(problem);
+        }
+    }
+    plan
+}
+
+/// The plan of one version, from its predictor in full.
+pub(crate) fn draw_revision(
+    service: &str,
+    predictor: &PredictorSpec,
+    at: &str,
+    report: &mut Report,
+) -> Option<RevisionPlan> {
+    if let Some(name) = &predictor.name {
+        check_name(&format!("{at}.name"), name, report);
+    }
+    let component = &predictor.component;
+    let batcher = component.batcher.as_ref();
+    let Some(model) = &predictor.model else {
+        if !predictor.pod.contains_key("containers") {
+            report.error(&format!("{at}.model"), "is missing: write its modelFormat and storageUri");
+        }
+        return None;
+    };
+    let at = format!("{at}.model");
+    let plan = model_plan(model, predictor, &at, report);
+    check_resources(&model.resources, &at, report);
+    let cpu_limit = cpu_limit(&model.resources, &at, report);
+    let memory = memory(&model.resources, &at, report);
+    Some(RevisionPlan {
+        name: revision::name(service, predictor),
+        variant: predictor.name.clone(),
+        replicas: count(component.min_replicas).unwrap_or(NonZeroUsize::MIN),
+        model: plan?,
+        batcher: BatcherPlan {
+            max_batch_size: batcher.and_then(|batcher| count(batcher.max_batch_size)),
+            max_latency: batcher.and_then(|batcher| count(batcher.max_latency)).map(millis),
+        },
+        container_concurrency: count(component.container_concurrency),
+        cpu_limit,
+        memory,
+        predictor: predictor.clone(),
+    })
+}
+
+fn seconds(found: Option<i64>) -> Option<Duration> {
+    found.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs)
+}
+
+fn millis(count: NonZeroUsize) -> Duration {
+    Duration::from_millis(count.get() as u64)
+}
+
+fn model_plan(model: &ModelServerSpec, predictor: &PredictorSpec, at: &str, report: &mut Report) -> Option<ModelPlan> {
+    if model.confidential.as_ref().is_some_and(|confidential| confidential.enabled) {
+        let message = "is true: models can't be decrypted yet, remove it and store the model in clear";
+        report.unsupported(&format!("{at}.confidential.enabled"), message);
+    }
+    let format = model_format(&model.model_format, at, report);
+    let path = format!("{at}.storageUri");
+    let elsewhere = !predictor.storage_uris.is_empty() || model.storage.is_some();
+    let location = match model.storage_uri.as_deref().map(location) {
+        Some(Ok(location)) => Some(location),
+        Some(Err(Misplaced::Wrong(message))) => {
+            report.error(&path, message);
+            None
+        }
+        Some(Err(Misplaced::Unsupported(message))) => {
+            report.unsupported(&path, message);
+            None
+        }
+        None if elsewhere => None,
+        None => {
+            report.error(&path, "is missing: write the path of the model");
+            None
+        }
+    };
+    if model.storage_uri.is_some() && !predictor.storage_uris.is_empty() {
+        let path = at.replace(".model", ".storageUris");
+        report.error(&path, "is not allowed with model.storageUri: remove one of them");
+    }
+    Some(ModelPlan { format: format?, location: location? })
+}
+
+fn model_format(format: &ModelFormatSpec, at: &str, report: &mut Report) -> Option<ModelFormat> {
+    let path = format!("{at}.modelFormat.name");
+    match format.name.as_str() {
+        "onnx" => return Some(ModelFormat::Onnx),
+        "" => report.error(&path, "is missing: write onnx"),
+        other => report.unsupported(&path, format!("{} is not supported yet: supported is onnx", quoted(other))),
+    }
+    None
+}
+
+fn check_resources(resources: &Resources, at: &str, report: &mut Report) {
+    for (name, request) in &resources.requests {
+        if let Some(limit) = resources.limits.get(name).filter(|limit| request > *limit) {
+            let path = crate::problem::join(&format!("{at}.resources.requests"), name);
+            let message = format!("is '{request}': allowed is at most the limit, which is '{limit}'");
+            report.error(&path, message);
+        }
+    }
+}
+
+fn cpu_limit(resources: &Resources, at: &str, report: &mut Report) -> Option<NonZeroUsize> {
+    let cpu = resources.limits.get("cpu")?;
+    let limit = usize::try_from(cpu.whole()).ok().and_then(NonZeroUsize::new);
+    if limit.is_none() {
+        let message = format!("is {}: allowed is a quantity of CPUs above 0, such as 2 or 500m", quoted(cpu.as_str()));
+        report.error(&format!("{at}.resources.limits.cpu"), message);
+    }
+    limit
+}
+
+/// Bytes, as the request says, or else the limit. 0 says nothing.
+fn memory(resources: &Resources, at: &str, report: &mut Report) -> Option<u64> {
+    let (name, memory) = [("requests", &resources.requests), ("limits", &resources.limits)]
+        .into_iter()
+        .find_map(|(name, list)| Some((name, list.get("memory").filter(|memory| !memory.is_zero())?)))?;
+    let bytes = u64::try_from(memory.whole()).ok();
+    if bytes.is_none() {
+        let message = format!("is {}: allowed are less than 16Ei", quoted(memory.as_str()));
+        report.error(&format!("{at}.resources.{name}.memory"), message);
+    }
+    bytes
+}

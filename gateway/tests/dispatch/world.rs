@@ -1,6 +1,5 @@
 //! A gateway with revisions that come and go, asked as its data port is.
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -79,7 +79,7 @@ impl fmt::Display for Wanted<'_> {
 #[derive(Clone, Debug)]
 pub struct Route<L> {
     pub service: Service<L>,
-    /// None where one revision takes all calls.
+    /// None where the base takes all calls.
     split: Option<Shares>,
 }
 
@@ -96,7 +96,7 @@ impl<L> Route<L> {
             *base = 0;
             percent[service.base] = percent.iter().fold(100, |left: u8, share| left.saturating_sub(*share));
         }
-        let divided = percent.iter().filter(|&&share| share > 0).count() > 1;
+        let divided = percent.iter().enumerate().any(|(index, &share)| index != service.base && share > 0);
         let split = divided.then(|| Shares { turns: Split::new(&percent), percent });
         Route { service, split }
     }
@@ -217,6 +217,15 @@ mod tests {
         let picked: Vec<_> = (0..100).map(|_| route.pick(Wanted::Any, None).unwrap()).collect();
         assert_eq!(picked.iter().filter(|&&index| index == 0).count(), 80);
         assert_eq!(picked.iter().filter(|&&index| index == 1).count(), 20);
+    }
+
+    #[test]
+    fn another_than_the_base_may_have_it_all() {
+        let mut service = canary().service;
+        (service.revisions[0].percent, service.revisions[1].percent) = (0, 100);
+        let route = Route::new(service);
+        assert!((0..200).all(|_| route.pick(Wanted::Any, None) == Ok(1)));
+        assert_eq!(route.pick(Wanted::Any, Some(b"key")), Ok(1));
     }
 
     #[test]

@@ -7,8 +7,6 @@ use http::{HeaderValue, Method, header};
 use weirgate_deploy::state::Token;
 use weirgate_protocol::{Error, Result};
 
-use crate::server::edge::Arrived;
-
 /// How much of a caller's value an error repeats.
 const LONGEST_SHOWN: usize = 128;
 
@@ -26,10 +24,10 @@ impl Access {
         Access { token, bound: bound.ip().to_canonical(), names }
     }
 
-    pub(super) fn check(&self, parts: &Parts) -> Result<()> {
+    /// `peer` is the other end of the connection, as far as it is known.
+    pub(super) fn check(&self, peer: Option<IpAddr>, parts: &Parts) -> Result<()> {
         let host = self.host(parts)?;
         check_origin(parts, &host)?;
-        let peer = parts.extensions.get::<Arrived>().and_then(|arrived| arrived.peer);
         let reads = parts.method == Method::GET || parts.method == Method::HEAD;
         if reads && peer.is_some_and(|peer| peer.is_loopback()) { Ok(()) } else { self.check_token(parts) }
     }
@@ -120,4 +118,47 @@ fn text(value: &HeaderValue) -> String {
 
 fn shown(text: &str) -> String {
     text.chars().take(LONGEST_SHOWN).flat_map(char::escape_debug).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+    use weirgate_deploy::StateFolder;
+    use weirgate_protocol::ErrorCode;
+
+    use super::*;
+
+    /// What a GET of `host` is refused with, on a port bound to `bound`.
+    fn refused(bound: &str, peer: &str, host: &str, secret: Option<&str>) -> Option<ErrorCode> {
+        let folder = std::env::temp_dir().join(format!("weirgate-access-{}", std::process::id()));
+        let token = StateFolder::open(&folder).unwrap().token().unwrap();
+        std::fs::remove_dir_all(folder).unwrap();
+        let mut request = Request::get("/").header(header::HOST, host);
+        if let Some(secret) = secret {
+            let secret = if secret == "own" { token.secret() } else { secret };
+            request = request.header(header::AUTHORIZATION, format!("Bearer {secret}"));
+        }
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let access = Access::new(token, SocketAddr::new(bound.parse().unwrap(), 8081), Vec::new());
+        access.check(peer.parse().ok(), &parts).err().map(|error| error.code())
+    }
+
+    #[test]
+    fn reading_from_beyond_this_machine_and_being_reached_there() {
+        let (away, here) = ("10.0.0.9", "127.0.0.1");
+        for (bound, peer, host, secret, expected) in [
+            ("10.0.0.1", away, "10.0.0.1:8081", None, Some(ErrorCode::Unauthenticated)),
+            ("10.0.0.1", away, "10.0.0.1:8081", Some("other"), Some(ErrorCode::Forbidden)),
+            ("10.0.0.1", away, "10.0.0.1:8081", Some("own"), None),
+            ("10.0.0.1", away, "10.0.0.2", Some("own"), Some(ErrorCode::Forbidden)),
+            ("10.0.0.1", "unknown", "10.0.0.1", None, Some(ErrorCode::Unauthenticated)),
+            ("10.0.0.1", here, "10.0.0.1", None, None),
+            ("0.0.0.0", away, "10.0.0.7:8081", Some("own"), None),
+            ("::", away, "[fe80::1]:8081", Some("own"), None),
+            ("::", away, "evil.test", Some("own"), Some(ErrorCode::Forbidden)),
+            ("::", "::1", "localhost", None, None),
+        ] {
+            assert_eq!(refused(bound, peer, host, secret), expected, "{bound} {peer} {host} {secret:?}");
+        }
+    }
 }

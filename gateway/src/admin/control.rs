@@ -22,6 +22,7 @@ use super::access::Access;
 use super::wire::{API, ApplyAnswer, ApplyRequest, Document, Refusal, RolloutRequest, Told, Views};
 use crate::respond;
 use crate::server::body::{BodyLimit, BodyReader};
+use crate::server::edge::Arrived;
 
 const BODY_LIMIT: BodyLimit = BodyLimit { bytes: 4 << 20, set_by: "of the control API: apply fewer files at a time" };
 /// For a whole body to come.
@@ -50,7 +51,8 @@ pub fn router(control: Control, access: Access, client_timeout: Duration) -> Rou
 
 async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
-    match api.access.check(&parts) {
+    let peer = parts.extensions.get::<Arrived>().and_then(|arrived| arrived.peer);
+    match api.access.check(peer, &parts) {
         Ok(()) => next.run(Request::from_parts(parts, body)).await,
         Err(error) => {
             tracing::debug!(%error, path = parts.uri.path(), "a request to the control API was refused");

@@ -117,7 +117,7 @@ impl Feed for Lane {
     fn state_changed(&self, state: SetState) {
         let (readiness, ready) = match state {
             SetState::Loading => (Readiness::Loading, 0),
-            SetState::Ready { spec, ready, load } => {
+            SetState::Ready { spec, ready, load, .. } => {
                 self.metrics.loaded(load);
                 (Readiness::Ready(spec), ready)
             }

@@ -20,7 +20,7 @@ use crate::model::{FAILS, PANICS, REFUSED, Record, eventually, loader, runtime, 
 struct Rig {
     lane: Arc<Lane>,
     tasks: JoinSet<()>,
-    stop: tokio::sync::watch::Sender<bool>,
+    scale: tokio::sync::watch::Sender<usize>,
     record: Record,
 }
 
@@ -32,25 +32,22 @@ impl Rig {
         let record = Record::default();
         let config = ReplicaSetConfig {
             name: "plus-one".to_owned(),
-            replicas: NonZeroUsize::new(replicas).unwrap(),
             max_batch_size: NonZeroUsize::new(max_rows),
             max_latency: (!linger.is_zero()).then_some(linger),
             container_concurrency: None,
             loader: loader(1, pace, &record),
         };
-        let (stop, mut stopping) = tokio::sync::watch::channel(false);
+        let (scale, wanted) = tokio::sync::watch::channel(replicas);
         let mut tasks = JoinSet::new();
-        tasks.spawn(ReplicaSet::new(config, lane.clone()).run(async move {
-            let _ = stopping.wait_for(|stop| *stop).await;
-        }));
+        tasks.spawn(ReplicaSet::new(config, lane.clone()).run(wanted));
         tasks.spawn(lane.clone().courier());
-        Rig { lane, tasks, stop, record }
+        Rig { lane, tasks, scale, record }
     }
 
     /// Waits until nothing waits and nothing runs, then stops everything.
     async fn finish(mut self) {
         eventually("nothing waits and nothing runs", || self.lane.load() == (0, 0)).await;
-        self.stop.send(true).unwrap();
+        self.scale.send(0).unwrap();
         tokio::time::timeout(Duration::from_secs(20), self.tasks.join_next()).await.unwrap();
     }
 }

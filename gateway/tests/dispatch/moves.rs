@@ -271,6 +271,8 @@ struct Owner {
     world: Arc<World>,
     running: Vec<Running>,
     going: Vec<Running>,
+    /// Each lane that goes is closed as soon as it can be, unless it comes back before.
+    closing: JoinSet<()>,
     started: u64,
     percent: u8,
 }
@@ -306,6 +308,7 @@ impl Owner {
                 let gone = self.running.remove(index.index(self.running.len()));
                 self.publish();
                 gateway.retire_lane(&gone.lane);
+                self.closing.spawn(gateway.lane_drained(&gone.lane));
                 self.going.push(gone);
             }
             Step::Reopen => {
@@ -329,7 +332,6 @@ impl Owner {
             }
             Step::Start { .. } | Step::Retire(_) => {}
         }
-        // Half of those that go are drained at once, the rest may come back.
         if self.going.len() > 2 {
             let gone = self.going.remove(0);
             drained(&self.world, &gone).await;
@@ -340,7 +342,14 @@ impl Owner {
 
 async fn churn(steps: Vec<Step>, pause: Duration) {
     let world = Arc::new(World::new());
-    let mut owner = Owner { world: world.clone(), running: Vec::new(), going: Vec::new(), started: 0, percent: 0 };
+    let mut owner = Owner {
+        world: world.clone(),
+        running: Vec::new(),
+        going: Vec::new(),
+        closing: JoinSet::new(),
+        started: 0,
+        percent: 0,
+    };
     owner.act(Step::Start { percent: 0, pace: 0 }).await;
     let (stop, mut callers) = (Arc::new(AtomicBool::new(false)), JoinSet::new());
     for caller in 0..8u64 {
@@ -373,6 +382,9 @@ async fn churn(steps: Vec<Step>, pause: Duration) {
         assert_eq!(running.lane.load(), (0, 0));
         lanes.push(Arc::downgrade(&running.lane));
         running.stop().await;
+    }
+    while let Some(closed) = owner.closing.join_next().await {
+        closed.unwrap();
     }
     eventually("all lanes are freed", || lanes.iter().all(|lane| lane.strong_count() == 0)).await;
 }

@@ -25,7 +25,7 @@ async fn canary() -> (World, Running, Running) {
 #[test]
 fn calls_are_split_exactly_and_answers_say_by_whom() {
     runtime().block_on(async {
-        let (world, ..) = canary().await;
+        let (world, _stable, _canary) = canary().await;
         let mut counts = HashMap::new();
         for value in 0..1_000 {
             let reply = world.infer(value, &[]).await;
@@ -47,7 +47,7 @@ fn calls_are_split_exactly_and_answers_say_by_whom() {
 #[test]
 fn a_revision_can_be_asked_for() {
     runtime().block_on(async {
-        let (world, ..) = canary().await;
+        let (world, _stable, _canary) = canary().await;
         let header = "x-weirgate-revision";
         for (asked, name, more) in
             [("stable", "adds-1", 1_000), ("latest", "adds-2", 2_000), ("adds-2", "adds-2", 2_000)]
@@ -151,7 +151,7 @@ fn a_broken_revision_takes_only_what_asks_for_it() {
 #[test]
 fn a_service_that_takes_no_calls_says_why() {
     runtime().block_on(async {
-        let (world, ..) = canary().await;
+        let (world, _stable, _canary) = canary().await;
         let mut stopped = world.service(&[]);
         stopped.refusal = Some("service 'test/adds' was stopped".into());
         world.gateway.publish(RouteTable::new(vec![stopped]));

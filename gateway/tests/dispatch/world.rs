@@ -1,6 +1,5 @@
 //! A gateway with revisions that come and go, asked as its data port is.
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,7 +38,7 @@ pub struct Running {
     pub more: u64,
     pub lane: Arc<Lane>,
     pub feed: Arc<dyn Feed>,
-    stop: watch::Sender<bool>,
+    scale: watch::Sender<usize>,
     replicas: JoinSet<()>,
 }
 
@@ -61,7 +60,7 @@ impl World {
     pub fn open(&self, name: &str, more: u64) -> Running {
         let of = LaneOf { namespace: "test", service: "adds", revision: name };
         let (lane, feed) = self.gateway.open_lane(&of);
-        Running { name: name.to_owned(), more, lane, feed, stop: watch::Sender::new(false), replicas: JoinSet::new() }
+        Running { name: name.to_owned(), more, lane, feed, scale: watch::Sender::new(1), replicas: JoinSet::new() }
     }
 
     /// A revision with a replica that takes `pace` for each batch.
@@ -135,21 +134,17 @@ impl Running {
     pub fn load(&mut self, pace: Duration) {
         let config = ReplicaSetConfig {
             name: self.name.clone(),
-            replicas: NonZeroUsize::MIN,
             max_batch_size: None,
             max_latency: None,
             container_concurrency: None,
             loader: loader(self.more, pace, &Record::default()),
         };
-        let mut stopping = self.stop.subscribe();
-        self.replicas.spawn(ReplicaSet::new(config, self.feed.clone()).run(async move {
-            let _ = stopping.wait_for(|stop| *stop).await;
-        }));
+        self.replicas.spawn(ReplicaSet::new(config, self.feed.clone()).run(self.scale.subscribe()));
     }
 
     /// Ends the replicas.
     pub async fn stop(mut self) {
-        self.stop.send_replace(true);
+        self.scale.send_replace(0);
         while let Some(ended) = self.replicas.join_next().await {
             ended.unwrap();
         }

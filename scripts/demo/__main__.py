@@ -33,8 +33,7 @@ def main():
     started = time.monotonic()
     LOG.unlink(missing_ok=True)
     try:
-        with serving("examples/minilm.yaml") as server:
-            server.run("apply", "-f", "examples/digits.yaml", "--wait")
+        with serving("examples") as server:
             protocols.ask_digits(server.data)
             tokenizer = protocols.ask_minilm(server.data)
             load.digits(server)

@@ -1,4 +1,4 @@
-"""Leads a second version of digits through its life: dark, canary, broken, promoted, rolled back. Every call is counted."""
+"""Leads the second version of a service through its life: dark, canary, broken, promoted, rolled back. Every call is counted."""
 
 import json
 import threading
@@ -14,10 +14,9 @@ CALLERS = 4
 CALLS = 1_000
 FEW_CALLS = 200
 USERS = 300
-NAMES = {"v1": "models/zoo/digits", "v2": "models/zoo/digits-v2"}
 
 
-class Digits:
+class Reader:
     """The service as its callers see it: who answers, and whether it is truly that revision's answer."""
 
     def __init__(self, server):
@@ -30,7 +29,7 @@ class Digits:
 
     def learn(self, revision):
         """The revision that is meant by a name, after asking it for what it makes of every image."""
-        with Caller(self.server.data, "digits") as caller:
+        with Caller(self.server.data, "reader") as caller:
             answer, headers = caller.call(self.all_images, x_weirgate_revision=revision)
         name = headers[REVISION]
         self.answers[name] = outputs_of(answer)
@@ -45,7 +44,7 @@ class Digits:
 
         def run(first):
             try:
-                with Caller(self.server.data, "digits", below) as caller:
+                with Caller(self.server.data, "reader", below) as caller:
                     for number in range(first, calls, callers):
                         answered[number] = self.one(caller, number, headers(number))
             except Exception as error:
@@ -85,7 +84,7 @@ class Digits:
 
 def with_storage(manifest, location):
     """An example's text with another model in it."""
-    text = (ROOT / "examples" / manifest).read_text()
+    text = (ROOT / "examples" / "canary" / manifest).read_text()
     lines = [
         f"{line[: line.index('storageUri')]}storageUri: {location}" if line.lstrip().startswith("storageUri:") else line
         for line in text.splitlines()
@@ -94,42 +93,44 @@ def with_storage(manifest, location):
 
 
 def lead(server):
-    digits = Digits(server)
-    v1 = digits.learn("stable")
-    v2 = split(server, digits, v1)
-    stick(server, digits, v1, v2)
-    hide(server, digits, v1, v2)
-    break_it(server, digits, v1)
-    promote_and_roll_back(server, digits, v1, v2)
+    headline("reader: a service that is applied, not served from a file")
+    server.run("apply", "-f", "examples/canary/first.yaml", "--wait")
+    reader = Reader(server)
+    v1 = reader.learn("stable")
+    v2 = split(server, reader, v1)
+    stick(server, reader, v1, v2)
+    hide(server, reader, v1, v2)
+    break_it(server, reader, v1)
+    promote_and_roll_back(server, reader, v1, v2)
 
 
-def split(server, digits, v1):
-    headline("digits: a second version takes 20 % of the calls")
-    server.run("apply", "-f", "examples/digits-canary.yaml", "--wait")
-    v2 = digits.learn("latest")
+def split(server, reader, v1):
+    headline("reader: a second version takes 20 % of the calls")
+    server.run("apply", "-f", "examples/canary/second.yaml", "--wait")
+    v2 = reader.learn("latest")
     check(v1 != v2, f"both versions are called {v1}")
-    differ = np.abs(digits.answers[v1]["probabilities"] - digits.answers[v2]["probabilities"]).max()
+    differ = np.abs(reader.answers[v1]["probabilities"] - reader.answers[v2]["probabilities"]).max()
     check(differ > 1e-3, "the two versions answer alike: who answered can't be told")
-    counts = digits.expect(CALLS, {v1: CALLS * 80 // 100, v2: CALLS * 20 // 100})
-    digits.table(counts, {v1: "stable", v2: "canary"})
+    counts = reader.expect(CALLS, {v1: CALLS * 80 // 100, v2: CALLS * 20 // 100})
+    reader.table(counts, {v1: "stable", v2: "canary"})
     say(f"exactly 20 % of {CALLS:,} calls, not about 20 %: the split is counted, not drawn")
-    server.run("get", "digits")
+    server.run("get", "reader")
     return v2
 
 
-def stick(server, digits, v1, v2):
-    headline("digits: users stick to a version (header x-user)")
+def stick(server, reader, v1, v2):
+    headline("reader: users stick to a version (header x-user)")
 
     def canary_users():
         users = [f"user-{number}" for number in range(USERS)]
-        _, twice = digits.ask(2 * USERS, lambda number: {"x_user": users[number % USERS]})
+        _, twice = reader.ask(2 * USERS, lambda number: {"x_user": users[number % USERS]})
         once, again = twice[:USERS], twice[USERS:]
         check(once == again, "a user was answered by both versions")
         return {user for user, revision in zip(users, once) if revision == v2}
 
     few = canary_users()
-    server.run("rollout", "set", "digits", "50")
-    server.run("rollout", "status", "digits")
+    server.run("rollout", "set", "reader", "50")
+    server.run("rollout", "status", "reader")
     more = canary_users()
     check(few < more, "a user went back from the canary while its share grew")
     shares = f"{len(few) / USERS:.0%} at 20 %, {len(more) / USERS:.0%} at 50 %"
@@ -137,48 +138,48 @@ def stick(server, digits, v1, v2):
     check(0.1 < len(few) / USERS < 0.3 and 0.4 < len(more) / USERS < 0.6, f"the shares of the users are off: {shares}")
 
 
-def hide(server, digits, v1, v2):
-    headline("digits: a dark revision, at 0 % and yet there for those who ask")
-    server.run("rollout", "set", "digits", "0")
-    server.run("rollout", "status", "digits")
-    digits.expect(CALLS, {v1: CALLS})
+def hide(server, reader, v1, v2):
+    headline("reader: a dark revision, at 0 % and yet there for those who ask")
+    server.run("rollout", "set", "reader", "0")
+    server.run("rollout", "status", "reader")
+    reader.expect(CALLS, {v1: CALLS})
     # One by one: a revision without a share has room for one waiting call.
-    digits.expect(FEW_CALLS, {v2: FEW_CALLS}, headers=lambda number: {"x_weirgate_revision": "latest"}, callers=1)
-    digits.expect(FEW_CALLS, {v2: FEW_CALLS}, below="/default/latest-digits", callers=1)
+    reader.expect(FEW_CALLS, {v2: FEW_CALLS}, headers=lambda number: {"x_weirgate_revision": "latest"}, callers=1)
+    reader.expect(FEW_CALLS, {v2: FEW_CALLS}, below="/default/latest-reader", callers=1)
     say(f"without asking for it                     0 of {CALLS:,} calls")
     say(f"x-weirgate-revision: latest             {FEW_CALLS} of {FEW_CALLS}")
-    say(f"/default/latest-digits/v2/models/...    {FEW_CALLS} of {FEW_CALLS}")
+    say(f"/default/latest-reader/v2/models/...    {FEW_CALLS} of {FEW_CALLS}")
 
 
-def break_it(server, digits, v1):
-    headline("digits: a broken version, half of a download, at 20 %")
+def break_it(server, reader, v1):
+    headline("reader: a broken version, half of a download, at 20 %")
     model = BUILD / "half" / "model.onnx"
     model.parent.mkdir()
     whole = (ROOT / "models" / "zoo" / "digits-v2" / "model.onnx").read_bytes()
     model.write_bytes(whole[: len(whole) // 2])
-    manifest = with_storage("digits-canary.yaml", model.parent)
+    manifest = with_storage("second.yaml", model.parent)
     server.run("apply", "-f", "-", "--wait", given=manifest, code=1)
-    digits.expect(CALLS, {v1: CALLS})
+    reader.expect(CALLS, {v1: CALLS})
     say(f"calls that it was given: 0 of {CALLS:,}")
-    server.run("get", "digits")
-    object, _ = server.ask("get", "digits", "-o", "json")
+    server.run("get", "reader")
+    object, _ = server.ask("get", "reader", "-o", "json")
     conditions = {condition["type"]: condition for condition in json.loads(object)["status"]["conditions"]}
     fault = conditions["PredictorReady"]
-    say("and the condition that `weirgate describe digits` shows:")
+    say("and the condition that `weirgate describe reader` shows:")
     say(f"  PredictorReady={fault['status']} {fault.get('reason')}: {fault.get('message', '').splitlines()[0]}")
-    described, _ = server.ask("describe", "digits")
+    described, _ = server.ask("describe", "reader")
     check("ModelLoadFailed" in described and str(model) in described, "describe does not say why the version is broken")
 
 
-def promote_and_roll_back(server, digits, v1, v2):
-    headline("digits: the good version again, promoted, and rolled back")
-    server.run("apply", "-f", "examples/digits-canary.yaml", "--wait")
-    server.run("rollout", "promote", "digits")
-    server.run("rollout", "status", "digits")
-    digits.expect(CALLS, {v2: CALLS})
-    server.run("get", "digits")
-    server.run("rollout", "rollback", "digits")
-    server.run("rollout", "status", "digits")
-    digits.expect(CALLS, {v1: CALLS})
-    server.run("get", "digits")
+def promote_and_roll_back(server, reader, v1, v2):
+    headline("reader: the good version again, promoted, and rolled back")
+    server.run("apply", "-f", "examples/canary/second.yaml", "--wait")
+    server.run("rollout", "promote", "reader")
+    server.run("rollout", "status", "reader")
+    reader.expect(CALLS, {v2: CALLS})
+    server.run("get", "reader")
+    server.run("rollout", "rollback", "reader")
+    server.run("rollout", "status", "reader")
+    reader.expect(CALLS, {v1: CALLS})
+    server.run("get", "reader")
     say(f"{CALLS:,} calls after the promotion went to the second version, {CALLS:,} after the rollback to the first")

@@ -111,7 +111,8 @@ pub fn status(observed: &Observed<'_>, before: Option<&Status>) -> Status {
 
 fn component(observed: &Observed<'_>, url: Option<String>) -> ComponentStatus {
     let Observed { rollout, decision, .. } = observed;
-    let ready = |known: &&Known| known.proven && !known.broken();
+    let runs = |known: &Known| decision.run.iter().any(|run| run.revision == known.name);
+    let ready = |known: &&Known| known.usable() && runs(known);
     let name = |known: &Known| known.name.clone();
     ComponentStatus {
         latest_ready_revision: rollout.revisions().iter().rev().find(ready).map(name),

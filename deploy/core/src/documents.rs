@@ -5,23 +5,13 @@ use serde_saphyr::{Options, UserMessageFormatter};
 
 const MOST_BYTES: usize = 1 << 20;
 
-/// The documents of a text, empty ones left out and lists taken apart, or what is wrong with the text.
+/// The documents of a text, empty ones left out, or what is wrong with the text.
 pub(crate) fn documents(text: &str) -> Result<Vec<Value>, String> {
     if text.len() > MOST_BYTES {
         return Err(format!("holds {} bytes: allowed are {MOST_BYTES}, split it into several texts", text.len()));
     }
     serde_saphyr::from_multiple_with_options(text, options())
-        .map(|documents: Vec<Value>| documents.into_iter().flat_map(items).collect())
         .map_err(|error| format!("can't be read as YAML: {}", error.render_with_formatter(&UserMessageFormatter)))
-}
-
-/// What a list holds, as `get -o yaml` prints several services; anything else is itself.
-fn items(mut document: Value) -> Vec<Value> {
-    let kind = document.get("kind").and_then(Value::as_str);
-    match kind.is_some_and(|kind| kind == "List" || kind == "InferenceServiceList").then(|| document.get_mut("items")) {
-        Some(Some(Value::Array(items))) => std::mem::take(items),
-        _ => vec![document],
-    }
 }
 
 fn options() -> Options {

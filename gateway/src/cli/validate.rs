@@ -89,6 +89,14 @@ spec: {predictor: {model: {modelFormat: {name: onnx}, storageUri: digits}}}
     }
 
     #[test]
+    fn what_is_unsupported_is_no_error_and_not_clean() {
+        let (services, problems) = check(&[document("a.yaml", &GOOD.replace("name: onnx", "name: sklearn"))]);
+        assert_eq!(refused_lines(&problems), None);
+        let summary = summary(services, 1, &problems);
+        assert!(summary.starts_with("1 file, 1 inferenceservice: 0 errors, 1 unsupported"), "{summary}");
+    }
+
+    #[test]
     fn errors_of_all_files_are_told() {
         let wrong = GOOD.replace("storageUri: digits", "storageUri: 5");
         let (_, problems) = check(&[document("a.yaml", "["), document("b.yaml", &wrong)]);

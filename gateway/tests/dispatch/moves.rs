@@ -390,7 +390,7 @@ async fn churn(steps: Vec<Step>, pause: Duration) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Calls come all the time. Each is answered, by the revision that it says.
     #[test]

@@ -136,6 +136,10 @@ impl Rollout {
             for known in &mut self.revisions {
                 known.given_up = None;
             }
+            // A known revision that is asked for again is the newest again.
+            if self.asked.as_ref().is_some_and(|before| before.predictor != asked.predictor) {
+                self.revisions.sort_by_key(|known| known.name == asked.predictor);
+            }
             self.asked = Some(asked);
         }
     }

@@ -111,7 +111,8 @@ pub fn status(observed: &Observed<'_>, before: Option<&Status>) -> Status {
 
 fn component(observed: &Observed<'_>, url: Option<String>) -> ComponentStatus {
     let Observed { rollout, decision, .. } = observed;
-    let ready = |known: &&Known| known.proven && !known.broken();
+    let runs = |known: &Known| decision.run.iter().any(|run| run.revision == known.name);
+    let ready = |known: &&Known| known.usable() && runs(known);
     let name = |known: &Known| known.name.clone();
     // After a rollback the newest one that was asked for is not the newest one that was made.
     let latest = decision.latest.as_deref().and_then(|latest| rollout.known(latest)).filter(ready);

@@ -1,6 +1,7 @@
 //! Revisions and traffic: single stories, and what holds in every story.
 
 mod properties;
+mod states;
 mod stories;
 
 use std::num::NonZeroUsize;

@@ -114,10 +114,8 @@ fn component(observed: &Observed<'_>, url: Option<String>) -> ComponentStatus {
     let runs = |known: &Known| decision.run.iter().any(|run| run.revision == known.name);
     let ready = |known: &&Known| known.usable() && runs(known);
     let name = |known: &Known| known.name.clone();
-    // After a rollback the newest one that was asked for is not the newest one that was made.
-    let latest = decision.latest.as_deref().and_then(|latest| rollout.known(latest)).filter(ready);
     ComponentStatus {
-        latest_ready_revision: latest.or_else(|| rollout.revisions().iter().rev().find(ready)).map(name),
+        latest_ready_revision: rollout.revisions().iter().rev().find(ready).map(name),
         latest_created_revision: decision.latest.clone(),
         previous_rolledout_revision: rollout.previous().map(name),
         latest_rolledout_revision: decision.stable.clone(),

@@ -1,7 +1,6 @@
 //! The life of a canary, told in single steps.
 
 use weirgate_deploy_core::rollout::Rollout;
-use weirgate_deploy_core::status::{Observed, status};
 use weirgate_deploy_core::{Replacement, ServicePlan, TrafficPlan};
 
 use crate::{Service, failed, plan, ready, runs, shares};
@@ -101,29 +100,6 @@ fn back_to_the_stable_predictor_ends_the_canary() {
     service.sees("b", ready(1));
     let decision = service.percent("a", Some(20));
     assert_eq!((shares(&decision), runs(&decision)), ("a:100".to_owned(), "a".to_owned()));
-}
-
-#[test]
-fn after_a_rollback_the_latest_revision_is_the_one_that_came_back() {
-    let mut service = Service::rolled_out("a");
-    service.percent("b", None);
-    service.sees("b", ready(1));
-    service.percent("a", None);
-    let decision = service.sees("a", ready(1));
-    assert_eq!((service.stable(), service.previous()), ("a", "b"));
-    let observed = Observed {
-        rollout: &service.0,
-        decision: &decision,
-        unsupported: None,
-        generation: 3,
-        namespace_url: "http://127.0.0.1/default",
-        name: "digits",
-        deployment_mode: "Standard",
-        now: "2026-01-01T00:00:00Z",
-    };
-    let predictor = &status(&observed, None).components["predictor"];
-    assert_eq!(predictor.latest_ready_revision.as_deref(), Some("a"));
-    assert_eq!(predictor.latest_created_revision.as_deref(), Some("a"));
 }
 
 #[test]

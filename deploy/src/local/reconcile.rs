@@ -29,6 +29,25 @@ impl<P: DataPlane> Controller<P> {
             self.show(named);
         }
         self.views.send_replace(Arc::new(self.seen.values().cloned().collect()));
+        // What was acknowledged is stored already; this is how far rollouts have come, and no call waits for it.
+        for named in &dirty {
+            self.store(named);
+        }
+    }
+
+    fn store(&mut self, named: &Named) {
+        let Some(service) = self.services.get_mut(named).filter(|service| !service.deleted) else { return };
+        // A file's service with nothing learned yet has nothing to keep.
+        let unlearned = service.stored.is_none()
+            && service.record.owner != Owner::State
+            && service.record.rollout.stable().is_none();
+        if unlearned || service.stored.as_ref() == Some(&service.record) {
+            return;
+        }
+        match self.state.save(named, &service.record) {
+            Ok(()) => service.stored = Some(service.record.clone()),
+            Err(error) => service.event("Warning", "NotStored", error),
+        }
     }
 
     fn decide(&mut self, named: &Named) {
@@ -48,17 +67,6 @@ impl<P: DataPlane> Controller<P> {
         let Some(service) = self.services.get_mut(named) else { return };
         note_traffic(service, &before);
         service.look(&self.config.data_url);
-        // What was acknowledged lies there already; this is how far the rollout has come.
-        // A file's service with nothing learned yet has nothing to keep.
-        let unlearned = service.stored.is_none()
-            && service.record.owner != Owner::State
-            && service.record.rollout.stable().is_none();
-        if !unlearned && service.stored.as_ref() != Some(&service.record) {
-            match self.state.save(named, &service.record) {
-                Ok(()) => service.stored = Some(service.record.clone()),
-                Err(error) => service.event("Warning", "NotStored", error),
-            }
-        }
     }
 
     /// Whether a revision that would start beside the one it replaces has no room to. A canary needs both.
@@ -160,10 +168,10 @@ impl<P: DataPlane> Controller<P> {
             return;
         }
         self.seen.remove(named);
-        if service.stored.take().is_some() {
-            if let Err(error) = self.state.remove(named) {
-                service.event("Warning", "NotStored", error);
-            }
+        if service.stored.take().is_some()
+            && let Err(error) = self.state.remove(named)
+        {
+            service.event("Warning", "NotStored", error);
         }
         if service.running.is_empty() {
             self.services.remove(named);

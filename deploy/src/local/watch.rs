@@ -12,9 +12,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, watch as channel};
 
-/// Between two looks. A look that took long is followed by a longer pause: looking takes 2 % of a CPU at most.
+/// Between two looks. A look that took long is followed by a longer pause: looking takes 1 % of a CPU at most.
 const PAUSE: Duration = Duration::from_millis(100);
-const PAUSE_PER_LOOK: u32 = 50;
+const PAUSE_PER_LOOK: u32 = 100;
 /// A file that changes with every look is read as it is after so many.
 const PATIENCE: u32 = 10;
 /// Within this time of a change, another one may leave the file's times as they are.

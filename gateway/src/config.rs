@@ -27,6 +27,10 @@ pub struct ServeConfig {
     #[arg(long = "admin-host", value_name = "NAME", env = "WEIRGATE_ADMIN_HOST", value_delimiter = ',')]
     pub admin_hosts: Vec<String>,
 
+    /// Folder below which models must lie; may be given several times; by default anywhere
+    #[arg(long = "model-root", value_name = "DIR", env = "WEIRGATE_MODEL_ROOT", value_delimiter = ':')]
+    pub model_roots: Vec<PathBuf>,
+
     #[command(flatten)]
     pub state: StateArgs,
 

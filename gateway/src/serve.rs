@@ -82,7 +82,10 @@ async fn run(config: ServeConfig, (watcher, files): (Watcher, Files)) -> Result<
         (config.drain_delay, config.drain_timeout, config.client_timeout);
     let access = Access::new(token, admin_address, config.admin_hosts.clone());
     let gateway = Gateway::new(config);
-    let platform = LocalConfig { data_url: format!("http://{}", reachable(data_address)) };
+    let platform = LocalConfig {
+        data_url: format!("http://{}", reachable(data_address)),
+        model_roots: gateway.config.model_roots.as_slice().into(),
+    };
     let (local, control) = Local::start(gateway.clone(), state, watcher, files, platform)?;
     tracing::info!(services = control.list().len(), "serving");
     let routes =

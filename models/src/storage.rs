@@ -33,9 +33,47 @@ pub fn find(location: &Path, extension: &str) -> Result<PathBuf, LoadError> {
     }
 }
 
+/// Refuses a location outside of `roots`, wherever its links lead. No roots: every location is allowed.
+pub fn check_within(location: &Path, roots: &[PathBuf]) -> Result<(), LoadError> {
+    if roots.is_empty() {
+        return Ok(());
+    }
+    let real = std::fs::canonicalize(location)
+        .map_err(|error| LoadError(format!("{} can't be read: {error}: check storageUri", location.display())))?;
+    let inside = |root: &PathBuf| std::fs::canonicalize(root).is_ok_and(|root| real.starts_with(root));
+    if roots.iter().any(inside) {
+        return Ok(());
+    }
+    let roots: Vec<_> = roots.iter().map(|root| root.display().to_string()).collect();
+    Err(LoadError(format!(
+        "{} lies outside of the folders that models may come from: {} (flag --model-root)",
+        real.display(),
+        roots.join(", ")
+    )))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn links_lead_nowhere_else() {
+        let folder = std::env::temp_dir().join(format!("weirgate-roots-{}", std::process::id()));
+        let (inside, outside) = (folder.join("models"), folder.join("other"));
+        std::fs::create_dir_all(&inside).unwrap();
+        std::fs::create_dir_all(&outside).unwrap();
+        std::fs::write(outside.join("a.onnx"), b"").unwrap();
+        std::fs::write(inside.join("a.onnx"), b"").unwrap();
+        let _ = std::os::unix::fs::symlink(outside.join("a.onnx"), inside.join("link.onnx"));
+        let roots = [inside.clone()];
+        assert!(check_within(&inside.join("a.onnx"), &roots).is_ok());
+        for other in [inside.join("link.onnx"), inside.join("../other/a.onnx"), outside.join("a.onnx")] {
+            let error = check_within(&other, &roots).unwrap_err().0;
+            assert!(error.contains("lies outside") && error.contains("--model-root"), "{error}");
+            assert!(check_within(&other, &[]).is_ok());
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 
     #[test]
     fn a_folder_must_hold_one_model() {

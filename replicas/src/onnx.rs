@@ -9,12 +9,14 @@ use weirgate_models::{LoadError, Model, storage};
 
 use crate::local::Loader;
 
-/// Loads the one model at `location`, a file or a folder; its runs use this many threads.
-pub fn onnx_loader(location: PathBuf, intra_threads: NonZeroUsize) -> Arc<Loader> {
-    Arc::new(move || load(&location, intra_threads))
+/// Loads the one model at `location`, a file or a folder below one of `roots`, if there are any; its runs use this many
+/// threads.
+pub fn onnx_loader(location: PathBuf, roots: Arc<[PathBuf]>, intra_threads: NonZeroUsize) -> Arc<Loader> {
+    Arc::new(move || load(&location, &roots, intra_threads))
 }
 
-fn load(location: &Path, intra_threads: NonZeroUsize) -> Result<Box<dyn Model>, LoadError> {
+fn load(location: &Path, roots: &[PathBuf], intra_threads: NonZeroUsize) -> Result<Box<dyn Model>, LoadError> {
     let file = storage::find(location, "onnx")?;
+    storage::check_within(&file, roots)?;
     Ok(Box::new(OnnxModel::load(&file, OnnxOptions { intra_threads: intra_threads.get() })?))
 }

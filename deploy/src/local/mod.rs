@@ -21,6 +21,7 @@ mod table;
 mod view;
 mod watch;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch as channel};
@@ -41,6 +42,8 @@ const COMMANDS: usize = 64;
 pub struct LocalConfig {
     /// Where the data port is reached: `http://127.0.0.1:8080`.
     pub data_url: String,
+    /// Folders that models may come from; none: all.
+    pub model_roots: Arc<[PathBuf]>,
 }
 
 /// The running platform. Dropping it aborts its tasks; [`Local::stop`] ends them in order.

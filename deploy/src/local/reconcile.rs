@@ -90,7 +90,7 @@ impl<P: DataPlane> Controller<P> {
 
     /// Starts what shall run, and scales it.
     fn start(&mut self, named: &Named) {
-        let Controller { plane, services, tasks, news, runs, .. } = self;
+        let Controller { plane, config, services, tasks, news, runs, .. } = self;
         let Some(service) = services.get_mut(named) else { return };
         let decision = service.decision.clone();
         for run in &decision.run {
@@ -128,7 +128,7 @@ impl<P: DataPlane> Controller<P> {
             if running.started() {
                 running.scale(run.replicas);
             } else if run.after.is_none() || !others {
-                running.start(run.replicas, tasks, &news.0);
+                running.start(run.replicas, &config.model_roots, tasks, &news.0);
                 let name = running.plan.name.clone();
                 service.event("Normal", "RevisionStarted", format!("revision {name} loads its model"));
             }

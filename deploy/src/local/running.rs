@@ -1,6 +1,7 @@
 //! A revision that runs: its lane and its set of replicas.
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::mpsc::UnboundedSender;
@@ -68,13 +69,13 @@ impl<L> Running<L> {
     }
 
     /// Starts the replicas, if they have not been started.
-    pub fn start(&mut self, replicas: usize, tasks: &mut JoinSet<()>, news: &News) {
+    pub fn start(&mut self, replicas: usize, roots: &Arc<[PathBuf]>, tasks: &mut JoinSet<()>, news: &News) {
         let Some(feed) = self.feed.take() else { return };
         self.phase = Phase::Running;
         self.replicas.send_replace(replicas);
         let (key, news) = (self.key.clone(), news.clone());
         let feed = Arc::new(Reporting { feed, key: key.clone(), news: news.clone() });
-        let set = ReplicaSet::new(config(&self.key.service, &self.plan), feed);
+        let set = ReplicaSet::new(config(&self.key.service, &self.plan, roots), feed);
         let run = set.run(self.replicas.subscribe());
         tasks.spawn(async move {
             let _ending = Ending { key, news };
@@ -88,20 +89,20 @@ impl<L> Running<L> {
     }
 }
 
-fn config(service: &Named, plan: &RevisionPlan) -> ReplicaSetConfig {
+fn config(service: &Named, plan: &RevisionPlan, roots: &Arc<[PathBuf]>) -> ReplicaSetConfig {
     ReplicaSetConfig {
         name: service.name.clone(),
         max_batch_size: plan.batcher.max_batch_size,
         max_latency: plan.batcher.max_latency,
         container_concurrency: plan.container_concurrency,
-        loader: loader(plan),
+        loader: loader(plan, roots),
     }
 }
 
-fn loader(plan: &RevisionPlan) -> Arc<Loader> {
+fn loader(plan: &RevisionPlan, roots: &Arc<[PathBuf]>) -> Arc<Loader> {
     let intra_threads = plan.cpu_limit.unwrap_or_else(process_cpus);
     match plan.model.format {
-        ModelFormat::Onnx => onnx_loader(plan.model.location.clone(), intra_threads),
+        ModelFormat::Onnx => onnx_loader(plan.model.location.clone(), roots.clone(), intra_threads),
     }
 }
 

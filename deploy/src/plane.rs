@@ -18,10 +18,6 @@ pub trait DataPlane: Send + Sync + 'static {
     /// Gives the lane its part of the service's queue.
     fn bound_lane(&self, lane: &Self::Lane, bound: LaneBound);
 
-    /// Holds calls that come from now on as if the model were still loading, until the replicas report their state again.
-    /// Calls that have entered are not touched.
-    fn hold_lane(&self, lane: &Self::Lane);
-
     /// The lane takes no more calls: those that come or are held are routed again, by the table that holds then. Calls that
     /// have entered, or are being read, go on.
     fn retire_lane(&self, lane: &Self::Lane);
@@ -49,6 +45,6 @@ pub struct LaneOf<'a> {
 pub struct LaneBound {
     /// Calls that may wait for the service; none: the data plane's own limit.
     pub max_queued_requests: Option<NonZeroUsize>,
-    /// The revision's share of the calls; a lane always takes one.
+    /// The revision's share of the calls. One with none still has a small part of the queue.
     pub percent: u8,
 }

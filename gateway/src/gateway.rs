@@ -55,6 +55,9 @@ impl Routed {
     }
 }
 
+/// Percent of a service's queue that even a dark revision has.
+const LEAST_SHARE: u8 = 5;
+
 /// What every handler shares.
 pub struct Gateway {
     pub config: ServeConfig,
@@ -253,10 +256,6 @@ impl DataPlane for Gateway {
         lane.bound(self.limits(bound));
     }
 
-    fn hold_lane(&self, lane: &Arc<Lane>) {
-        lane.hold();
-    }
-
     fn retire_lane(&self, lane: &Arc<Lane>) {
         lane.retire();
     }
@@ -276,10 +275,10 @@ impl DataPlane for Gateway {
 }
 
 impl Gateway {
-    /// A share of what may wait for a service; one call is always taken.
+    /// A share of what may wait for a service. One that takes no calls of its own accord still can be asked for.
     fn limits(&self, bound: LaneBound) -> LaneLimits {
         let share = |limit: usize| {
-            let share = (limit as u128 * u128::from(bound.percent.min(100))).div_ceil(100);
+            let share = (limit as u128 * u128::from(bound.percent.clamp(LEAST_SHARE, 100))).div_ceil(100);
             usize::try_from(share).unwrap_or(limit).max(1)
         };
         LaneLimits {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use weirgate_router::LaneLimits;
 
-use super::{Lane, Readiness};
+use super::Lane;
 
 /// Whether a lane takes calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,12 +23,6 @@ impl Lane {
     /// Bounds what comes from now on.
     pub fn bound(&self, limits: LaneLimits) {
         self.core.lock().queue.set_limits(limits);
-    }
-
-    /// Holds calls as if the model were still loading, until the replicas report again.
-    pub fn hold(&self) {
-        self.readiness.send_replace(Readiness::Loading);
-        (self.on_change)();
     }
 
     /// Takes no more calls; those that are held for the model are woken, to be routed again.

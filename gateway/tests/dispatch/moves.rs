@@ -163,21 +163,6 @@ fn a_retired_lane_can_be_taken_back_until_it_is_closed() {
 }
 
 #[test]
-fn a_held_lane_waits_for_its_next_replicas() {
-    runtime().block_on(async {
-        let (world, mut calls) = (Arc::new(World::new()), Calls::new());
-        let mut only = world.start("adds-1", 1_000, FAST);
-        world.publish(&[(&only, 100)]);
-        world.infer(1, &[]).await.is_from("adds-1", 1_001);
-        world.gateway.hold_lane(&only.lane);
-        calls.send(&world, call(2, &[]));
-        eventually("it is held", || only.lane.load() == (1, 0)).await;
-        only.load(FAST);
-        calls.reply().await.is_from("adds-1", 1_002);
-    });
-}
-
-#[test]
 fn held_calls_of_a_revision_that_fails_go_to_the_base() {
     runtime().block_on(async {
         let (world, mut calls) = (Arc::new(World::new()), Calls::new());
@@ -252,8 +237,6 @@ enum Step {
     Reopen,
     /// The shares change.
     Weigh(u8),
-    /// The base is held, and its replicas report again.
-    Hold,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -262,7 +245,6 @@ fn step() -> impl Strategy<Value = Step> {
         3 => any::<Index>().prop_map(Step::Retire),
         2 => Just(Step::Reopen),
         2 => (0u8..=100).prop_map(Step::Weigh),
-        1 => Just(Step::Hold),
     ]
 }
 
@@ -324,11 +306,6 @@ impl Owner {
             Step::Weigh(percent) => {
                 self.percent = percent;
                 self.publish();
-            }
-            Step::Hold => {
-                let base = &mut self.running[0];
-                gateway.hold_lane(&base.lane);
-                base.load(FAST);
             }
             Step::Start { .. } | Step::Retire(_) => {}
         }

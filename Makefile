@@ -28,7 +28,7 @@ help: ## List the targets
 	    /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: setup build ## Build, serve two real models, ask them every way, show batches forming
+demo: setup build ## Build, serve real models, ask them every way, show batches form, lead a canary
 	@$(STEP) demo $(PYTHON_BIN) scripts/demo
 
 ##@ Build

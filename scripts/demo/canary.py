@@ -38,19 +38,19 @@ class Reader:
     def right(self, revision):
         return int((self.answers[revision]["label"] == self.labels).sum())
 
-    def ask(self, calls, headers=lambda number: {}, below="", callers=CALLERS):
+    def ask(self, calls, headers=lambda number: {}, below=""):
         """Sends this many calls from a few callers at once. Returns who answered how many, and which."""
         answered, failures = [None] * calls, []
 
         def run(first):
             try:
                 with Caller(self.server.data, "reader", below) as caller:
-                    for number in range(first, calls, callers):
+                    for number in range(first, calls, CALLERS):
                         answered[number] = self.one(caller, number, headers(number))
             except Exception as error:
                 failures.append(error)
 
-        threads = [threading.Thread(target=run, args=(first,)) for first in range(callers)]
+        threads = [threading.Thread(target=run, args=(first,)) for first in range(CALLERS)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -143,9 +143,8 @@ def hide(server, reader, v1, v2):
     server.run("rollout", "set", "reader", "0")
     server.run("rollout", "status", "reader")
     reader.expect(CALLS, {v1: CALLS})
-    # One by one: a revision without a share has room for one waiting call.
-    reader.expect(FEW_CALLS, {v2: FEW_CALLS}, headers=lambda number: {"x_weirgate_revision": "latest"}, callers=1)
-    reader.expect(FEW_CALLS, {v2: FEW_CALLS}, below="/default/latest-reader", callers=1)
+    reader.expect(FEW_CALLS, {v2: FEW_CALLS}, headers=lambda number: {"x_weirgate_revision": "latest"})
+    reader.expect(FEW_CALLS, {v2: FEW_CALLS}, below="/default/latest-reader")
     say(f"without asking for it                     0 of {CALLS:,} calls")
     say(f"x-weirgate-revision: latest             {FEW_CALLS} of {FEW_CALLS}")
     say(f"/default/latest-reader/v2/models/...    {FEW_CALLS} of {FEW_CALLS}")

@@ -60,11 +60,11 @@ pub fn progress(view: &ServiceView) -> Progress {
     {
         return Progress::Going("the change has not been taken up yet".to_owned());
     }
-    if is_true(object, "Stopped") {
-        return Progress::Done("stopped".to_owned());
-    }
     if let Some(failure) = failure(view) {
         return Progress::Failed(failure);
+    }
+    if is_true(object, "Stopped") {
+        return Progress::Done("stopped".to_owned());
     }
     let state = state(&view.revisions);
     let proven = predictor(object, "latestCreatedRevision") == predictor(object, "latestReadyRevision");

@@ -134,6 +134,7 @@ proptest! {
         let mut other = plan.clone();
         other.settings.stopped = true;
         rollout.ask(&other, 0);
+        rollout.decide();
         rollout.ask(&plan, 0);
         let mut decision = rollout.decide();
         for _ in 0..4 {

@@ -25,6 +25,7 @@ impl<P: DataPlane> Controller<P> {
         }
         self.plane.publish(RouteTable::new(self.services.values().filter_map(table::row).collect()));
         for named in &dirty {
+            self.bound(named, &Decision::default());
             self.retire(named);
             self.show(named);
         }
@@ -64,6 +65,7 @@ impl<P: DataPlane> Controller<P> {
             });
         }
         self.start(named);
+        self.bound(named, &before);
         let Some(service) = self.services.get_mut(named) else { return };
         note_traffic(service, &before);
         service.look(&self.config.data_url);
@@ -133,11 +135,18 @@ impl<P: DataPlane> Controller<P> {
                 service.event("Normal", "RevisionStarted", format!("revision {name} loads its model"));
             }
         }
+    }
+
+    /// Gives lanes their parts of the queue. As long as calls come by the routes of `before`, a part that was larger then
+    /// stays.
+    fn bound(&mut self, named: &Named, before: &Decision) {
+        let Some(service) = self.services.get(named) else { return };
         let limit = service.plan.as_ref().and_then(|plan| plan.settings.max_queued_requests);
-        for share in &decision.shares {
-            if let Some(running) = service.running(&share.revision) {
-                plane.bound_lane(&running.lane, LaneBound { max_queued_requests: limit, percent: share.percent });
-            }
+        for share in &service.decision.shares {
+            let Some(running) = service.running(&share.revision) else { continue };
+            let then = before.shares.iter().find(|then| then.revision == share.revision).map_or(0, |then| then.percent);
+            let percent = share.percent.max(then);
+            self.plane.bound_lane(&running.lane, LaneBound { max_queued_requests: limit, percent });
         }
     }
 

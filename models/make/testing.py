@@ -5,6 +5,7 @@
 |----------------|---------------------------------------|---------------------------------------------------------|
 | identity       | x FP32 [batch, n]                     | y = x                                                   |
 | identity_TYPE  | x TYPE [batch, n], for every datatype | y = x                                                   |
+| add_1 to add_3 | x FP32 [batch, n]                     | y = x + 1 to y = x + 3: answers tell who gave them      |
 | fixed          | x FP32 [2, 3]                         | y = 2 x; no dimension is dynamic, so it never batches   |
 | two_io         | a, b FP32 [batch, 3], id INT64 [batch, 1] | sum = a + b, diff = a - b, echo = id                |
 | slow           | x FP32 [batch, n]                     | y = x, after about 0.2 s on one core                    |
@@ -59,6 +60,11 @@ def rows(name, element, *dims):
 
 def identity(folder, element):
     save(folder, [node("Identity", "x", "y")], [rows("x", element, "n")], [rows("y", element, "n")])
+
+
+def add(folder, number):
+    addend = helper.make_tensor("addend", FLOAT, [], [float(number)])
+    save(folder, [node("Add", "x addend", "y")], [rows("x", FLOAT, "n")], [rows("y", FLOAT, "n")], [addend])
 
 
 def fixed(folder):
@@ -156,6 +162,8 @@ def main():
     identity(folder / "identity", FLOAT)
     for datatype, element in DATATYPES.items():
         identity(folder / f"identity_{datatype}", element)
+    for number in (1, 2, 3):
+        add(folder / f"add_{number}", number)
     fixed(folder / "fixed")
     two_io(folder / "two_io")
     slow(folder / "slow", SLOW_STEPS)

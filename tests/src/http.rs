@@ -131,9 +131,10 @@ impl Http2 {
 
     /// Sends a call; an error is one of the connection or the stream.
     pub async fn try_send(&self, mut request: Request<Body>) -> Result<Reply, String> {
-        let uri = format!("http://weirgate.test{}", request.uri());
+        let host = request.headers_mut().remove("host");
+        let host = host.as_ref().map_or("weirgate.test", |host| host.to_str().unwrap());
+        let uri = format!("http://{host}{}", request.uri());
         *request.uri_mut() = uri.parse().unwrap();
-        request.headers_mut().remove("host");
         let mut sender = self.sender.clone();
         let exchange = async {
             sender.ready().await.map_err(|error| error.to_string())?;

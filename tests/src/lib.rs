@@ -5,7 +5,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+pub mod caller;
 pub mod calls;
+pub mod control;
 pub mod environment;
 pub mod grpc;
 pub mod http;
@@ -16,6 +18,7 @@ pub mod raw;
 pub mod server;
 pub mod wait;
 
+pub use caller::{Answered, Caller, To};
 pub use calls::{row, rows, values};
 pub use grpc::{Grpc, Refused};
 pub use http::{Http1, Http2, Reply};

@@ -9,16 +9,23 @@ use crate::environment::{models, workspace};
 #[derive(Clone, Debug)]
 pub struct Service {
     name: String,
+    namespace: Option<String>,
     location: PathBuf,
     predictor: String,
     batcher: String,
     annotations: String,
+    canaries: String,
 }
 
 impl Service {
     /// Serves the test model in the folder of this name, under the name with `-` for `_`.
     pub fn new(model: &str) -> Service {
-        Self::at(&model.replace('_', "-"), models().join("testing").join(model))
+        Self::at(&model.replace('_', "-"), testing(model))
+    }
+
+    /// Serves `add_1`, `add_2` or `add_3` as `sum`: what an answer is tells which of them gave it.
+    pub fn sum(add: usize) -> Service {
+        Self::new(&format!("add_{add}")).named("sum")
     }
 
     pub fn minilm() -> Service {
@@ -31,19 +38,29 @@ impl Service {
 
     pub fn at(name: &str, location: PathBuf) -> Service {
         assert!(location.exists(), "{} is not there: run `make setup`", location.display());
-        let (predictor, batcher, annotations) = Default::default();
-        Service { name: name.to_owned(), location, predictor, batcher, annotations }
+        let (namespace, predictor, batcher, annotations, canaries) = Default::default();
+        Service { name: name.to_owned(), namespace, location, predictor, batcher, annotations, canaries }
     }
 
     pub fn named(self, name: &str) -> Service {
         Service { name: name.to_owned(), ..self }
     }
 
+    pub fn in_namespace(self, namespace: &str) -> Service {
+        Service { namespace: Some(namespace.to_owned()), ..self }
+    }
+
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    fn predictor(mut self, field: &str, value: usize) -> Service {
+    /// The name of its file, less the ending.
+    pub fn file(&self) -> String {
+        self.namespace.iter().chain([&self.name]).map(String::as_str).collect::<Vec<_>>().join(".")
+    }
+
+    /// A field of the predictor.
+    pub fn field(mut self, field: &str, value: impl std::fmt::Display) -> Service {
         writeln!(self.predictor, "    {field}: {value}").unwrap();
         self
     }
@@ -53,16 +70,42 @@ impl Service {
         self
     }
 
+    pub fn annotation(mut self, name: &str, value: &str) -> Service {
+        writeln!(self.annotations, "    {name}: \"{value}\"").unwrap();
+        self
+    }
+
     pub fn replicas(self, replicas: usize) -> Service {
-        self.predictor("minReplicas", replicas)
+        self.field("minReplicas", replicas)
     }
 
     pub fn concurrency(self, calls: usize) -> Service {
-        self.predictor("containerConcurrency", calls)
+        self.field("containerConcurrency", calls)
     }
 
     pub fn timeout(self, seconds: usize) -> Service {
-        self.predictor("timeout", seconds)
+        self.field("timeout", seconds)
+    }
+
+    pub fn canary_percent(self, percent: usize) -> Service {
+        self.field("canaryTrafficPercent", percent)
+    }
+
+    /// One of `spec.canary`: a test model under a name of its own.
+    pub fn canary(mut self, variant: &str, model: &str, percent: usize) -> Service {
+        let uri = uri(&testing(model));
+        writeln!(
+            self.canaries,
+            "  - trafficPercent: {percent}
+    predictor:
+      name: {variant}
+      model:
+        modelFormat:
+          name: onnx
+        storageUri: {uri}"
+        )
+        .unwrap();
+        self
     }
 
     pub fn max_batch(self, rows: usize) -> Service {
@@ -73,35 +116,48 @@ impl Service {
         self.batcher("maxLatency", millis)
     }
 
-    pub fn max_queued(mut self, calls: usize) -> Service {
-        writeln!(self.annotations, "    weirgate.dev/max-queued-requests: \"{calls}\"").unwrap();
-        self
+    pub fn max_queued(self, calls: usize) -> Service {
+        self.annotation("weirgate.dev/max-queued-requests", &calls.to_string())
+    }
+
+    pub fn sticky(self, key: &str) -> Service {
+        self.annotation("weirgate.dev/sticky", key)
+    }
+
+    /// Stops the old revision before the next one starts.
+    pub fn recreate(self) -> Service {
+        self.field("deploymentStrategy", "{type: Recreate}")
     }
 
     pub fn yaml(&self) -> String {
         let section = |name: &str, text: &str| if text.is_empty() { String::new() } else { format!("{name}:\n{text}") };
-        let annotations = section("  annotations", &self.annotations);
-        let batcher = section("    batcher", &self.batcher);
-        // A JSON string is a YAML string, whatever the path holds.
-        let uri = serde_json::Value::from(self.location.to_str().expect("the workspace's path is UTF-8"));
+        let namespace = self.namespace.as_ref().map(|namespace| format!("  namespace: {namespace}\n"));
+        let (namespace, annotations) = (namespace.unwrap_or_default(), section("  annotations", &self.annotations));
+        let (batcher, canaries) = (section("    batcher", &self.batcher), section("  canary", &self.canaries));
         format!(
             "apiVersion: serving.kserve.io/v1beta1
 kind: InferenceService
 metadata:
   name: {}
-{annotations}spec:
+{namespace}{annotations}spec:
   predictor:
 {}{batcher}    model:
       modelFormat:
         name: onnx
-      storageUri: {uri}
-",
-            self.name, self.predictor
+      storageUri: {}
+{canaries}",
+            self.name,
+            self.predictor,
+            uri(&self.location)
         )
     }
 }
 
-/// One document for each service.
-pub fn documents(services: &[Service]) -> String {
-    services.iter().map(Service::yaml).collect::<Vec<_>>().join("---\n")
+fn testing(model: &str) -> PathBuf {
+    models().join("testing").join(model)
+}
+
+/// A path as a string of YAML. A JSON string is one, whatever the path holds.
+fn uri(path: &std::path::Path) -> serde_json::Value {
+    path.to_str().expect("the workspace's path is UTF-8").into()
 }

@@ -1,6 +1,6 @@
 //! Processes: their memory, their files, their signals.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,10 +26,26 @@ impl Folder {
         &self.0
     }
 
+    /// Makes a folder in it and returns its path.
+    pub fn folder(&self, name: &str) -> PathBuf {
+        let path = self.0.join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        path
+    }
+
     /// Writes a file and returns its path.
     pub fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = self.0.join(name);
         std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// Puts a whole file in its place, so that nobody sees half of it.
+    pub fn replace(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.join(name);
+        let half = path.with_extension("half");
+        std::fs::write(&half, text).unwrap();
+        std::fs::rename(&half, &path).unwrap();
         path
     }
 }
@@ -50,6 +66,14 @@ pub fn resident_bytes(pid: u32) -> usize {
 /// Open file descriptors.
 pub fn open_files(pid: u32) -> usize {
     std::fs::read_dir(format!("/proc/{pid}/fd")).expect("the process runs").count()
+}
+
+/// Threads whose names begin like this.
+pub fn threads(pid: u32, name: &str) -> usize {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs");
+    // One that ends meanwhile has no name any more.
+    let names = tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok());
+    names.filter(|found| found.starts_with(name)).count()
 }
 
 /// Sends a signal, as `TERM`, to a process that this test started.
@@ -75,7 +99,14 @@ pub fn wait(child: &mut Child) -> ExitStatus {
 
 /// Runs a command to its end.
 pub fn run(command: &mut Command) -> Output {
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    run_with_input(command, "")
+}
+
+/// Runs a command to its end with this on its standard input; it must not be more than a pipe holds.
+pub fn run_with_input(command: &mut Command, input: &str) -> Output {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // A command that does not read has closed it.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     let mut stdout = child.stdout.take().unwrap();
     let mut stderr = child.stderr.take().unwrap();
     std::thread::scope(|scope| {

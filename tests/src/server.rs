@@ -2,32 +2,36 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::environment::{binary, onnxruntime};
 use crate::http::{Http1, Reply};
-use crate::manifest::{Service, documents};
+use crate::manifest::Service;
 use crate::metrics::Metrics;
 use crate::process::{self, Folder};
 use crate::wait::{eventually, within};
 
-/// A running `weirgate serve`; killed when dropped.
+/// A running `weirgate serve`; killed when dropped. It watches a folder of its own with one file for each service, and has a
+/// state folder of its own.
 pub struct Server {
     child: Child,
     pub data: SocketAddr,
     pub admin: SocketAddr,
     log: Arc<Mutex<String>>,
-    _folder: Folder,
+    folder: Folder,
+    start: Start,
 }
 
 /// How to start one.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Start {
     services: Vec<Service>,
     flags: Vec<String>,
     variables: Vec<(String, String)>,
     at_once: bool,
+    without_files: bool,
 }
 
 impl Start {
@@ -47,15 +51,37 @@ impl Start {
         self
     }
 
+    /// Watches no files: it serves what is applied.
+    pub fn without_files(mut self) -> Start {
+        self.without_files = true;
+        self
+    }
+
     pub async fn start(self) -> Server {
         let folder = Folder::new();
-        let manifest = folder.file("services.yaml", &documents(&self.services));
-        let mut child = Command::new(binary())
-            .args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "-f"])
-            .arg(manifest)
-            .args(self.flags)
+        folder.folder(MANIFESTS);
+        for service in &self.services {
+            folder.replace(&file_of(service), &service.yaml());
+        }
+        let (child, log) = self.spawn(&folder);
+        let unset = SocketAddr::from(([0, 0, 0, 0], 0));
+        let mut server = Server { child, data: unset, admin: unset, log, folder, start: self };
+        server.opens().await;
+        server
+    }
+
+    fn spawn(&self, folder: &Folder) -> (Child, Arc<Mutex<String>>) {
+        let mut command = Command::new(binary());
+        command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        if !self.without_files {
+            command.arg("-f").arg(folder.path().join(MANIFESTS));
+        }
+        let mut child = command
+            .arg("--state")
+            .arg(folder.path().join(STATE))
+            .args(&self.flags)
             .env("ORT_DYLIB_PATH", onnxruntime())
-            .envs(self.variables)
+            .envs(self.variables.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -63,32 +89,16 @@ impl Start {
             .expect("the binary runs");
         let log = Arc::new(Mutex::new(String::new()));
         keep_log(child.stderr.take().unwrap(), log.clone());
-        let stdout = child.stdout.take().unwrap();
-        let unset = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut server = Server { child, data: unset, admin: unset, log, _folder: folder };
-        let printed = within(
-            "the two addresses on standard output",
-            tokio::task::spawn_blocking(move || {
-                let lines = BufReader::new(stdout).lines().take(2).map_while(Result::ok);
-                lines.collect::<Vec<_>>()
-            }),
-        );
-        let printed = printed.await.unwrap();
-        let address = |port: &str| {
-            let line = printed.iter().find(|line| line.starts_with(port));
-            let line = line.unwrap_or_else(|| panic!("no address of the {port} port: {printed:?}\n{}", server.log()));
-            line.rsplit("http://").next().unwrap().parse().unwrap()
-        };
-        let (data, admin) = (address("data"), address("admin"));
-        (server.data, server.admin) = (data, admin);
-        if !self.at_once {
-            eventually("the server to be ready", async || {
-                (server.admin_get("/readyz").await?.status == 200).then_some(())
-            })
-            .await;
-        }
-        server
+        (child, log)
     }
+}
+
+/// The watched folder, within the server's own.
+const MANIFESTS: &str = "manifests";
+const STATE: &str = "state";
+
+fn file_of(service: &Service) -> String {
+    format!("{MANIFESTS}/{}.yaml", service.file())
 }
 
 /// Reads what the process logs until it ends.
@@ -111,6 +121,63 @@ impl Server {
     /// Starts with these services and waits until they are loaded or have failed.
     pub async fn start(services: impl IntoIterator<Item = Service>) -> Server {
         Self::with(services).start().await
+    }
+
+    /// Waits for the ports to be open, and for the models unless they are not to be waited for.
+    async fn opens(&mut self) {
+        let stdout = self.child.stdout.take().unwrap();
+        let printed = within(
+            "the two addresses on standard output",
+            tokio::task::spawn_blocking(move || {
+                let lines = BufReader::new(stdout).lines().take(2).map_while(Result::ok);
+                lines.collect::<Vec<_>>()
+            }),
+        );
+        let printed = printed.await.unwrap();
+        let address = |port: &str| {
+            let line = printed.iter().find(|line| line.starts_with(port));
+            let line = line.unwrap_or_else(|| panic!("no address of the {port} port: {printed:?}\n{}", self.log()));
+            line.rsplit("http://").next().unwrap().parse().unwrap()
+        };
+        (self.data, self.admin) = (address("data"), address("admin"));
+        if !self.start.at_once {
+            eventually("the server to be ready", async || {
+                (self.admin_get("/readyz").await?.status == 200).then_some(())
+            })
+            .await;
+        }
+    }
+
+    /// SIGKILL, as a machine that loses its power does.
+    pub async fn kill(&mut self) {
+        self.signal("KILL");
+        self.ended().await;
+    }
+
+    /// Starts the server, which must have ended, once more: with the same flags, manifests and state, on other ports.
+    pub async fn restart(&mut self) {
+        assert!(!self.is_running(), "the server still runs");
+        (self.child, self.log) = self.start.spawn(&self.folder);
+        self.opens().await;
+    }
+
+    /// Writes a service's manifest into the watched folder, in one piece.
+    pub fn write(&self, service: &Service) -> PathBuf {
+        self.folder.replace(&file_of(service), &service.yaml())
+    }
+
+    /// The file with a service's manifest.
+    pub fn file(&self, service: &Service) -> PathBuf {
+        self.folder.path().join(file_of(service))
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.folder.path().join(STATE)
+    }
+
+    /// The folder that goes when the server does.
+    pub fn folder(&self) -> &Folder {
+        &self.folder
     }
 
     pub fn pid(&self) -> u32 {

@@ -80,10 +80,9 @@ fn wrong_usage_exits_with_2_and_says_what() {
     let folder = Folder::new();
     let file = folder.file("good.yaml", &Service::new("identity").yaml());
     let file = file.to_str().unwrap();
-    let cases: [(&[&str], &str); 9] = [
+    let cases: [(&[&str], &str); 8] = [
         (&[], "Usage"),
         (&["no-such-command"], "no-such-command"),
-        (&["serve"], "--file"),
         (&["serve", "-f", file, "--no-such-flag"], "--no-such-flag"),
         (&["serve", "-f", file, "--listen", "here"], "--listen"),
         (&["serve", "-f", file, "--max-body", "5MB"], "'5MB' is not a size"),
@@ -101,19 +100,15 @@ fn wrong_usage_exits_with_2_and_says_what() {
 #[test]
 fn a_wrong_manifest_exits_with_2_and_the_fields_path() {
     let good = Service::new("identity").yaml();
-    let text = refused(&good.replace("name: onnx", "name: sklearn"));
-    assert!(text.contains("spec.predictor.model.modelFormat.name") && text.contains("sklearn"), "{text}");
-    let text = refused(&good.replace("storageUri", "storageURL"));
-    assert!(text.contains("spec.predictor.model.storageURL") && text.contains("storageUri"), "{text}");
     let text = refused(&good.replace("  predictor:\n", "  predictor:\n    containerConcurrency: -1\n"));
     assert!(text.contains("spec.predictor.containerConcurrency"), "{text}");
-    let text = refused(&good.replace("spec:\n", "spec:\n  transformer: {}\n"));
-    assert!(text.contains("spec.transformer") && text.contains("not supported yet"), "{text}");
+    let text = refused(&good.replace("        name: onnx\n", "        name: [onnx]\n"));
+    assert!(text.contains("spec.predictor.model.modelFormat.name"), "{text}");
 }
 
 #[test]
 fn every_problem_of_every_manifest_is_told_at_once() {
-    let wrong = Service::new("identity").yaml().replace("name: onnx", "name: sklearn");
+    let wrong = Service::new("identity").yaml().replace("name: onnx", "name: 5");
     let negative = Service::new("slow").yaml().replace("  predictor:\n", "  predictor:\n    timeout: 0\n");
     let text = refused(&format!("{wrong}---\n{negative}"));
     assert!(text.contains("modelFormat.name") && text.contains("spec.predictor.timeout"), "{text}");
@@ -139,9 +134,10 @@ fn a_port_in_use_exits_with_1_and_names_flag_and_address() {
     let address = taken.local_addr().unwrap().to_string();
     let folder = Folder::new();
     let file = folder.file("service.yaml", &Service::new("identity").yaml());
-    let file = file.to_str().unwrap();
+    let (file, state) = (file.to_str().unwrap(), folder.folder("state"));
+    let state = state.to_str().unwrap();
     for (flag, other) in [("--listen", "--admin"), ("--admin", "--listen")] {
-        let output = weirgate(&["serve", "-f", file, flag, &address, other, "127.0.0.1:0"]);
+        let output = weirgate(&["serve", "-f", file, "--state", state, flag, &address, other, "127.0.0.1:0"]);
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         let text = text(&output.stderr);
         assert!(text.contains(&address) && text.contains(flag), "{text}");

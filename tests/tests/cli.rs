@@ -10,11 +10,12 @@ use weirgate_tests::process::{Folder, run};
 use weirgate_tests::{Server, Service};
 
 /// Every flag of `serve`, and its variable.
-const FLAGS: [(&str, &str); 14] = [
+const FLAGS: [(&str, &str); 15] = [
     ("--file", "WEIRGATE_FILE"),
     ("--listen", "WEIRGATE_LISTEN"),
     ("--admin", "WEIRGATE_ADMIN"),
     ("--admin-host", "WEIRGATE_ADMIN_HOST"),
+    ("--model-root", "WEIRGATE_MODEL_ROOT"),
     ("--state", "WEIRGATE_STATE"),
     ("--max-body", "WEIRGATE_MAX_BODY"),
     ("--max-queued-requests", "WEIRGATE_MAX_QUEUED_REQUESTS"),

@@ -6,9 +6,9 @@ use std::process::Command;
 use http::Method;
 use serde_json::json;
 use weirgate_tests::control::json as body;
-use weirgate_tests::environment::binary;
-use weirgate_tests::process::run;
-use weirgate_tests::{Server, Service};
+use weirgate_tests::environment::{binary, models};
+use weirgate_tests::process::{Folder, run};
+use weirgate_tests::{Caller, Server, Service, To};
 
 const SUM: &str = "/namespaces/default/inferenceservices/sum";
 
@@ -105,4 +105,28 @@ async fn a_wrong_or_missing_token_file_is_told() {
     let text = server.fails(&[&apply[..], &["/nowhere/token"]].concat()).await;
     assert!(text.contains("/nowhere/token") && text.contains("--token-file"), "{text}");
     assert!(server.view("sum").await.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn models_come_from_the_given_folders_only_links_included() {
+    let folder = Folder::new();
+    let (root, outside) = (folder.folder("root"), models().join("testing/add_1"));
+    std::fs::create_dir(root.join("inside")).unwrap();
+    std::fs::copy(outside.join("model.onnx"), root.join("inside/model.onnx")).unwrap();
+    std::os::unix::fs::symlink(&outside, root.join("linked")).unwrap();
+    std::fs::create_dir(root.join("hollow")).unwrap();
+    std::os::unix::fs::symlink(outside.join("model.onnx"), root.join("hollow/model.onnx")).unwrap();
+    let services = [
+        Service::at("inside", root.join("inside")),
+        Service::at("outside", outside),
+        Service::at("linked", root.join("linked")),
+        Service::at("hollow", root.join("hollow")),
+    ];
+    let server = Server::with(services).flag("--model-root", root.to_str().unwrap()).start().await;
+    let mut caller = Caller::http(server.data).await;
+    assert_eq!(caller.ask(&To::model("inside")).await.unwrap().model, "add_1");
+    for name in ["outside", "linked", "hollow"] {
+        let error = caller.ask(&To::model(name)).await.expect_err(name);
+        assert!(error.starts_with("503") && error.contains("--model-root"), "{name}: {error}");
+    }
 }

@@ -168,7 +168,8 @@ async fn a_dark_revision_answers_several_callers_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn complaint_05_an_update_ends_the_old_revision_and_scrapes_are_no_calls() {
     let server = Server::start([Service::sum(1).replicas(2)]).await;
-    server.splits("sum", &[("add_1", 100)]).await;
+    eventually("both replicas", async || (server.metric("weirgate_ready_replicas", "sum").await == 2.0).then_some(()))
+        .await;
     let engines = threads(server.pid(), "sum-");
     assert!(engines >= 2, "{engines} threads of engines");
     server.write(&Service::sum(2).replicas(2).canary_percent(20));

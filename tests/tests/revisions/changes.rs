@@ -7,7 +7,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use weirgate_tests::caller::Models;
 use weirgate_tests::environment::scale;
-use weirgate_tests::{Answered, Caller, Server, Service, To};
+use weirgate_tests::process::threads;
+use weirgate_tests::{Answered, Caller, Server, Service, To, eventually};
 
 const EVERY: Duration = Duration::from_millis(300);
 /// Between the calls of one client.
@@ -106,6 +107,11 @@ async fn no_call_is_lost_or_wrong_while_manifests_change() {
     for call in &calls {
         check(call, &looks, &models);
     }
+    for service in SERVICES {
+        // Two revisions, two replicas each, and up to three threads of a replica.
+        let engines = async || (threads(server.pid(), &format!("{service}-")) <= 12).then_some(());
+        eventually("the engines of old revisions to end", engines).await;
+    }
     let revisions: BTreeSet<_> = calls.iter().map(|call| &call.answered.revision).collect();
     println!("{} calls, {steps} changes, {} revisions answered", calls.len(), revisions.len());
     assert!(calls.len() > 20 * steps, "{} calls are too few to tell anything", calls.len());
@@ -161,7 +167,7 @@ fn check(call: &Call, looks: &[Look], models: &Models) {
 
 /// Waits until the service is as wished.
 async fn taken_up(server: &Server, service: &str, wish: &Wish) {
-    weirgate_tests::eventually(&format!("the last change of {service}"), async || {
+    eventually(&format!("the last change of {service}"), async || {
         let object = server.object(service).await;
         let predictor = &object["spec"]["predictor"];
         let same = predictor["timeout"] == wish.timeout

@@ -101,6 +101,20 @@ async fn what_is_not_supported_is_not_ready_and_stops_nothing_that_ran() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_supported_at_the_start_stops_nobody_else() {
+    let server =
+        Server::start([Service::sum(1).field("workerSpec", "{pipelineParallelSize: 2}"), Service::new("identity")])
+            .await;
+    let mut caller = Caller::http(server.data).await;
+    assert_eq!(caller.ask(&To::model("identity")).await.unwrap().model, "add_0");
+    let error = caller.ask(&To::model("sum")).await.unwrap_err();
+    assert!(error.starts_with("503") && error.contains("workerSpec"), "{error}");
+    assert_eq!(server.condition("sum", "Ready").await["status"], "False");
+    let object = server.object("sum").await;
+    assert_eq!(object["status"]["modelStatus"]["transitionStatus"], "InvalidSpec", "{object:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_service_says_so_and_starts_again() {
     let server = rolled_out().await;
     server.write(&Service::sum(1).annotation("serving.kserve.io/stop", "true"));

@@ -117,7 +117,7 @@ pub struct RevisionView {
     pub roles: Vec<String>,
     /// Share of the calls.
     pub percent: u8,
-    /// `Loading`, `Ready`, `Failed`, `Draining`, `Stopped`.
+    /// `Waiting` for another to end, `Loading`, `Ready`, `Failed`, `Draining`, `Stopped`.
     pub state: String,
     /// Why it failed.
     pub message: Option<String>,

@@ -32,7 +32,7 @@ pub struct ReplicaSet {
     config: ReplicaSetConfig,
     feed: Arc<dyn Feed>,
     slots: Vec<Slot>,
-    /// Replicas that were asked to stop and have not ended yet.
+    /// Replicas that were asked to stop and have not ended yet. A model that is loading can't be stopped: it is waited for.
     leaving: Vec<u64>,
     next_id: u64,
     events: (UnboundedSender<Event>, UnboundedReceiver<Event>),
@@ -74,24 +74,25 @@ impl ReplicaSet {
         }
     }
 
-    /// Keeps as many replicas as `replicas` says, until that is 0 or its sender is gone; then it ends with its threads.
+    /// Keeps as many replicas as `replicas` says. With 0 it ends when all its threads have; where the sender is gone, it
+    /// does not wait for those that still load.
     pub async fn run(mut self, mut replicas: watch::Receiver<usize>) {
-        loop {
+        let wait_for_loading = loop {
             let wanted = *replicas.borrow_and_update();
             if wanted == 0 {
-                break;
+                break true;
             }
             self.scale(wanted, Instant::now());
             self.start_due(Instant::now());
             let waits = self.slots.iter().filter(|slot| slot.loading.is_none());
             let due = waits.filter_map(|slot| slot.start_at).min();
             tokio::select! {
-                changed = replicas.changed() => if changed.is_err() { break },
+                changed = replicas.changed() => if changed.is_err() { break false },
                 Some(event) = self.events.1.recv() => self.handle(event, Instant::now()),
                 () = sleep_until(due) => {}
             }
-        }
-        self.stop_all().await;
+        };
+        self.end(wait_for_loading).await;
     }
 
     /// Adds places, or takes away those that serve least.
@@ -105,17 +106,14 @@ impl ReplicaSet {
             for slot in self.slots.split_off(wanted) {
                 self.stop_slot(slot);
             }
+            self.forget_failure();
             self.report();
         }
     }
 
     fn stop_slot(&mut self, slot: Slot) {
-        if let Some(loading) = slot.loading {
-            // It ends by itself when it has loaded.
-            loading.replica.stop();
-        }
-        if let Some(serving) = slot.serving {
-            self.stop_replica(&serving);
+        for handle in [slot.loading, slot.serving].into_iter().flatten() {
+            self.stop_replica(&handle);
         }
     }
 
@@ -159,9 +157,7 @@ impl ReplicaSet {
         let Some(index) =
             self.slots.iter().position(|slot| Slot::has(&slot.serving, id) || Slot::has(&slot.loading, id))
         else {
-            if matches!(event.kind, EventKind::Exited { .. } | EventKind::LoadFailed(_)) {
-                self.leaving.retain(|leaving| *leaving != id);
-            }
+            self.left(&event);
             return;
         };
         let name = self.config.name.as_str();
@@ -176,9 +172,7 @@ impl ReplicaSet {
                     self.stop_replica(&old);
                 }
                 self.ready = Some((spec, took));
-                if self.slots.iter().all(|slot| slot.serving.is_some()) {
-                    self.last_failure = None;
-                }
+                self.forget_failure();
                 self.report();
             }
             EventKind::LoadFailed(error) => {
@@ -209,6 +203,12 @@ impl ReplicaSet {
         self.report();
     }
 
+    fn forget_failure(&mut self) {
+        if self.slots.iter().all(|slot| slot.serving.is_some()) {
+            self.last_failure = None;
+        }
+    }
+
     fn report(&self) {
         let ready = self.slots.iter().filter(|slot| slot.serving.is_some()).count();
         let state = match (&self.ready, &self.last_failure) {
@@ -221,16 +221,32 @@ impl ReplicaSet {
         self.feed.state_changed(state);
     }
 
-    /// Stops every thread and waits for those that serve. One that is still loading ends by itself when it has loaded.
-    async fn stop_all(mut self) {
-        for slot in std::mem::take(&mut self.slots) {
+    fn left(&mut self, event: &Event) {
+        if matches!(event.kind, EventKind::Exited { .. } | EventKind::LoadFailed(_)) {
+            self.leaving.retain(|leaving| *leaving != event.replica);
+        }
+    }
+
+    /// Stops every thread and waits for them.
+    async fn end(mut self, wait_for_loading: bool) {
+        for mut slot in std::mem::take(&mut self.slots) {
+            if let Some(loading) = slot.loading.take_if(|_| !wait_for_loading) {
+                loading.replica.stop();
+            }
             self.stop_slot(slot);
         }
         while !self.leaving.is_empty() {
             let Some(event) = self.events.1.recv().await else { return };
-            if matches!(event.kind, EventKind::Exited { .. }) {
-                self.leaving.retain(|leaving| *leaving != event.replica);
-            }
+            self.left(&event);
+        }
+    }
+}
+
+/// A set that is dropped, by a panic too, leaves no thread behind that nobody could stop.
+impl Drop for ReplicaSet {
+    fn drop(&mut self) {
+        for handle in self.slots.iter().flat_map(|slot| [&slot.serving, &slot.loading]).flatten() {
+            handle.replica.stop();
         }
     }
 }

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use weirgate_deploy_core::rollout::Rollout as Revisions;
 use weirgate_deploy_core::{InferenceService, Service, Severity, plan, rollout_edit, set_canary_percent};
 
-use super::controller::{Controller, reasons, shown, wanted_by_apply};
+use super::controller::{Controller, shown, wanted_by_apply};
 use super::files::named;
 use super::record::Record;
-use super::service::{Wanted, seconds};
+use super::service::{Wanted, reasons, seconds};
 use super::watch::{Content, Text};
 use crate::control::{Applied, Change, Command, Named, Owner, Refused, Rollout, refusal};
 use crate::plane::DataPlane;
@@ -64,6 +64,8 @@ impl<P: DataPlane> Controller<P> {
         let mut undo: Vec<(Named, Option<Record>)> = Vec::new();
         for (named, wanted) in &wanted {
             let stored = self.services.get(named).and_then(|service| service.stored.clone());
+            // One that fails may lie there all the same.
+            undo.push((named.clone(), stored.or_else(|| self.absent.get(named).cloned())));
             if let Err(error) = self.state.save(named, &self.record(named, wanted)) {
                 for (named, stored) in undo {
                     let undone = match stored {
@@ -76,7 +78,6 @@ impl<P: DataPlane> Controller<P> {
                 }
                 return Err(Refused::NotStored(error));
             }
-            undo.push((named.clone(), stored));
         }
         let mut applied = Vec::with_capacity(wanted.len());
         for (named, wanted) in wanted {
@@ -103,6 +104,7 @@ impl<P: DataPlane> Controller<P> {
             runnable: None,
             generation: 1,
             created: seconds(),
+            absent_since: None,
             rollout: Revisions::default(),
         });
         if wanted.plan.is_none() && record.runnable.is_none() && record.manifest != wanted.manifest {
@@ -136,8 +138,12 @@ impl<P: DataPlane> Controller<P> {
             Rollout::Promote { canary } => rollout_edit::promote(&mut manifest, canary.as_deref()),
             Rollout::Set { percent, canary } => rollout_edit::set(&mut manifest, *percent, canary.as_deref()),
             Rollout::Rollback => {
-                let previous = revisions.previous().map(|known| &known.predictor);
                 let canary_runs = service.decision.shares.len() > 1;
+                let newest = revisions.asked().map(|asked| &asked.predictor);
+                // A newest one that never took over is rolled back to the one that goes on.
+                let stable = revisions.stable().filter(|stable| newest != Some(&stable.name));
+                let stable = stable.or(revisions.stable().filter(|_| service.unsupported.is_some()));
+                let previous = stable.or(revisions.previous()).map(|known| &known.predictor);
                 rollout_edit::rollback(&mut manifest, previous, canary_runs)
             }
         };
@@ -190,7 +196,7 @@ impl<P: DataPlane> Controller<P> {
             std::fs::set_permissions(&file, mode)
         };
         replace().map_err(|error: std::io::Error| failed(&error))?;
-        self.changed(Text { path: PathBuf::from(path), content: Content::Text(edited) });
+        self.changed(vec![Text { path: PathBuf::from(path), content: Content::Text(edited) }]);
         Ok(())
     }
 }

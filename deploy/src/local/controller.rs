@@ -2,24 +2,28 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch as channel};
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 use weirgate_deploy_core::rollout::Health;
 use weirgate_deploy_core::{Problem, Service, Severity};
+use weirgate_replicas::SetState;
 
 use super::LocalConfig;
+use super::absent::{self, Absent};
 use super::files::Files;
 use super::record::Record;
-use super::running::{Key, News, Phase, Told};
-use super::service::{Managed, Wanted};
+use super::running::{Key, News, Phase, Running, Told};
+use super::service::{Managed, Wanted, reasons, unsupported};
 use super::watch::Text;
 use crate::control::{Command, Named, Owner, ServiceView};
 use crate::plane::DataPlane;
 use crate::state::StateFolder;
 
-/// Services that were in files once and are not now: how they were split is remembered for so many.
-const MOST_ABSENT: usize = 1_000;
+/// A record that could not be stored is tried again after this time.
+const STORE_AGAIN: Duration = Duration::from_secs(5);
 
 type Views = channel::Sender<Arc<Vec<Arc<ServiceView>>>>;
 
@@ -29,10 +33,11 @@ pub(super) struct Controller<P: DataPlane> {
     pub(super) files: Files,
     pub(super) config: LocalConfig,
     pub(super) services: BTreeMap<Named, Managed<P::Lane>>,
-    /// Records of services that no file holds at the moment. They are kept: the file may only be missing from this start.
-    pub(super) absent: BTreeMap<Named, Record>,
+    pub(super) absent: Absent,
     /// Services to decide anew.
     pub(super) dirty: BTreeSet<Named>,
+    /// Services whose record could not be stored.
+    pub(super) unstored: BTreeSet<Named>,
     pub(super) views: Views,
     pub(super) seen: BTreeMap<Named, Arc<ServiceView>>,
     /// The replica sets, and those who wait for a lane to drain.
@@ -50,24 +55,30 @@ impl<P: DataPlane> Controller<P> {
         views: Views,
     ) -> Result<Self, String> {
         // What is set aside has been logged; it takes nothing else down.
-        let (records, _) = state.load::<Record>();
+        let (applied, of_files) = absent::split(state.load::<Record>().0);
         let mut controller = Controller {
             plane,
             state,
             files,
             config,
             services: BTreeMap::new(),
-            absent: records.into_iter().collect(),
+            absent: Absent::default(),
             dirty: BTreeSet::new(),
+            unstored: BTreeSet::new(),
             views,
             seen: BTreeMap::new(),
             tasks: JoinSet::new(),
             news: mpsc::unbounded_channel(),
             runs: 0,
         };
+        for (named, record) in of_files {
+            if let Err(error) = controller.absent.keep(&controller.state, &named, record) {
+                tracing::warn!(service = %named, error, "its record stays as it was");
+            }
+        }
         let claims: Vec<_> = controller.files.services().map(|(named, service)| (named, service.clone())).collect();
         for (named, service) in claims {
-            if controller.absent.get(&named).is_some_and(|record| record.owner == Owner::State) {
+            if applied.contains_key(&named) {
                 return Err(format!(
                     "{}: inferenceservice {named} was applied to the state folder {}: delete it there (weirgate delete), or \
                      take it out of the file",
@@ -77,25 +88,11 @@ impl<P: DataPlane> Controller<P> {
             }
             controller.want(named, wanted_by_file(service));
         }
-        let applied: Vec<_> = controller.absent.extract_if(.., |_, record| record.owner == Owner::State).collect();
         for (named, record) in applied {
             let wanted = wanted_by_state(&named, &record);
             controller.insert(named, wanted, Some(record));
         }
-        controller.forget_absent();
         Ok(controller)
-    }
-
-    /// Keeps a bounded number of records that nobody asks for, the newest.
-    fn forget_absent(&mut self) {
-        while self.absent.len() > MOST_ABSENT {
-            let oldest = self.absent.iter().min_by_key(|(_, record)| record.created).map(|(named, _)| named.clone());
-            let Some(oldest) = oldest else { return };
-            self.absent.remove(&oldest);
-            if let Err(error) = self.state.remove(&oldest) {
-                tracing::warn!(service = %oldest, error, "an old record stays");
-            }
-        }
     }
 
     pub async fn run(
@@ -104,11 +101,14 @@ impl<P: DataPlane> Controller<P> {
         mut changes: mpsc::Receiver<Vec<Text>>,
         mut stop: channel::Receiver<bool>,
     ) {
+        let mut again = tokio::time::interval(STORE_AGAIN);
+        again.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = super::stopped(&mut stop) => break,
                 Some(command) = commands.recv() => tokio::task::block_in_place(|| self.command(command)),
-                Some(texts) = changes.recv() => texts.into_iter().for_each(|text| self.changed(text)),
+                Some(texts) = changes.recv() => tokio::task::block_in_place(|| self.changed(texts)),
+                _ = again.tick(), if !self.unstored.is_empty() => tokio::task::block_in_place(|| self.store_again()),
                 Some((key, told)) = self.news.1.recv() => self.told(&key, told),
                 Some(ended) = self.tasks.join_next() => log_panic(ended),
             }
@@ -121,13 +121,19 @@ impl<P: DataPlane> Controller<P> {
         self.stop().await;
     }
 
-    async fn stop(mut self) {
-        for service in self.services.values() {
-            service.running.iter().for_each(|running| running.scale(0));
+    fn store_again(&mut self) {
+        for named in self.unstored.clone() {
+            self.store(&named);
         }
-        // Lanes that drain have nobody left to wait for.
-        let started = |service: &Managed<P::Lane>| service.running.iter().filter(|running| running.started()).count();
-        let mut left: usize = self.services.values().map(started).sum();
+    }
+
+    async fn stop(mut self) {
+        tokio::task::block_in_place(|| self.store_again());
+        // Lanes that drain have nobody left to wait for, and a model that loads is of no use any more.
+        let mut left = 0;
+        for service in self.services.values_mut() {
+            left += service.running.drain(..).filter(Running::started).count();
+        }
         while left > 0 {
             match self.news.1.recv().await {
                 Some((_, Told::Ended)) => left -= 1,
@@ -137,29 +143,40 @@ impl<P: DataPlane> Controller<P> {
         }
     }
 
-    /// A watched file has changed.
-    pub(super) fn changed(&mut self, text: Text) {
-        let before: BTreeSet<Named> = self.files.services().map(|(named, _)| named).collect();
-        for problem in self.files.update(text) {
+    /// Watched files have changed: all that one look found, so that a service that moves from one file to another is never
+    /// without one.
+    pub(super) fn changed(&mut self, texts: Vec<Text>) {
+        let held = |files: &Files| files.services().map(|(named, _)| named).collect::<BTreeSet<_>>();
+        let before = held(&self.files);
+        for problem in self.files.update(texts) {
             self.report(&problem);
         }
-        let now: Vec<_> = self.files.services().map(|(named, service)| (named, service.clone())).collect();
-        for gone in before.iter().filter(|named| !now.iter().any(|(held, _)| held == *named)) {
-            self.remove(gone);
-        }
-        for (named, service) in now {
-            let wanted = wanted_by_file(service);
-            match self.services.get(&named) {
-                Some(managed) if managed.record.owner == Owner::State && !managed.deleted => {
-                    if !before.contains(&named) {
-                        let text =
-                            format!("{} is not acted on: the state folder holds this service", shown(&wanted.owner));
-                        self.event(&named, "Warning", "ClaimedTwice", text);
-                    }
-                }
-                Some(managed) if !managed.deleted && !managed.differs(&wanted) => {}
-                _ => self.want(named, wanted),
+        for gone in before.difference(&held(&self.files)) {
+            // What was applied is no file's to take away.
+            if self.services.get(gone).is_some_and(|service| service.record.owner != Owner::State) {
+                self.remove(gone);
             }
+        }
+        let owned = |service: Option<&Managed<P::Lane>>| {
+            service.is_some_and(|service| !service.deleted && service.record.owner == Owner::State)
+        };
+        let (mut news, mut claims) = (Vec::new(), Vec::new());
+        for (named, service) in self.files.services() {
+            let managed = self.services.get(&named);
+            if owned(managed) {
+                if !before.contains(&named) {
+                    claims.push((named, service.origin.clone(), service.document));
+                }
+            } else if managed.is_none_or(|managed| managed.deleted || managed.differs_from(service)) {
+                news.push((named, service.clone()));
+            }
+        }
+        for (named, origin, document) in claims {
+            let text = format!("document {document} of {origin} is not acted on: the state folder holds this service");
+            self.event(&named, "Warning", "ClaimedTwice", text);
+        }
+        for (named, service) in news {
+            self.want(named, wanted_by_file(service));
         }
     }
 
@@ -192,15 +209,19 @@ impl<P: DataPlane> Controller<P> {
                 self.dirty.insert(named);
             }
             Some(service) => {
-                // It was on its way out: what still runs of it is taken over.
+                // It was on its way out: what still runs of it is taken over, and is as well as it was.
                 let running = std::mem::take(&mut service.running);
-                self.insert(named.clone(), wanted, None);
+                let record = self.absent.take(&named);
+                self.insert(named.clone(), wanted, record);
                 if let Some(service) = self.services.get_mut(&named) {
+                    for running in running.iter().filter(|running| running.phase == Phase::Running) {
+                        service.record.rollout.observe(&running.plan.name, running.health.clone());
+                    }
                     service.running = running;
                 }
             }
             None => {
-                let record = self.absent.remove(&named);
+                let record = self.absent.take(&named);
                 self.insert(named, wanted, record);
             }
         }
@@ -243,20 +264,30 @@ impl<P: DataPlane> Controller<P> {
             }
             Told::Drained => {}
             Told::Ended => {
-                let expected = running.phase == Phase::Ending;
-                let running = service.running.remove(index);
-                let name = running.plan.name;
-                if expected {
+                let Running { plan, lane, feed, phase, key, .. } = service.running.remove(index);
+                let name = plan.name;
+                if phase == Phase::Ending {
                     service.event("Normal", "RevisionStopped", format!("revision {name} has ended"));
-                } else {
-                    // What waits in its lane is routed anew.
-                    self.plane.retire_lane(&running.lane);
-                    service.record.rollout.observe(&name, Health::default());
-                    service.event("Warning", "ReplicasLost", format!("the replicas of revision {name} have ended"));
+                    return;
                 }
+                // A fault of ours. What waits in its lane is told, and what comes is routed to another run of it.
+                if phase == Phase::Running {
+                    service.record.rollout.observe(&name, Health::default());
+                }
+                let reason = "its replicas have ended by a fault of the platform";
+                service.event("Warning", "ReplicasLost", format!("revision {name}: {reason}"));
+                feed.state_changed(SetState::Failed { reason: reason.into() });
+                self.plane.retire_lane(&lane);
+                self.tasks.spawn(tell_drained(self.plane.lane_drained(&lane), key, self.news.0.clone()));
             }
         }
     }
+}
+
+/// Tells when a retired lane is empty and closed. The controller is gone only when everything stops.
+pub(super) async fn tell_drained(drained: impl Future<Output = ()>, key: Key, news: News) {
+    drained.await;
+    let _ = news.send((key, Told::Drained));
 }
 
 fn note_health<L>(service: &mut Managed<L>, revision: &str, before: &Health, now: &Health) {
@@ -269,7 +300,7 @@ fn note_health<L>(service: &mut Managed<L>, revision: &str, before: &Health, now
 }
 
 pub(super) fn wanted_by_file(service: Service) -> Wanted {
-    let unsupported = (!service.unsupported.is_empty()).then(|| reasons(&service.unsupported));
+    let unsupported = unsupported(&service);
     Wanted {
         owner: Owner::File { path: service.origin, document: service.document },
         manifest: service.service,
@@ -290,15 +321,6 @@ fn wanted_by_state(named: &Named, record: &Record) -> Wanted {
 
 pub(super) fn wanted_by_apply(service: Service) -> Wanted {
     Wanted { owner: Owner::State, ..wanted_by_file(service) }
-}
-
-/// What problems say, less where they were found.
-pub(super) fn reasons(problems: &[Problem]) -> String {
-    let said = |problem: &Problem| match problem.path.as_str() {
-        "" => problem.message.clone(),
-        path => format!("{path} {}", problem.message),
-    };
-    problems.iter().map(said).collect::<Vec<_>>().join("; ")
 }
 
 pub(super) fn shown(owner: &Owner) -> String {

@@ -29,10 +29,12 @@ impl Files {
         (files, problems)
     }
 
-    /// Takes what changed, and returns what is wrong with it.
-    pub(super) fn update(&mut self, text: Text) -> Vec<Problem> {
-        let mut problems = self.take(text);
-        problems.extend(claimed_twice(self.files.values().flatten()));
+    /// Takes what changed in one look, and returns what is wrong with it.
+    pub(super) fn update(&mut self, texts: Vec<Text>) -> Vec<Problem> {
+        let changed: BTreeSet<_> = texts.iter().map(|text| text.path.display().to_string()).collect();
+        let mut problems: Vec<_> = texts.into_iter().flat_map(|text| self.take(text)).collect();
+        let claims = claimed_twice(self.files.values().flatten());
+        problems.extend(claims.into_iter().filter(|problem| changed.contains(&problem.origin)));
         self.choose();
         problems
     }
@@ -121,21 +123,21 @@ mod tests {
     fn the_first_claim_holds_until_it_is_given_up() {
         let (mut files, problems) = Files::read(vec![text("b.yaml", &service("x", 1))]);
         assert!(problems.is_empty());
-        let problems = files.update(text("a.yaml", &format!("{}---\n{}", service("x", 2), service("y", 2))));
+        let problems = files.update(vec![text("a.yaml", &format!("{}---\n{}", service("x", 2), service("y", 2)))]);
         assert!(problems.iter().any(|problem| problem.message.contains("claimed twice")), "{problems:?}");
         assert_eq!(held(&files), ["x:1@b.yaml", "y:2@a.yaml"]);
-        files.update(Text { path: "b.yaml".into(), content: Content::Gone });
+        files.update(vec![Text { path: "b.yaml".into(), content: Content::Gone }]);
         assert_eq!(held(&files), ["x:2@a.yaml", "y:2@a.yaml"]);
     }
 
     #[test]
     fn a_file_with_errors_takes_nothing_away() {
         let (mut files, _) = Files::read(vec![text("a.yaml", &format!("{}---\n{}", service("x", 1), service("y", 1)))]);
-        files.update(text("a.yaml", "{"));
+        files.update(vec![text("a.yaml", "{")]);
         assert_eq!(held(&files), ["x:1@a.yaml", "y:1@a.yaml"]);
-        files.update(text("a.yaml", &format!("{}---\n{}", service("x", 0), service("y", 2))));
+        files.update(vec![text("a.yaml", &format!("{}---\n{}", service("x", 0), service("y", 2)))]);
         assert_eq!(held(&files), ["x:1@a.yaml", "y:2@a.yaml"], "what is right in it is taken");
-        files.update(text("a.yaml", &service("y", 2)));
+        files.update(vec![text("a.yaml", &service("y", 2))]);
         assert_eq!(held(&files), ["y:2@a.yaml"]);
     }
 }

@@ -33,8 +33,13 @@ fn available() -> Option<u64> {
         line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
     });
     let cgroup = || {
-        let number = |file: &str| std::fs::read_to_string(format!("/sys/fs/cgroup/{file}")).ok()?.trim().parse().ok();
-        Some(u64::saturating_sub(number("memory.max")?, number("memory.current")?))
+        let read = |file: &str| std::fs::read_to_string(format!("/sys/fs/cgroup/{file}")).ok();
+        let number = |file: &str| read(file)?.trim().parse::<u64>().ok();
+        // Files that were read count as used, and are given back when somebody needs the room.
+        let statistics = read("memory.stat")?;
+        let cached = statistics.lines().find_map(|line| line.strip_prefix("inactive_file ")?.parse().ok());
+        let used = number("memory.current")?.saturating_sub(cached.unwrap_or(0));
+        Some(number("memory.max")?.saturating_sub(used))
     };
     [machine, cgroup()].into_iter().flatten().min()
 }

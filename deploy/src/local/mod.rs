@@ -9,6 +9,7 @@
 //!
 //! One task owns every service and acts on one event after the other, so nothing here needs a lock.
 
+mod absent;
 mod commands;
 mod controller;
 mod files;

@@ -6,37 +6,45 @@ use weirgate_deploy_core::rollout::{Decision, Health};
 use weirgate_deploy_core::{RevisionPlan, TrafficPlan, revision};
 use weirgate_router::RouteTable;
 
-use super::controller::Controller;
-use super::running::{Key, Phase, Running, Told};
+use super::controller::{Controller, tell_drained};
+use super::record::Record;
+use super::running::{Key, Phase, Running};
 use super::service::Managed;
 use super::{memory, table, view};
 use crate::control::{Named, Owner, refusal};
 use crate::plane::{DataPlane, LaneBound, LaneOf};
 
+/// Revisions of one service that may be on their way out while another one starts. One whose model is loading goes when it
+/// has loaded, so without a bound quick changes of a slow model would fill the memory.
+const MOST_LEAVING: usize = 4;
+
+/// A decision may make another one possible, as a canary beside what has just been rolled out.
+const MOST_ROUNDS: usize = 4;
+
 impl<P: DataPlane> Controller<P> {
     /// Lets every service decide that has news, publishes the routes once, and only then has those go that are not needed.
     pub fn settle(&mut self) {
-        if self.dirty.is_empty() {
-            return;
-        }
-        let dirty = std::mem::take(&mut self.dirty);
-        for named in &dirty {
-            self.decide(named);
-        }
-        self.plane.publish(RouteTable::new(self.services.values().filter_map(table::row).collect()));
-        for named in &dirty {
-            self.bound(named, &Decision::default());
-            self.retire(named);
-            self.show(named);
-        }
-        self.views.send_replace(Arc::new(self.seen.values().cloned().collect()));
-        // What was acknowledged is stored already; this is how far rollouts have come, and no call waits for it.
-        for named in &dirty {
-            self.store(named);
+        for _ in 0..MOST_ROUNDS {
+            if self.dirty.is_empty() {
+                return;
+            }
+            let dirty = std::mem::take(&mut self.dirty);
+            for named in &dirty {
+                self.decide(named);
+            }
+            self.plane.publish(RouteTable::new(self.services.values().filter_map(table::row).collect()));
+            // No call waits for this; whoever looks sees what a restart would know.
+            for named in &dirty {
+                self.bound(named, &Decision::default());
+                self.retire(named);
+                self.store(named);
+                self.show(named);
+            }
+            self.views.send_replace(Arc::new(self.seen.values().cloned().collect()));
         }
     }
 
-    fn store(&mut self, named: &Named) {
+    pub(super) fn store(&mut self, named: &Named) {
         let Some(service) = self.services.get_mut(named).filter(|service| !service.deleted) else { return };
         // A file's service with nothing learned yet has nothing to keep.
         let unlearned = service.stored.is_none()
@@ -46,8 +54,17 @@ impl<P: DataPlane> Controller<P> {
             return;
         }
         match self.state.save(named, &service.record) {
-            Ok(()) => service.stored = Some(service.record.clone()),
-            Err(error) => service.event("Warning", "NotStored", error),
+            Ok(()) => {
+                service.stored = Some(service.record.clone());
+                self.unstored.remove(named);
+            }
+            // Said once, and tried again until it succeeds.
+            Err(error) => {
+                if self.unstored.insert(named.clone()) {
+                    service.event("Warning", "NotStored", error);
+                    self.dirty.insert(named.clone());
+                }
+            }
         }
     }
 
@@ -59,6 +76,9 @@ impl<P: DataPlane> Controller<P> {
         }
         let before = service.decision.clone();
         service.decision = service.record.rollout.decide();
+        if service.decision.stable != before.stable {
+            self.dirty.insert(named.clone());
+        }
         if self.crowded(named) {
             self.services.entry(named.clone()).and_modify(|service| {
                 service.decision = service.record.rollout.decide();
@@ -95,6 +115,8 @@ impl<P: DataPlane> Controller<P> {
         let Controller { plane, config, services, tasks, news, runs, .. } = self;
         let Some(service) = services.get_mut(named) else { return };
         let decision = service.decision.clone();
+        let wanted = |running: &Running<P::Lane>| decision.run.iter().any(|run| run.revision == running.plan.name);
+        let leaving = service.running.iter().filter(|running| running.started() && !wanted(running)).count();
         for run in &decision.run {
             let found = service.running.iter().position(|running| {
                 running.plan.name == run.revision
@@ -129,7 +151,7 @@ impl<P: DataPlane> Controller<P> {
             }
             if running.started() {
                 running.scale(run.replicas);
-            } else if run.after.is_none() || !others {
+            } else if (run.after.is_none() || !others) && leaving < MOST_LEAVING {
                 running.start(run.replicas, &config.model_roots, tasks, &news.0);
                 let name = running.plan.name.clone();
                 service.event("Normal", "RevisionStarted", format!("revision {name} loads its model"));
@@ -161,11 +183,7 @@ impl<P: DataPlane> Controller<P> {
             }
             running.phase = Phase::Draining;
             plane.retire_lane(&running.lane);
-            let (drained, key, news) = (plane.lane_drained(&running.lane), running.key.clone(), news.0.clone());
-            tasks.spawn(async move {
-                drained.await;
-                let _ = news.send((key, Told::Drained));
-            });
+            tasks.spawn(tell_drained(plane.lane_drained(&running.lane), running.key.clone(), news.0.clone()));
         }
     }
 
@@ -177,11 +195,17 @@ impl<P: DataPlane> Controller<P> {
             return;
         }
         self.seen.remove(named);
-        if service.stored.take().is_some()
-            && let Err(error) = self.state.remove(named)
-        {
-            service.event("Warning", "NotStored", error);
+        self.unstored.remove(named);
+        if let Some(stored) = service.stored.take() {
+            let forgotten = match service.record.owner {
+                Owner::State => self.state.remove(named),
+                Owner::File { .. } => self.absent.keep(&self.state, named, Record { absent_since: None, ..stored }),
+            };
+            if let Err(error) = forgotten {
+                tracing::warn!(service = %named, error, "its record stays as it was");
+            }
         }
+        let Some(service) = self.services.get(named) else { return };
         if service.running.is_empty() {
             self.services.remove(named);
         }

@@ -19,5 +19,8 @@ pub(super) struct Record {
     pub generation: u64,
     /// Seconds since 1970.
     pub created: u64,
+    /// Since when no file holds it, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub absent_since: Option<u64>,
     pub rollout: Rollout,
 }

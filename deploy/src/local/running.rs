@@ -42,8 +42,8 @@ pub(super) struct Running<L> {
     pub lane: L,
     pub phase: Phase,
     pub health: Health,
-    /// The feed waits here until the replicas may start.
-    feed: Option<Arc<dyn Feed>>,
+    pub feed: Arc<dyn Feed>,
+    started: bool,
     replicas: channel::Sender<usize>,
 }
 
@@ -61,20 +61,20 @@ pub(super) enum Phase {
 impl<L> Running<L> {
     pub fn new(key: Key, plan: RevisionPlan, lane: L, feed: Arc<dyn Feed>) -> Self {
         let (replicas, _) = channel::channel(0);
-        Running { key, plan, lane, phase: Phase::Waiting, health: Health::default(), feed: Some(feed), replicas }
+        Running { key, plan, lane, phase: Phase::Waiting, health: Health::default(), feed, started: false, replicas }
     }
 
     pub fn started(&self) -> bool {
-        self.feed.is_none()
+        self.started
     }
 
-    /// Starts the replicas, if they have not been started.
+    /// Starts the replicas; once.
     pub fn start(&mut self, replicas: usize, roots: &Arc<[PathBuf]>, tasks: &mut JoinSet<()>, news: &News) {
-        let Some(feed) = self.feed.take() else { return };
+        self.started = true;
         self.phase = Phase::Running;
         self.replicas.send_replace(replicas);
         let (key, news) = (self.key.clone(), news.clone());
-        let feed = Arc::new(Reporting { feed, key: key.clone(), news: news.clone() });
+        let feed = Arc::new(Reporting { feed: self.feed.clone(), key: key.clone(), news: news.clone() });
         let set = ReplicaSet::new(config(&self.key.service, &self.plan, roots), feed);
         let run = set.run(self.replicas.subscribe());
         tasks.spawn(async move {
@@ -83,7 +83,7 @@ impl<L> Running<L> {
         });
     }
 
-    /// Has so many replicas run from now on; with 0 the set ends for good.
+    /// Has so many replicas run from now on; with 0 the set ends for good. Dropping this ends it too.
     pub fn scale(&self, replicas: usize) {
         self.replicas.send_if_modified(|now| std::mem::replace(now, replicas) != replicas);
     }

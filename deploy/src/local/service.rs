@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use weirgate_deploy_core::rollout::{Decision, Rollout};
 use weirgate_deploy_core::status::{Observed, Status, status};
-use weirgate_deploy_core::{InferenceService, ServicePlan};
+use weirgate_deploy_core::{InferenceService, Problem, Service, ServicePlan};
 use weirgate_router::Turns;
 
 use super::record::Record;
@@ -47,17 +47,14 @@ impl<L> Managed<L> {
     pub fn new(named: Named, wanted: Wanted, stored: Option<Record>) -> Self {
         let now = seconds();
         let record = match &stored {
-            Some(stored) => {
-                let mut record = stored.clone();
-                record.rollout.resume();
-                record
-            }
+            Some(stored) => Record { absent_since: None, ..stored.clone() },
             None => Record {
                 owner: wanted.owner.clone(),
                 manifest: wanted.manifest.clone(),
                 runnable: None,
                 generation: 1,
                 created: now,
+                absent_since: None,
                 rollout: Rollout::default(),
             },
         };
@@ -127,6 +124,15 @@ impl<L> Managed<L> {
         now != (&wanted.manifest, &wanted.owner, &wanted.unsupported)
     }
 
+    /// Whether a file's manifest asks for anything else than the present one.
+    pub fn differs_from(&self, service: &Service) -> bool {
+        let same = match &self.record.owner {
+            Owner::File { path, document } => (path, document) == (&service.origin, &service.document),
+            Owner::State => false,
+        };
+        !same || self.record.manifest != service.service || self.unsupported != unsupported(service)
+    }
+
     pub fn running(&self, revision: &str) -> Option<&Running<L>> {
         self.running.iter().find(|running| running.plan.name == revision && running.phase != Phase::Ending)
     }
@@ -163,6 +169,20 @@ impl<L> Managed<L> {
         };
         self.status = status(&observed, Some(&self.status));
     }
+}
+
+/// Why a manifest can't be acted on.
+pub(super) fn unsupported(service: &Service) -> Option<String> {
+    (!service.unsupported.is_empty()).then(|| reasons(&service.unsupported))
+}
+
+/// What problems say, less where they were found.
+pub(super) fn reasons(problems: &[Problem]) -> String {
+    let said = |problem: &Problem| match problem.path.as_str() {
+        "" => problem.message.clone(),
+        path => format!("{path} {}", problem.message),
+    };
+    problems.iter().map(said).collect::<Vec<_>>().join("; ")
 }
 
 /// Seconds since 1970.

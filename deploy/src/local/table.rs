@@ -15,7 +15,7 @@ pub(super) fn row<L: Clone>(service: &Managed<L>) -> Option<Service<L>> {
     let decision = &service.decision;
     let revision = |share: &weirgate_deploy_core::rollout::Share| {
         let running = service.running(&share.revision)?;
-        Some(self::revision(running, share.percent))
+        Some(self::revision(service, running, share.percent))
     };
     let revisions: Vec<_> = decision.shares.iter().filter_map(revision).collect();
     let position =
@@ -37,10 +37,12 @@ pub(super) fn row<L: Clone>(service: &Managed<L>) -> Option<Service<L>> {
     })
 }
 
-fn revision<L: Clone>(running: &Running<L>, percent: u8) -> Revision<L> {
+fn revision<L: Clone>(service: &Managed<L>, running: &Running<L>, percent: u8) -> Revision<L> {
+    // What people call it may change while it runs.
+    let known = service.record.rollout.known(&running.plan.name);
     Revision {
         name: running.plan.name.as_str().into(),
-        variant: running.plan.variant.as_deref().map(Arc::from),
+        variant: known.and_then(|known| known.variant.as_deref()).map(Arc::from),
         percent,
         lane: running.lane.clone(),
     }

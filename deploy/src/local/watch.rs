@@ -182,11 +182,9 @@ impl File {
         });
         match found {
             Ok((metadata, text)) => {
-                let mut hasher = DefaultHasher::new();
-                text.hash(&mut hasher);
                 let age = metadata.modified().ok().and_then(|at| SystemTime::now().duration_since(at).ok());
                 let young = age.is_none_or(|age| age < YOUNG);
-                self.read = Some(Read { stamp: Stamp::of(&metadata), hash: hasher.finish(), young });
+                self.read = Some(Read::new(&metadata, &text, young));
                 match text {
                     Some(text) => Content::Text(text),
                     None => Content::Unreadable(format!(
@@ -199,8 +197,21 @@ impl File {
                 self.read = None;
                 Content::Gone
             }
-            Err(error) => Content::Unreadable(format!("can't be read: {error}")),
+            Err(error) => {
+                // Said once: it is looked at again when it has changed.
+                let error = format!("can't be read: {error}");
+                self.read = std::fs::metadata(path).ok().map(|metadata| Read::new(&metadata, &error, false));
+                Content::Unreadable(error)
+            }
         }
+    }
+}
+
+impl Read {
+    fn new(metadata: &Metadata, content: &impl Hash, young: bool) -> Read {
+        let mut hasher = DefaultHasher::new();
+        content.hash(&mut hasher);
+        Read { stamp: Stamp::of(metadata), hash: hasher.finish(), young }
     }
 }
 
@@ -323,6 +334,19 @@ mod tests {
         let times = std::fs::metadata(folder.0.join("a.yaml")).unwrap().modified().unwrap();
         folder.write("a.yaml", "2");
         std::fs::File::options().write(true).open(folder.0.join("a.yaml")).unwrap().set_modified(times).unwrap();
+        let found: Vec<_> = (0..3).flat_map(|_| seen(watcher.look())).collect();
+        assert_eq!(found, ["a.yaml=2"]);
+    }
+
+    #[test]
+    fn what_can_not_be_read_is_told_once() {
+        let folder = Folder::new("unreadable");
+        folder.write("a.yaml", "1");
+        let (mut watcher, ..) = Watcher::open(vec![folder.0.clone()]);
+        std::fs::write(folder.0.join("a.yaml"), b"\xff\xfe").unwrap();
+        let found: Vec<_> = (0..8).flat_map(|_| seen(watcher.look())).collect();
+        assert!(found.len() == 1 && found[0].starts_with("a.yaml!can't be read"), "{found:?}");
+        folder.write("a.yaml", "2");
         let found: Vec<_> = (0..3).flat_map(|_| seen(watcher.look())).collect();
         assert_eq!(found, ["a.yaml=2"]);
     }

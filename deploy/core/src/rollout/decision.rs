@@ -41,8 +41,14 @@ struct Target {
     canaries: Vec<(String, u8)>,
 }
 
+/// A base that answers, or has done so: only one that is ready may take its place.
+fn serves(known: &Known) -> bool {
+    known.proven || known.health.ready > 0
+}
+
 impl Rollout {
-    /// Decides, and forgets revisions that nobody needs any more. Deciding again without news changes nothing.
+    /// Decides, and forgets revisions that nobody needs any more. Deciding again without news changes nothing, except that
+    /// canaries join a first revision once it has been rolled out.
     pub fn decide(&mut self) -> Decision {
         let Some(asked) = self.asked.clone() else { return Decision::default() };
         let target = self.target(&asked);
@@ -50,19 +56,21 @@ impl Rollout {
             self.forget(&target, &[]);
             return Decision { stable: self.stable.clone(), latest: Some(asked.predictor), ..Decision::default() };
         }
-        let swap = self.swap(&asked, &target);
-        let proven = self.base.as_deref().and_then(|base| self.known(base)).is_some_and(|base| base.proven);
-        if swap.is_none() && (!proven || self.known(&target.base).is_some_and(Known::usable)) {
+        let alone = asked.replacement == Replacement::StopFirst || self.crowded.contains(&target.base);
+        let swap = if alone { self.swap(&target) } else { None };
+        let served = self.base.as_deref().and_then(|base| self.known(base)).is_some_and(serves);
+        let ready = |known: &Known| known.usable() || alone && known.answers();
+        if swap.is_none() && (!served || self.known(&target.base).is_some_and(ready)) {
             self.base = Some(target.base.clone());
         }
         let taker = if swap.is_some() { target.base.clone() } else { self.base.clone().unwrap_or_default() };
         let usable = |name: &str| self.known(name).is_some_and(Known::usable);
         let canaries: Vec<_> = target.canaries.iter().filter(|(name, _)| *name != taker).collect();
-        let holding = self.known(&taker).is_none_or(|known| !known.proven);
+        let holding = !self.known(&taker).is_some_and(serves);
         let mut shares: Vec<Share> = Vec::with_capacity(canaries.len() + 2);
         let mut left = 100;
         for (name, percent) in canaries {
-            let percent = if usable(name) && !holding { left.min(*percent) } else { 0 };
+            let percent = if usable(name) && self.stable.is_some() && !holding { left.min(*percent) } else { 0 };
             left -= percent;
             shares.push(Share { revision: name.clone(), percent });
         }
@@ -94,19 +102,18 @@ impl Rollout {
         }
     }
 
-    /// The revision that must go before its successor starts, where both may not run. A successor that fails is given up.
-    fn swap(&mut self, asked: &Asked, target: &Target) -> Option<String> {
+    /// The revision that must go before its successor starts, where both may not run. A successor that fails is given up;
+    /// one takes over with its first replica.
+    fn swap(&mut self, target: &Target) -> Option<String> {
         let base = self.base.clone()?;
-        let alone = asked.replacement == Replacement::StopFirst || self.crowded.contains(&target.base);
-        let proven = self.known(&base).is_some_and(|base| base.proven);
-        if base == target.base || !proven || !alone || !target.canaries.is_empty() {
+        if base == target.base || !self.known(&base).is_some_and(serves) || !target.canaries.is_empty() {
             return None;
         }
         let known = self.revisions.iter_mut().find(|known| known.name == target.base)?;
         if known.broken() {
             known.given_up = known.health.failure.clone();
         }
-        (known.given_up.is_none() && !known.usable()).then_some(base)
+        (known.given_up.is_none() && !known.answers()).then_some(base)
     }
 
     fn gave_up(&self, revision: &str) -> bool {
@@ -141,11 +148,16 @@ impl Rollout {
                 || target.canaries.iter().any(|(canary, _)| canary == name)
         };
         self.revisions.retain(|known| needed(&known.name));
-        let idle = |known: &&mut Known| !run.iter().any(|run| run.revision == known.name);
+        // A base that has made room may have to come back, and is still the one that served.
+        let base = self.base.clone().filter(|_| !run.is_empty());
+        let idle = |known: &&mut Known| {
+            base.as_ref() != Some(&known.name) && !run.iter().any(|run| run.revision == known.name)
+        };
         for known in self.revisions.iter_mut().filter(idle) {
             known.warm = false;
             known.health = Health::default();
         }
-        self.crowded.retain(needed);
+        // Whoever has become the base has found room.
+        self.crowded.retain(|name| needed(name) && self.base.as_ref() != Some(name));
     }
 }

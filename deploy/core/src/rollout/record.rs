@@ -45,8 +45,8 @@ pub struct Known {
     pub replicas: usize,
     #[serde(skip)]
     pub health: Health,
-    /// It has been ready since it was started, or serves since before a restart.
-    #[serde(skip)]
+    /// It has been ready since it was started. A restart goes on trusting it.
+    #[serde(default)]
     pub(super) warm: bool,
     /// Why it failed, where only one could run and the one before it runs again.
     #[serde(skip)]
@@ -92,18 +92,16 @@ impl Known {
 
     /// It may be given calls.
     pub fn usable(&self) -> bool {
-        self.proven && self.warm && !self.broken()
+        self.proven && self.answers()
+    }
+
+    /// At least one replica was ready since it was started, and not all have failed.
+    pub(super) fn answers(&self) -> bool {
+        self.warm && !self.broken()
     }
 }
 
 impl Rollout {
-    /// Goes on after a restart: what took calls then is trusted to load again.
-    pub fn resume(&mut self) {
-        for known in &mut self.revisions {
-            known.warm = known.proven;
-        }
-    }
-
     /// Acts on a manifest from now on. Revisions that are known are kept as they are.
     pub fn ask(&mut self, plan: &ServicePlan, now: u64) {
         let traffic = match &plan.traffic {

@@ -109,10 +109,15 @@ pub fn status(observed: &Observed<'_>, before: Option<&Status>) -> Status {
     }
 }
 
+/// It takes calls, and answers now.
+fn is_ready(known: &Known) -> bool {
+    known.usable() && known.health.ready > 0
+}
+
 fn component(observed: &Observed<'_>, url: Option<String>) -> ComponentStatus {
     let Observed { rollout, decision, .. } = observed;
     let runs = |known: &Known| decision.run.iter().any(|run| run.revision == known.name);
-    let ready = |known: &&Known| known.usable() && runs(known);
+    let ready = |known: &&Known| is_ready(known) && runs(known);
     let name = |known: &Known| known.name.clone();
     ComponentStatus {
         latest_ready_revision: rollout.revisions().iter().rev().find(ready).map(name),
@@ -160,7 +165,7 @@ fn canaries(observed: &Observed<'_>) -> Vec<CanaryStatus> {
         let percent = decision.shares.iter().find(|share| share.revision == *name).map_or(0, |share| share.percent);
         Some(CanaryStatus {
             name: known.variant.clone().unwrap_or_else(|| name.clone()),
-            ready: known.usable(),
+            ready: is_ready(known),
             traffic_percent: percent,
             model_status: model::of_revision(known, observed.now),
         })

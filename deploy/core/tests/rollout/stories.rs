@@ -1,6 +1,6 @@
 //! The life of a canary, told in single steps.
 
-use weirgate_deploy_core::rollout::Rollout;
+use weirgate_deploy_core::rollout::{Health, Rollout};
 use weirgate_deploy_core::{Replacement, ServicePlan, TrafficPlan};
 
 use crate::{Service, failed, plan, ready, runs, shares};
@@ -139,8 +139,7 @@ fn a_restart_goes_on_with_the_same_split() {
     service.percent("b", Some(20));
     service.sees("b", ready(1));
     let stored = serde_json::to_string(&service.0).unwrap();
-    let mut restarted: Rollout = serde_json::from_str(&stored).unwrap();
-    restarted.resume();
+    let restarted: Rollout = serde_json::from_str(&stored).unwrap();
     let mut service = Service(restarted);
     let decision = service.percent("b", Some(20));
     assert_eq!((shares(&decision), service.stable()), ("a:80 b:20".to_owned(), "a"));
@@ -152,8 +151,7 @@ fn a_canary_that_was_still_loading_at_a_restart_is_not_trusted() {
     let mut service = Service::rolled_out("a");
     service.percent("b", Some(20));
     let stored = serde_json::to_string(&service.0).unwrap();
-    let mut restarted: Rollout = serde_json::from_str(&stored).unwrap();
-    restarted.resume();
+    let restarted: Rollout = serde_json::from_str(&stored).unwrap();
     let mut service = Service(restarted);
     assert_eq!(shares(&service.percent("b", Some(20))), "a:100 b:0");
 }
@@ -171,6 +169,46 @@ fn all_replicas_must_be_ready_once() {
     assert_eq!(shares(&service.sees("b", ready(3))), "b:100");
     // A crash of some later on is no reason to go back.
     assert_eq!(shares(&service.sees("b", ready(1))), "b:100");
+}
+
+#[test]
+fn a_restart_trusts_only_what_took_calls() {
+    let mut service = Service::rolled_out("p");
+    service.percent("s", None);
+    service.sees("s", ready(1));
+    // Back to the previous one, which has not loaded yet when everything stops.
+    service.percent("p", None);
+    let stored = serde_json::to_string(&service.0).unwrap();
+    let mut service = Service(serde_json::from_str(&stored).unwrap());
+    let decision = service.percent("p", None);
+    assert_eq!((shares(&decision), service.stable()), ("s:100 p:0".to_owned(), "s"));
+}
+
+#[test]
+fn a_base_that_answers_with_some_of_its_replicas_is_not_dropped() {
+    let mut service = Service::default();
+    let mut two = plan("a", TrafficPlan::Percent(None));
+    two.predictor.replicas = 2.try_into().unwrap();
+    service.asks(&two);
+    let decision = service.sees("a", Health { ready: 1, failure: Some("no memory".to_owned()) });
+    assert_eq!((shares(&decision), decision.holding, service.stable()), ("a:100".to_owned(), false, ""));
+    let decision = service.percent("b", None);
+    assert_eq!((shares(&decision), runs(&decision)), ("a:100 b:0".to_owned(), "a b".to_owned()));
+    assert_eq!(shares(&service.sees("b", failed())), "a:100 b:0");
+    assert_eq!(shares(&service.sees("b", ready(1))), "b:100");
+}
+
+#[test]
+fn a_successor_that_runs_alone_takes_over_with_its_first_replica() {
+    let mut service = Service::rolled_out("a");
+    let mut two = alone("b");
+    two.predictor.replicas = 2.try_into().unwrap();
+    service.asks(&two);
+    let decision = service.sees("b", Health { ready: 1, failure: Some("no memory".to_owned()) });
+    assert_eq!((shares(&decision), runs(&decision), decision.holding), ("b:100".to_owned(), "b".to_owned(), false));
+    assert_eq!(service.stable(), "a");
+    service.sees("b", ready(2));
+    assert_eq!(service.stable(), "b");
 }
 
 fn alone(revision: &str) -> ServicePlan {

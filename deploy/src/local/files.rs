@@ -14,6 +14,8 @@ pub struct Files {
     files: BTreeMap<PathBuf, Vec<Service>>,
     /// Who has the word now; stays as long as it claims the service.
     owners: BTreeMap<Named, PathBuf>,
+    /// Names that several files claim.
+    claims: Vec<Problem>,
 }
 
 impl Files {
@@ -24,17 +26,22 @@ impl Files {
         for text in texts {
             problems.extend(files.take(text));
         }
-        problems.extend(claimed_twice(files.files.values().flatten()));
+        problems.extend(files.find_claims());
         files.choose();
         (files, problems)
     }
 
+    /// Names that several files claim, and that have not been told of.
+    fn find_claims(&mut self) -> Vec<Problem> {
+        let claims = claimed_twice(self.files.values().flatten());
+        let told = std::mem::replace(&mut self.claims, claims.clone());
+        claims.into_iter().filter(|claim| !told.contains(claim)).collect()
+    }
+
     /// Takes what changed in one look, and returns what is wrong with it.
     pub(super) fn update(&mut self, texts: Vec<Text>) -> Vec<Problem> {
-        let changed: BTreeSet<_> = texts.iter().map(|text| text.path.display().to_string()).collect();
         let mut problems: Vec<_> = texts.into_iter().flat_map(|text| self.take(text)).collect();
-        let claims = claimed_twice(self.files.values().flatten());
-        problems.extend(claims.into_iter().filter(|problem| changed.contains(&problem.origin)));
+        problems.extend(self.find_claims());
         self.choose();
         problems
     }
@@ -124,10 +131,12 @@ mod tests {
         let (mut files, problems) = Files::read(vec![text("b.yaml", &service("x", 1))]);
         assert!(problems.is_empty());
         let problems = files.update(vec![text("a.yaml", &format!("{}---\n{}", service("x", 2), service("y", 2)))]);
-        assert!(problems.iter().any(|problem| problem.message.contains("claimed twice")), "{problems:?}");
-        assert_eq!(held(&files), ["x:1@b.yaml", "y:2@a.yaml"]);
+        let claims = |problems: &[Problem]| problems.iter().filter(|one| one.message.contains("claimed twice")).count();
+        assert_eq!(claims(&problems), 1, "{problems:?}");
+        assert_eq!(claims(&files.update(vec![text("c.yaml", &service("z", 1))])), 0, "it is told once");
+        assert_eq!(held(&files), ["x:1@b.yaml", "y:2@a.yaml", "z:1@c.yaml"]);
         files.update(vec![Text { path: "b.yaml".into(), content: Content::Gone }]);
-        assert_eq!(held(&files), ["x:2@a.yaml", "y:2@a.yaml"]);
+        assert_eq!(held(&files), ["x:2@a.yaml", "y:2@a.yaml", "z:1@c.yaml"]);
     }
 
     #[test]

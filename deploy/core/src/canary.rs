@@ -99,6 +99,12 @@ pub(crate) fn effective(stable: &PredictorSpec, canary: &CanarySpec) -> Predicto
     serde_json::from_value(Value::Object(merged)).expect("both were predictors, field by field")
 }
 
+/// The canary with all written down that its revision has from `spec.predictor`.
+pub(crate) fn in_full(stable: &PredictorSpec, canary: &CanarySpec) -> CanarySpec {
+    let predictor = effective(stable, canary).under(&canary.predictor.component);
+    CanarySpec { predictor, ..*canary }
+}
+
 fn lay_over(target: &mut Map<String, Value>, patch: Map<String, Value>) {
     for (name, value) in patch {
         match (target.get_mut(&name), value) {

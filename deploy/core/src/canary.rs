@@ -1,11 +1,13 @@
 //! `spec.canary[]`: what it may say, what its predictors are in full, and how many replicas each gets.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use serde_json::{Map, Value};
 
 use crate::inference_service::{CanarySpec, InferenceServiceSpec, PredictorSpec};
 use crate::problem::{Report, quoted};
+use crate::revision;
 use crate::values::check_percent;
 
 /// The rules of KServe's `canary`, except those that tie it to one deployment mode.
@@ -41,6 +43,21 @@ pub(crate) fn check(spec: &InferenceServiceSpec, report: &mut Report) {
     let sum: i64 = canaries.iter().map(|canary| canary.traffic_percent.clamp(0, 100)).sum();
     if sum > 100 {
         report.error("spec.canary", format!("takes {sum} % of the calls: allowed are 100, lower some trafficPercent"));
+    }
+}
+
+/// Equal revisions run once, so a canary that equals another predictor would get no calls of its own.
+pub(crate) fn check_revisions(service: &str, stable: &PredictorSpec, canaries: &[PredictorSpec], report: &mut Report) {
+    let mut known = HashMap::from([(revision::name(service, stable), "spec.predictor".to_owned())]);
+    for (index, canary) in canaries.iter().enumerate() {
+        let at = format!("spec.canary[{index}].predictor");
+        match known.entry(revision::name(service, canary)) {
+            Entry::Occupied(other) => {
+                let message = format!("is the same revision as {}: change what it serves, or remove it", other.get());
+                report.error(&at, message);
+            }
+            Entry::Vacant(entry) => drop(entry.insert(at)),
+        }
     }
 }
 
@@ -80,6 +97,12 @@ pub(crate) fn effective(stable: &PredictorSpec, canary: &CanarySpec) -> Predicto
     let mut merged = as_fields(stable);
     lay_over(&mut merged, as_fields(&canary.predictor));
     serde_json::from_value(Value::Object(merged)).expect("both were predictors, field by field")
+}
+
+/// The canary with all written down that its revision has from `spec.predictor`.
+pub(crate) fn in_full(stable: &PredictorSpec, canary: &CanarySpec) -> CanarySpec {
+    let predictor = effective(stable, canary).under(&canary.predictor.component);
+    CanarySpec { predictor, ..*canary }
 }
 
 fn lay_over(target: &mut Map<String, Value>, patch: Map<String, Value>) {

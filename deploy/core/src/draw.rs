@@ -34,6 +34,10 @@ pub(crate) fn draw(service: &InferenceService, report: &mut Report) -> Option<Se
         // Every one is judged before the first that fails ends it.
         canaries.collect::<Vec<_>>().into_iter().collect::<Option<_>>().map(TrafficPlan::Canaries)
     };
+    // A value that was refused may be what would have told a canary from the others.
+    if !report.has_errors() {
+        canary::check_revisions(&metadata.name, &stable, &canaries, report);
+    }
     if report.has_errors() || report.has_unsupported() {
         return None;
     }

@@ -4,6 +4,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::inference_service::{BatcherSpec, ComponentExtensionSpec, PredictorSpec};
+use crate::problem::join;
 use crate::storage;
 
 /// Hexadecimal digits of the hash: enough for every revision that one service ever has.
@@ -17,6 +18,19 @@ pub(crate) fn name(service: &str, predictor: &PredictorSpec) -> String {
     let hash = Sha256::digest(canonical.as_bytes());
     let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("{service}-predictor-{}", &hash[..DIGITS])
+}
+
+/// The path of a value that makes `after`, which holds all that `before` does, another revision than that.
+pub(crate) fn difference(before: &PredictorSpec, after: &PredictorSpec) -> Option<String> {
+    fn find(before: &Value, after: &Value, at: &str) -> Option<String> {
+        match (before, after) {
+            (Value::Object(before), Value::Object(after)) => after
+                .iter()
+                .find_map(|(name, after)| find(before.get(name).unwrap_or(&Value::Null), after, &join(at, name))),
+            (before, after) => (before != after).then(|| at.to_owned()),
+        }
+    }
+    find(&fields(before), &fields(after), "")
 }
 
 /// What counts, each value in the one spelling that it has here.

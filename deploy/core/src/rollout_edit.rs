@@ -1,7 +1,8 @@
 //! What `rollout` changes in an InferenceService.
 
-use crate::canary::effective;
+use crate::canary::{effective, in_full};
 use crate::inference_service::{CanarySpec, InferenceService, PredictorSpec};
+use crate::revision;
 
 /// Sends this share of the calls to the newest revision, or to a canary of `spec.canary`.
 pub fn set(service: &mut InferenceService, percent: u8, canary: Option<&str>) -> Result<(), String> {
@@ -24,7 +25,8 @@ pub fn set(service: &mut InferenceService, percent: u8, canary: Option<&str>) ->
     Ok(())
 }
 
-/// Makes a canary what all calls go to. It takes over the scale of `spec.predictor`, because it takes its calls.
+/// Makes a canary what `spec.predictor` is. It takes over the scale of that, because it takes its calls; other canaries
+/// stay the revisions that they are.
 pub fn promote(service: &mut InferenceService, canary: Option<&str>) -> Result<(), String> {
     let spec = &mut service.spec;
     if spec.canary.is_empty() {
@@ -34,8 +36,22 @@ pub fn promote(service: &mut InferenceService, canary: Option<&str>) -> Result<(
             .map(|_| ())
             .ok_or_else(|| "there is no canary to promote: canaryTrafficPercent is not set".to_owned());
     }
-    let canary = spec.canary.remove(find(&spec.canary, canary)?);
-    spec.predictor = effective(&spec.predictor, &canary).under(&spec.predictor.component);
+    let index = find(&spec.canary, canary)?;
+    let promoted = effective(&spec.predictor, &spec.canary[index]).under(&spec.predictor.component);
+    // What they leave open they would have from the promoted one, and be other revisions.
+    let mut staying: Vec<_> = spec.canary.iter().map(|canary| in_full(&spec.predictor, canary)).collect();
+    let gone = staying.remove(index);
+    for canary in &staying {
+        if let Some(path) = revision::difference(&canary.predictor, &effective(&promoted, canary)) {
+            let (gone, canary) = (name(&gone), name(canary));
+            return Err(format!(
+                "canary {gone} can't be promoted: canary {canary} would take over its {path}, give {canary} one of its \
+                 own or remove it"
+            ));
+        }
+    }
+    spec.predictor = promoted;
+    spec.canary = staying;
     Ok(())
 }
 
@@ -62,19 +78,24 @@ pub fn rollback(
 }
 
 /// The canary of this name, or the only one.
-fn find(canaries: &[CanarySpec], name: Option<&str>) -> Result<usize, String> {
+fn find(canaries: &[CanarySpec], wanted: Option<&str>) -> Result<usize, String> {
     let names = || {
-        let names = canaries.iter().filter_map(|canary| canary.predictor.name.as_deref());
+        let names = canaries.iter().map(name);
         names.collect::<Vec<_>>().join(", ")
     };
-    match name {
-        Some(name) => canaries
+    match wanted {
+        Some(wanted) => canaries
             .iter()
-            .position(|canary| canary.predictor.name.as_deref() == Some(name))
-            .ok_or_else(|| format!("there is no canary {name}: there are {}", names())),
+            .position(|canary| name(canary) == wanted)
+            .ok_or_else(|| format!("there is no canary {wanted}: there are {}", names())),
         None if canaries.len() == 1 => Ok(0),
         None => Err(format!("there are several canaries: say which of {}", names())),
     }
+}
+
+/// Every canary has one, or it is refused.
+fn name(canary: &CanarySpec) -> &str {
+    canary.predictor.name.as_deref().unwrap_or_default()
 }
 
 fn refuse_name(canary: Option<&str>) -> Result<(), String> {

@@ -81,9 +81,46 @@ fn a_canary_is_the_predictor_with_what_it_says_itself() {
 }
 
 #[test]
-fn a_canary_that_says_nothing_else_is_the_same_revision() {
-    let patch = canaries(json!([{ "trafficPercent": 10, "predictor": { "name": "again" } }]));
-    assert_eq!(plans(&patch)[0].revision.name, planned(&patch).predictor.name);
+fn a_canary_that_serves_what_another_predictor_serves_is_refused() {
+    let same = |name: &str| json!({ "trafficPercent": 20, "predictor": { "name": name } });
+    let cases = [
+        (json!([same("v2")]), 0, "spec.predictor"),
+        (json!([canary("v2", 20), same("v3")]), 1, "spec.predictor"),
+        // Nothing of this is part of a revision.
+        (
+            json!([{ "trafficPercent": 0, "predictor": { "name": "v2", "minReplicas": 1, "labels": { "a": "b" } } }]),
+            0,
+            "spec.predictor",
+        ),
+        (
+            json!([{ "predictor": { "name": "v2", "model": { "storageUri": "file:///manifests/digits" } } }]),
+            0,
+            "spec.predictor",
+        ),
+        (
+            json!([canary("v2", 20), { "predictor": { "name": "v3", "model": { "storageUri": "v2" } } }]),
+            1,
+            "spec.canary[0].predictor",
+        ),
+    ];
+    for (list, index, other) in cases {
+        let loaded = load_patched(&canaries(list.clone()));
+        let expected = format!(
+            "service.yaml: inferenceservice default/digits: spec.canary[{index}].predictor is the same revision as \
+             {other}: change what it serves, or remove it"
+        );
+        assert_eq!(texts(&loaded.problems, Severity::Error), [expected], "{list}");
+        assert_eq!(loaded.services, []);
+    }
+}
+
+#[test]
+fn a_value_that_is_wrong_does_not_make_canaries_equal() {
+    let mut wrong = canary("v2", 20);
+    wrong["predictor"]["model"]["storageUri"] = json!(2);
+    let errors = texts(&load_patched(&canaries(json!([wrong]))).problems, Severity::Error);
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].contains("storageUri is 2: allowed is text"), "{errors:?}");
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! What `rollout` makes of a service.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 use weirgate_deploy_core::rollout_edit::{promote, rollback, set};
 use weirgate_deploy_core::{InferenceService, TrafficPlan};
 
-use crate::{load_patched, load_text, planned, predictor};
+use crate::{lay_over, load_patched, load_text, planned, predictor};
 
 fn service(patch: &Value) -> InferenceService {
     load_patched(patch).services.remove(0).service
@@ -98,4 +100,58 @@ fn a_list_of_canaries() {
     rollback(&mut back, None, true).unwrap();
     assert_eq!(plan(&back).predictor.name, plan(&original).predictor.name);
     assert_eq!(back.spec.canary, []);
+}
+
+/// The names of the canaries' revisions, by their own names.
+#[track_caller]
+fn canary_revisions(service: &InferenceService) -> BTreeMap<String, String> {
+    let TrafficPlan::Canaries(canaries) = plan(service).traffic else { return BTreeMap::new() };
+    canaries.into_iter().map(|canary| (canary.revision.variant.unwrap(), canary.revision.name)).collect()
+}
+
+#[test]
+fn promoting_one_canary_leaves_the_others_the_revisions_they_are() {
+    let canary = |name: &str, predictor: Value| {
+        let mut canary = json!({ "trafficPercent": 10, "predictor": { "name": name } });
+        lay_over(&mut canary["predictor"], &predictor);
+        canary
+    };
+    let before = service(&json!({ "spec": {
+        "predictor": {
+            "minReplicas": 4,
+            "maxReplicas": 8,
+            "scaleMetric": "cpu",
+            "timeout": 20,
+            "batcher": { "maxBatchSize": 4 },
+            "nodeSelector": { "disk": "fast" },
+            "model": { "resources": { "limits": { "cpu": "1000m" } } },
+        },
+        "canary": [
+            canary("model", json!({ "model": { "storageUri": "other" } })),
+            canary("batcher", json!({ "batcher": { "maxLatency": 5 }, "minReplicas": 2 })),
+            canary("cpu", json!({ "model": { "resources": { "limits": { "cpu": 2 } } } })),
+        ],
+    }}));
+    let mut revisions = canary_revisions(&before);
+    let replicas = |service: &InferenceService| match plan(service).traffic {
+        TrafficPlan::Canaries(canaries) => canaries.last().map(|canary| canary.revision.replicas.get()),
+        TrafficPlan::Percent(_) => None,
+    };
+
+    let mut promoted = before.clone();
+    promote(&mut promoted, Some("model")).unwrap();
+    assert_eq!(Some(plan(&promoted).predictor.name), revisions.remove("model"));
+    assert_eq!(canary_revisions(&promoted), revisions);
+    assert_eq!(replicas(&promoted), replicas(&before), "a share stays one");
+    promote(&mut promoted, Some("cpu")).unwrap();
+    assert_eq!(Some(plan(&promoted).predictor.name), revisions.remove("cpu"));
+    assert_eq!(canary_revisions(&promoted), revisions);
+
+    // What a canary leaves open can't be kept open once spec.predictor says it.
+    let mut kept = before.clone();
+    let refused = promote(&mut kept, Some("batcher"));
+    let reason = "canary batcher can't be promoted: canary model would take over its batcher.maxLatency, give model one \
+                  of its own or remove it";
+    assert_eq!(refused, Err(reason.to_owned()));
+    assert_eq!(kept, before);
 }

@@ -10,7 +10,7 @@ const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 
 #[derive(Clone, Debug)]
 enum Step {
-    Ask(ServicePlan),
+    Ask(Box<ServicePlan>),
     Observe(usize, Health),
     Crowded(usize),
     Restart,
@@ -27,14 +27,14 @@ fn ask() -> impl Strategy<Value = Step> {
     (0..NAMES.len(), traffic(), 1usize..=3, any::<bool>(), prop::bool::weighted(0.1)).prop_map(
         |(name, traffic, replicas, alone, stopped)| {
             let mut plan = plan(NAMES[name], traffic);
-            plan.predictor.replicas = replicas.try_into().unwrap();
+            plan.predictor.replicas = replicas.try_into().expect("at least 1");
             plan.settings.replacement = if alone { Replacement::StopFirst } else { Replacement::StartFirst };
             plan.settings.stopped = stopped;
             if let TrafficPlan::Canaries(canaries) = &mut plan.traffic {
                 canaries.sort_by(|a, b| a.revision.name.cmp(&b.revision.name));
                 canaries.dedup_by(|a, b| a.revision.name == b.revision.name);
             }
-            Step::Ask(plan)
+            Step::Ask(Box::new(plan))
         },
     )
 }
@@ -94,7 +94,7 @@ proptest! {
             match step {
                 Step::Ask(plan) => {
                     rollout.ask(&plan, 0);
-                    asked = Some(plan);
+                    asked = Some(*plan);
                 }
                 Step::Observe(name, health) => rollout.observe(NAMES[name], health),
                 Step::Crowded(name) => rollout.crowded(NAMES[name]),

@@ -144,11 +144,11 @@ impl Gateway {
         self.draining.load(Ordering::Acquire)
     }
 
-    /// Whether every model can answer now.
+    /// Whether every model can answer now, except for those that are stopped on purpose.
     pub fn all_models_ready(&self) -> bool {
         let answers = |route: &Arc<Route<Arc<Lane>>>| {
             let base = route.represent(Wanted::Any);
-            base.is_ok_and(|base| route.service.revisions[base].lane.loaded().is_ok())
+            route.is_stopped() || base.is_ok_and(|base| route.service.revisions[base].lane.loaded().is_ok())
         };
         !self.is_draining() && self.table.load().routes().iter().all(answers)
     }

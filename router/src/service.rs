@@ -29,7 +29,15 @@ pub struct Service<L> {
     pub latest: Option<usize>,
     pub turns: Turns,
     /// Why no call is taken; then there may be no revisions.
-    pub refusal: Option<Arc<str>>,
+    pub refusal: Option<Refusal>,
+}
+
+/// Why a service takes no calls.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    pub text: Arc<str>,
+    /// It is meant to take none: nobody should wait for it to be ready.
+    pub stopped: bool,
 }
 
 /// A running revision.
@@ -101,6 +109,11 @@ impl<L> Route<L> {
         Route { service, split }
     }
 
+    /// Whether the service takes no calls on purpose.
+    pub fn is_stopped(&self) -> bool {
+        self.service.refusal.as_ref().is_some_and(|refusal| refusal.stopped)
+    }
+
     /// What keeps calls together now: nothing where there is nothing to choose from.
     pub fn sticky_key(&self) -> Option<&StickyKey> {
         self.split.as_ref().and(self.service.sticky.as_ref())
@@ -150,7 +163,7 @@ impl<L> Route<L> {
     fn find(&self, wanted: Wanted<'_>) -> Result<Option<usize>> {
         let service = &self.service;
         if let Some(refusal) = &service.refusal {
-            return Err(Error::unavailable(refusal.to_string()));
+            return Err(Error::unavailable(refusal.text.to_string()));
         }
         let found = match wanted {
             Wanted::Any => return Ok(None),
@@ -275,7 +288,7 @@ mod tests {
         let route = Route::new(young.clone());
         assert_eq!(route.pick(Wanted::Stable, None), Ok(0));
         assert_eq!(route.pick(Wanted::Latest, None).unwrap_err().code(), ErrorCode::NotFound);
-        young.refusal = Some("it was stopped".into());
+        young.refusal = Some(Refusal { text: "it was stopped".into(), stopped: true });
         young.revisions.clear();
         let error = Route::new(young).pick(Wanted::Stable, None).unwrap_err();
         assert_eq!((error.code(), error.message()), (ErrorCode::Unavailable, "it was stopped"));

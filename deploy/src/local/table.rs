@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use weirgate_router::{Revision, Service};
+use weirgate_router::{Refusal, Revision, Service};
 
 use super::running::Running;
 use super::service::Managed;
@@ -46,14 +46,14 @@ fn revision<L: Clone>(running: &Running<L>, percent: u8) -> Revision<L> {
     }
 }
 
-fn refusal<L>(service: &Managed<L>) -> Arc<str> {
+fn refusal<L>(service: &Managed<L>) -> Refusal {
     let named = &service.named;
-    let text = match &service.unsupported {
-        Some(text) => format!("service '{named}' can't run: {text}"),
+    let (text, stopped) = match &service.unsupported {
+        Some(text) => (format!("service '{named}' can't run: {text}"), false),
         None if service.plan.as_ref().is_some_and(|plan| plan.settings.stopped) => {
-            format!("service '{named}' is stopped by its annotation serving.kserve.io/stop")
+            (format!("service '{named}' is stopped by its annotation serving.kserve.io/stop"), true)
         }
-        None => format!("service '{named}' has no revision that can run"),
+        None => (format!("service '{named}' has no revision that can run"), false),
     };
-    text.into()
+    Refusal { text: text.into(), stopped }
 }

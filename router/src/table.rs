@@ -138,7 +138,7 @@ mod tests {
         let mut canary = service("red", "a");
         canary.revisions = vec![revision("a-predictor-1", 80), revision("a-predictor-2", 20)];
         canary.revisions[1].variant = Some("fast".into());
-        (canary.stable, canary.latest) = (Some(0), Some(1));
+        canary.latest = Some(1);
         RouteTable::new(vec![canary, service("blue", "a"), service("c", "a-b"), service("b-c", "a")])
     }
 

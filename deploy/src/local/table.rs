@@ -29,7 +29,7 @@ pub(super) fn row<L: Clone>(service: &Managed<L>) -> Option<Service<L>> {
         timeout: settings.map(|settings| settings.timeout).unwrap_or_default(),
         sticky: settings.and_then(|settings| settings.sticky.clone()),
         base: position(decision.base.as_ref()).unwrap_or(0),
-        stable: position(decision.stable.as_ref()),
+        stable: decision.stable.as_deref().map(Arc::from),
         latest: position(decision.latest.as_ref()),
         turns: service.turns.clone(),
         revisions,

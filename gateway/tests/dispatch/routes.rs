@@ -104,6 +104,26 @@ fn services_are_reached_by_path_and_host_and_do_not_mix() {
 }
 
 #[test]
+fn the_host_of_a_deleted_service_is_not_answered_by_another_namespace() {
+    runtime().block_on(async {
+        let (world, stable, canary) = canary().await;
+        let (ours, mut theirs) = (world.service(&[(&stable, 100)]), world.service(&[(&canary, 100)]));
+        theirs.namespace = "other".into();
+        let gone = [("host", "adds.other.example.com")];
+        world.gateway.publish(RouteTable::new(vec![ours.clone(), theirs]));
+        world.infer(7, &gone).await.is_from("adds-2", 2_007);
+        // However often the routes change after that.
+        for _ in 0..3 {
+            world.gateway.publish(RouteTable::new(vec![ours.clone()]));
+            world.infer(7, &gone).await.is_error(404, &["'other'", "'adds.other.example.com'"]);
+            world.get("/v2/models/adds/ready", &gone).await.is_error(404, &["'other'"]);
+        }
+        world.infer(7, &[]).await.is_from("adds-1", 1_007);
+        world.infer(7, &[("host", "weirgate.test.svc.cluster.local")]).await.is_from("adds-1", 1_007);
+    });
+}
+
+#[test]
 fn calls_with_a_key_stay_together() {
     runtime().block_on(async {
         let (world, stable, canary) = canary().await;

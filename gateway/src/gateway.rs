@@ -144,11 +144,11 @@ impl Gateway {
         self.draining.load(Ordering::Acquire)
     }
 
-    /// Whether every model can answer now.
+    /// Whether every model can answer now, except for those that are stopped on purpose.
     pub fn all_models_ready(&self) -> bool {
         let answers = |route: &Arc<Route<Arc<Lane>>>| {
             let base = route.represent(Wanted::Any);
-            base.is_ok_and(|base| route.service.revisions[base].lane.loaded().is_ok())
+            route.is_stopped() || base.is_ok_and(|base| route.service.revisions[base].lane.loaded().is_ok())
         };
         !self.is_draining() && self.table.load().routes().iter().all(answers)
     }
@@ -192,7 +192,7 @@ fn find<'a>(table: &'a Table, asked: &Asked<'a>) -> Result<(&'a Arc<Route<Arc<La
     let Asked { model, version, address } = asked;
     let (route, by_address) = match addressed(table, address)? {
         Some(Addressed { route, wanted }) => (route, wanted),
-        None => (table.by_model(model)?, Wanted::Any),
+        None => (table.by_model(model, address.host())?, Wanted::Any),
     };
     let shown = |text: &str| text.chars().take(64).collect::<String>();
     let Service { namespace, name, model: served, .. } = &route.service;
@@ -268,7 +268,8 @@ impl DataPlane for Gateway {
         lane.reopen()
     }
 
-    fn publish(&self, table: Table) {
+    fn publish(&self, mut table: Table) {
+        table.remember(&self.table.load());
         self.table.store(Arc::new(table));
         self.changed();
     }

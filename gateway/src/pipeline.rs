@@ -1,8 +1,8 @@
 //! A call's way through the gateway, the same for every protocol: route, admit, read, decode, bind, submit, await.
 //!
 //! A call that is refused by name, size or a full queue is refused before its body is read. One deadline governs all of it.
-//! Until a call has entered its lane it can still be routed again, with what has been read of it: where the lane is retired,
-//! or its revision fails while another can answer.
+//! Until a call is decoded it can still be routed again, with what has been read of it: where the lane is retired, or its
+//! revision fails while another can answer.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, LazyLock};
@@ -127,7 +127,7 @@ where
     let service = routed.service();
     let target =
         Target { namespace: service.namespace.clone(), service: service.name.clone(), model: service.model.clone() };
-    let submitted = reservation.submit(Call { head: head.clone(), target, deadline, work, payload }, Instant::now());
+    let submitted = reservation.submit(Call { head: head.clone(), target, deadline, work, payload }, Instant::now())?;
     let answer = submitted.answer().await?;
     let response = InferResponse {
         model_name: service.model.clone(),

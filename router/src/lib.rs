@@ -14,6 +14,6 @@ pub mod table;
 mod testing;
 
 pub use lane::{Full, Lane, LaneLimits, Ticket};
-pub use service::{Revision, Route, Service, Wanted};
+pub use service::{Refusal, Revision, Route, Service, Wanted};
 pub use split::{Split, Turns};
 pub use table::{Addressed, RouteTable};

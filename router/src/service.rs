@@ -24,12 +24,21 @@ pub struct Service<L> {
     pub revisions: Vec<Revision<L>>,
     /// Which of them takes what no other's share covers, and calls that were meant for one that has failed.
     pub base: usize,
-    /// Which of them `stable` and `latest` mean.
-    pub stable: Option<usize>,
+    /// The revision that `stable` means, whether it runs now or not; none until one has held all traffic.
+    pub stable: Option<Arc<str>>,
+    /// Which of them `latest` means.
     pub latest: Option<usize>,
     pub turns: Turns,
     /// Why no call is taken; then there may be no revisions.
-    pub refusal: Option<Arc<str>>,
+    pub refusal: Option<Refusal>,
+}
+
+/// Why a service takes no calls.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    pub text: Arc<str>,
+    /// It is meant to take none: nobody should wait for it to be ready.
+    pub stopped: bool,
 }
 
 /// A running revision.
@@ -101,6 +110,11 @@ impl<L> Route<L> {
         Route { service, split }
     }
 
+    /// Whether the service takes no calls on purpose.
+    pub fn is_stopped(&self) -> bool {
+        self.service.refusal.as_ref().is_some_and(|refusal| refusal.stopped)
+    }
+
     /// What keeps calls together now: nothing where there is nothing to choose from.
     pub fn sticky_key(&self) -> Option<&StickyKey> {
         self.split.as_ref().and(self.service.sticky.as_ref())
@@ -150,25 +164,27 @@ impl<L> Route<L> {
     fn find(&self, wanted: Wanted<'_>) -> Result<Option<usize>> {
         let service = &self.service;
         if let Some(refusal) = &service.refusal {
-            return Err(Error::unavailable(refusal.to_string()));
+            return Err(Error::unavailable(refusal.text.to_string()));
         }
         let found = match wanted {
             Wanted::Any => return Ok(None),
             // Until a revision has held all traffic, the one that is about to is as stable as it gets.
-            Wanted::Stable => service.stable.or(Some(service.base)),
+            Wanted::Stable => service.stable.as_deref().map_or(Some(service.base), |stable| self.position(stable)),
             Wanted::Latest => service.latest,
-            Wanted::Named(name) => {
-                let revisions = &service.revisions;
+            Wanted::Named(name) => self.position(name).or_else(|| {
                 let variant = |revision: &Revision<L>| revision.variant.as_deref() == Some(name);
-                let named = revisions.iter().position(|revision| &*revision.name == name);
-                named.or_else(|| revisions.iter().position(variant))
-            }
+                service.revisions.iter().position(variant)
+            }),
         };
         found.map(Some).ok_or_else(|| self.unknown(wanted))
     }
 
+    fn position(&self, revision: &str) -> Option<usize> {
+        self.service.revisions.iter().position(|running| &*running.name == revision)
+    }
+
     fn unknown(&self, wanted: Wanted<'_>) -> Error {
-        let Service { namespace, name, revisions, .. } = &self.service;
+        let Service { namespace, name, revisions, stable, .. } = &self.service;
         let known: Vec<_> = revisions
             .iter()
             .map(|revision| match &revision.variant {
@@ -177,7 +193,14 @@ impl<L> Route<L> {
             })
             .collect();
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        Error::not_found(format!("service '{namespace}/{name}' has no revision {wanted}: it has {known}"))
+        Error::not_found(match (wanted, stable) {
+            (Wanted::Stable, Some(stable)) => {
+                format!(
+                    "the stable revision '{stable}' of service '{namespace}/{name}' does not run now: it has {known}"
+                )
+            }
+            _ => format!("service '{namespace}/{name}' has no revision {wanted}: it has {known}"),
+        })
     }
 }
 
@@ -192,7 +215,7 @@ mod tests {
         let mut service = service("default", "a");
         service.revisions = vec![revision("a-1", 80), revision("a-2", 20), revision("a-3", 0)];
         service.revisions[1].variant = Some("fast".into());
-        (service.stable, service.latest) = (Some(0), Some(1));
+        (service.stable, service.latest) = (Some("a-1".into()), Some(1));
         Route::new(service)
     }
 
@@ -275,10 +298,23 @@ mod tests {
         let route = Route::new(young.clone());
         assert_eq!(route.pick(Wanted::Stable, None), Ok(0));
         assert_eq!(route.pick(Wanted::Latest, None).unwrap_err().code(), ErrorCode::NotFound);
-        young.refusal = Some("it was stopped".into());
+        young.refusal = Some(Refusal { text: "it was stopped".into(), stopped: true });
         young.revisions.clear();
         let error = Route::new(young).pick(Wanted::Stable, None).unwrap_err();
         assert_eq!((error.code(), error.message()), (ErrorCode::Unavailable, "it was stopped"));
+    }
+
+    #[test]
+    fn no_other_revision_answers_for_a_stable_one_that_does_not_run() {
+        let mut service = canary().service;
+        service.stable = Some("a-0".into());
+        let route = Route::new(service);
+        let error = route.pick(Wanted::Stable, None).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::NotFound);
+        let text = "the stable revision 'a-0' of service 'default/a' does not run now: it has a-1, a-2 (fast), a-3";
+        assert_eq!(error.message(), text);
+        assert_eq!(route.represent(Wanted::Stable).unwrap_err().message(), text);
+        assert_eq!(route.pick(Wanted::Latest, None), Ok(1));
     }
 
     #[test]

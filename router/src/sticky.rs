@@ -2,8 +2,8 @@
 //! keeps the keys it had.
 //!
 //! A key has a fixed point on a line of [`POINTS`]. The first revision beside the base covers a piece from the line's
-//! start, the second one from its end, further ones lie beside these in turn, and the base has the rest. So a share that
-//! grows only adds keys to its revision, and with two it takes none from the other.
+//! start, the second one from its end, further ones lie beside these in turn, and the base has the rest. One whose share is 0
+//! keeps its turn. So a share that grows only adds keys to its revision, and with two it takes none from the other.
 
 use crate::hash::hash;
 
@@ -21,7 +21,7 @@ pub fn point(namespace: &str, service: &str, key: &[u8]) -> u16 {
 pub fn choose(point: u16, shares: &[u8], base: usize) -> usize {
     let (mut start, mut end) = (0, u32::from(POINTS));
     let point = u32::from(point);
-    let others = shares.iter().enumerate().filter(|&(index, &share)| index != base && share > 0);
+    let others = shares.iter().enumerate().filter(|&(index, _)| index != base);
     for (turn, (index, &share)) in others.enumerate() {
         let width = u32::from(share) * u32::from(POINTS) / 100;
         let covered = if turn % 2 == 0 {
@@ -44,6 +44,11 @@ mod tests {
 
     use super::*;
 
+    /// A share of two that leave room for a base; a canary is dark often enough.
+    fn share() -> impl Strategy<Value = u8> {
+        prop_oneof![1 => Just(0), 4 => 1u8..=50]
+    }
+
     proptest! {
         #[test]
         fn one_canary_has_the_points_below_its_weight(point in 0..POINTS, share in 0u8..=100) {
@@ -52,13 +57,28 @@ mod tests {
         }
 
         #[test]
-        fn a_share_that_grows_only_adds_keys(point in 0..POINTS, first in 1u8..=50, second in 1u8..=50, more in 0u8..=50) {
+        fn a_share_that_grows_only_adds_keys(point in 0..POINTS, first in share(), second in share(), more in 0u8..=50) {
             let at = |first: u8, second: u8| choose(point, &[100 - first - second, first, second], 0);
             let before = at(first, second);
             let grown = at((first + more).min(100 - second), second);
             prop_assert!(grown == before || before == 0 && grown == 1, "{before} became {grown}");
             let grown = at(first, (second + more).min(100 - first));
             prop_assert!(grown == before || before == 0 && grown == 2, "{before} became {grown}");
+        }
+
+        #[test]
+        fn a_share_that_falls_to_0_or_rises_from_it_moves_its_own_keys_alone(
+            point in 0..POINTS, first in share(), second in share(), base in 0..3usize,
+        ) {
+            let at = |first: u8, second: u8| {
+                let mut shares = vec![first, second];
+                shares.insert(base, 100 - first - second);
+                choose(point, &shares, base)
+            };
+            let [own, other]: [usize; 2] = (0..3).filter(|&index| index != base).collect::<Vec<_>>().try_into().unwrap();
+            let both = at(first, second);
+            prop_assert_eq!(at(0, second), if both == own { base } else { both });
+            prop_assert_eq!(at(first, 0), if both == other { base } else { both });
         }
 
         #[test]

@@ -48,17 +48,37 @@ impl<L> RouteTable<L> {
         &self.routes
     }
 
-    /// The one service that serves `model`. A name that several namespaces claim is a conflict that names them.
-    pub fn by_model(&self, model: &str) -> Result<&Arc<Route<L>>> {
-        match self.by_model.get(model).map(Vec::as_slice) {
-            Some([index]) => Ok(&self.routes[*index]),
-            Some(claims) => {
+    /// Call before this table takes the place of an earlier one: goes on to know its namespaces, so that the host of a
+    /// service that was deleted with them still belongs there.
+    pub fn remember(&mut self, earlier: &RouteTable<L>) {
+        self.names.remember(&earlier.names);
+    }
+
+    /// The one service that serves `model`, for calls whose host is no service's. Where the host names a namespace all the
+    /// same, only a service there will do. A name that several namespaces claim is a conflict that names them.
+    pub fn by_model(&self, model: &str, host: Option<&str>) -> Result<&Arc<Route<L>>> {
+        let claims = self.by_model.get(model).map_or(&[][..], Vec::as_slice);
+        let named = host.map_or_else(Vec::new, |host| self.names.namespaces_of(host, model));
+        if let Some(first) = named.first() {
+            let within = |index: &&usize| named.iter().all(|name| **name == *self.routes[**index].service.namespace);
+            return claims.iter().find(within).map(|index| &self.routes[*index]).ok_or_else(|| {
+                Error::not_found(format!(
+                    "model '{}' is not served in namespace '{first}', which host '{}' names: that of another namespace \
+                     needs a host or a path with its name",
+                    shown(model),
+                    shown(host.unwrap_or_default())
+                ))
+            });
+        }
+        match claims {
+            [index] => Ok(&self.routes[*index]),
+            [] => Err(Error::not_found(format!("model '{}' is not served here", shown(model)))),
+            claims => {
                 let services = self.list(claims.iter().copied());
                 Err(Error::conflict(format!(
                     "model '{model}' is claimed by services {services}: name the namespace in the host or the path"
                 )))
             }
-            None => Err(Error::not_found(format!("model '{}' is not served here", shown(model)))),
         }
     }
 
@@ -122,23 +142,69 @@ mod tests {
     #[test]
     fn a_model_is_found_by_name() {
         let table = RouteTable::new(vec![service("default", "a"), service("default", "b")]);
-        assert_eq!(&*table.by_model("b").unwrap().service.name, "b");
-        assert_eq!(table.by_model("c").unwrap_err().code(), ErrorCode::NotFound);
+        assert_eq!(&*table.by_model("b", None).unwrap().service.name, "b");
+        assert_eq!(table.by_model("c", None).unwrap_err().code(), ErrorCode::NotFound);
     }
 
     #[test]
     fn a_name_claimed_twice_names_both_claims() {
         let table = RouteTable::new(vec![service("red", "a"), service("blue", "a")]);
-        let error = table.by_model("a").unwrap_err();
+        let error = table.by_model("a", None).unwrap_err();
         assert_eq!(error.code(), ErrorCode::Conflict);
         assert!(error.message().starts_with("model 'a' is claimed by services red/a and blue/a"), "{error}");
+    }
+
+    #[test]
+    fn the_host_of_a_service_that_is_gone_leads_to_no_other_namespace() {
+        let before = RouteTable::new(vec![service("green", "a"), service("red", "a"), service("default", "b")]);
+        let mut table = RouteTable::new(vec![service("red", "a"), service("default", "b")]);
+        table.remember(&before);
+        let mut later = RouteTable::new(vec![service("red", "a"), service("default", "b")]);
+        later.remember(&table);
+        let found = |model, host| {
+            assert!(later.by_host(host).unwrap().is_none(), "{host}");
+            later.by_model(model, Some(host)).map(|route| route.service.namespace.to_string())
+        };
+        for host in [
+            "a.green",
+            "A.Green.example.com:8080",
+            "a-predictor.green.svc.cluster.local",
+            "prev-a.green.example.com",
+            "b.green.example.com",
+            "a-green.example.com",
+            "a-green.red.example.com",
+            "c.default.example.com",
+        ] {
+            let error = found("a", host).unwrap_err();
+            assert_eq!(error.code(), ErrorCode::NotFound, "{host}");
+            assert!(error.message().contains(&format!("host '{host}' names")), "{error}");
+        }
+        // What names no namespace, and the gateway's own name in one.
+        for (model, host, namespace) in [
+            ("a", "localhost:8080", "red"),
+            ("a", "a.example.com", "red"),
+            ("a", "a-b.example.com", "red"),
+            ("a", "10.0.0.1", "red"),
+            ("a", "weirgate.red.svc.cluster.local", "red"),
+            ("b", "weirgate.default.svc.cluster.local", "default"),
+        ] {
+            assert_eq!(found(model, host).as_deref(), Ok(namespace), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_names_a_namespace_decides_between_those_that_claim_a_model() {
+        let table = RouteTable::new(vec![service("red", "a"), service("blue", "a")]);
+        let found = table.by_model("a", Some("weirgate.blue.svc")).unwrap();
+        assert_eq!(&*found.service.namespace, "blue");
+        assert_eq!(table.by_model("a", Some("weirgate.other.svc")).unwrap_err().code(), ErrorCode::Conflict);
     }
 
     fn table() -> RouteTable<u8> {
         let mut canary = service("red", "a");
         canary.revisions = vec![revision("a-predictor-1", 80), revision("a-predictor-2", 20)];
         canary.revisions[1].variant = Some("fast".into());
-        (canary.stable, canary.latest) = (Some(0), Some(1));
+        canary.latest = Some(1);
         RouteTable::new(vec![canary, service("blue", "a"), service("c", "a-b"), service("b-c", "a")])
     }
 

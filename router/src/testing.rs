@@ -18,7 +18,7 @@ pub(crate) fn service(namespace: &str, name: &str) -> Service<u8> {
         sticky: None,
         revisions: vec![revision(&format!("{name}-predictor-1"), 100)],
         base: 0,
-        stable: Some(0),
+        stable: Some(format!("{name}-predictor-1").into()),
         latest: Some(0),
         turns: Turns::default(),
         refusal: None,

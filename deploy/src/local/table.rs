@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use weirgate_router::{Revision, Service};
+use weirgate_router::{Refusal, Revision, Service};
 
 use super::running::Running;
 use super::service::Managed;
@@ -29,7 +29,7 @@ pub(super) fn row<L: Clone>(service: &Managed<L>) -> Option<Service<L>> {
         timeout: settings.map(|settings| settings.timeout).unwrap_or_default(),
         sticky: settings.and_then(|settings| settings.sticky.clone()),
         base: position(decision.base.as_ref()).unwrap_or(0),
-        stable: position(decision.stable.as_ref()),
+        stable: decision.stable.as_deref().map(Arc::from),
         latest: position(decision.latest.as_ref()),
         turns: service.turns.clone(),
         revisions,
@@ -48,14 +48,14 @@ fn revision<L: Clone>(service: &Managed<L>, running: &Running<L>, percent: u8) -
     }
 }
 
-fn refusal<L>(service: &Managed<L>) -> Arc<str> {
+fn refusal<L>(service: &Managed<L>) -> Refusal {
     let named = &service.named;
-    let text = match &service.unsupported {
-        Some(text) => format!("service '{named}' can't run: {text}"),
+    let (text, stopped) = match &service.unsupported {
+        Some(text) => (format!("service '{named}' can't run: {text}"), false),
         None if service.plan.as_ref().is_some_and(|plan| plan.settings.stopped) => {
-            format!("service '{named}' is stopped by its annotation serving.kserve.io/stop")
+            (format!("service '{named}' is stopped by its annotation serving.kserve.io/stop"), true)
         }
-        None => format!("service '{named}' has no revision that can run"),
+        None => (format!("service '{named}' has no revision that can run"), false),
     };
-    text.into()
+    Refusal { text: text.into(), stopped }
 }

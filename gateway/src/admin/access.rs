@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use http::request::Parts;
-use http::{HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 use weirgate_deploy::state::Token;
 use weirgate_protocol::{Error, Result};
 
@@ -29,7 +29,8 @@ impl Access {
         let host = self.host(parts)?;
         check_origin(parts, &host)?;
         let reads = parts.method == Method::GET || parts.method == Method::HEAD;
-        if reads && peer.is_some_and(|peer| peer.is_loopback()) { Ok(()) } else { self.check_token(parts) }
+        let here = peer.is_some_and(|peer| peer.is_loopback()) && is_loopback(&host) && !is_forwarded(&parts.headers);
+        if reads && here { Ok(()) } else { self.check_token(parts) }
     }
 
     /// The one host that the request names. A page of a foreign site that has its own name resolve to this machine would
@@ -60,19 +61,13 @@ impl Access {
 
     /// Ports are left out of it: a page can't choose another one without being of another origin.
     fn allows(&self, host: &str) -> bool {
-        let Ok(authority) = host.parse::<http::uri::Authority>() else { return false };
-        if host.contains('@') {
-            return false;
-        }
-        let name = authority.host();
-        let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-        if let Ok(address) = bare.parse::<IpAddr>() {
-            // No name was resolved to get here, so an address of a port that is open on all of them is fine.
-            return address.to_canonical().is_loopback() || self.bound.is_unspecified() || address == self.bound;
-        }
-        let name = name.strip_suffix('.').unwrap_or(name);
-        let named = |allowed: &str| name.eq_ignore_ascii_case(allowed);
-        named("localhost") || self.names.iter().any(|allowed| named(allowed))
+        let Some(name) = bare(host) else { return false };
+        is_loopback(host)
+            || match name.parse::<IpAddr>() {
+                // No name was resolved to get here, so an address of a port that is open on all of them is fine.
+                Ok(address) => self.bound.is_unspecified() || address == self.bound,
+                Err(_) => self.names.iter().any(|allowed| name.eq_ignore_ascii_case(allowed)),
+            }
     }
 
     fn allowed(&self) -> String {
@@ -90,11 +85,33 @@ impl Access {
                 "the token is not this server's: take the one in the file token of its state folder",
             )),
             None => Err(Error::unauthenticated(
-                "a token is needed to change anything, and to read from another machine: send 'Authorization: Bearer \
-                 TOKEN' with the one in the file token of the server's state folder",
+                "a token is needed to change anything, and to read from another machine or through a proxy: send \
+                 'Authorization: Bearer TOKEN' with the one in the file token of the server's state folder",
             )),
         }
     }
+}
+
+/// A host without its port, brackets and final dot; none where it is no plain host.
+fn bare(host: &str) -> Option<String> {
+    let authority: http::uri::Authority = host.parse().ok().filter(|_| !host.contains('@'))?;
+    let name = authority.host();
+    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    Some(address.or(name.strip_suffix('.')).unwrap_or(name).to_owned())
+}
+
+/// Whether a host is this machine for whoever uses it.
+fn is_loopback(host: &str) -> bool {
+    bare(host).is_some_and(|name| match name.parse::<IpAddr>() {
+        Ok(address) => address.to_canonical().is_loopback(),
+        Err(_) => name.eq_ignore_ascii_case("localhost"),
+    })
+}
+
+/// Whether a proxy says that somebody else asks: its own connection comes from this machine.
+fn is_forwarded(headers: &HeaderMap) -> bool {
+    let proxy = |name: &str| matches!(name, "forwarded" | "via" | "x-real-ip") || name.starts_with("x-forwarded-");
+    headers.keys().any(|name| proxy(name.as_str()))
 }
 
 /// A browser says which page a request comes from: it must be one of this very host and port.
@@ -130,7 +147,18 @@ mod tests {
 
     /// What a GET of `host` is refused with, on a port bound to `bound`.
     fn refused(bound: &str, peer: &str, host: &str, secret: Option<&str>) -> Option<ErrorCode> {
-        let folder = std::env::temp_dir().join(format!("weirgate-access-{}", std::process::id()));
+        refused_with(bound, peer, host, secret, None)
+    }
+
+    fn refused_with(
+        bound: &str,
+        peer: &str,
+        host: &str,
+        secret: Option<&str>,
+        more: Option<&str>,
+    ) -> Option<ErrorCode> {
+        let (process, thread) = (std::process::id(), std::thread::current().id());
+        let folder = std::env::temp_dir().join(format!("weirgate-access-{process}-{thread:?}"));
         let token = StateFolder::open(&folder).unwrap().token().unwrap();
         std::fs::remove_dir_all(folder).unwrap();
         let mut request = Request::get("/").header(header::HOST, host);
@@ -138,8 +166,12 @@ mod tests {
             let secret = if secret == "own" { token.secret() } else { secret };
             request = request.header(header::AUTHORIZATION, format!("Bearer {secret}"));
         }
+        if let Some(name) = more {
+            request = request.header(name, "203.0.113.9");
+        }
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        let access = Access::new(token, SocketAddr::new(bound.parse().unwrap(), 8081), Vec::new());
+        let access =
+            Access::new(token, SocketAddr::new(bound.parse().unwrap(), 8081), vec!["weirgate.test".to_owned()]);
         access.check(peer.parse().ok(), &parts).err().map(|error| error.code())
     }
 
@@ -152,7 +184,7 @@ mod tests {
             ("10.0.0.1", away, "10.0.0.1:8081", Some("own"), None),
             ("10.0.0.1", away, "10.0.0.2", Some("own"), Some(ErrorCode::Forbidden)),
             ("10.0.0.1", "unknown", "10.0.0.1", None, Some(ErrorCode::Unauthenticated)),
-            ("10.0.0.1", here, "10.0.0.1", None, None),
+            ("10.0.0.1", here, "10.0.0.1", None, Some(ErrorCode::Unauthenticated)),
             ("0.0.0.0", away, "10.0.0.7:8081", Some("own"), None),
             ("::", away, "[fe80::1]:8081", Some("own"), None),
             ("::", away, "evil.test", Some("own"), Some(ErrorCode::Forbidden)),
@@ -160,5 +192,19 @@ mod tests {
         ] {
             assert_eq!(refused(bound, peer, host, secret), expected, "{bound} {peer} {host} {secret:?}");
         }
+    }
+    /// A proxy on this machine has a loopback address too, whoever calls it.
+    #[test]
+    fn reading_through_a_proxy_needs_the_token() {
+        let here = "127.0.0.1";
+        for host in ["weirgate.test", "weirgate.test:443"] {
+            assert_eq!(refused(here, here, host, None), Some(ErrorCode::Unauthenticated), "{host}");
+            assert_eq!(refused(here, here, host, Some("own")), None, "{host}");
+        }
+        for header in ["Forwarded", "Via", "X-Real-IP", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"] {
+            let with = |secret| refused_with(here, here, "localhost:8081", secret, Some(header));
+            assert_eq!((with(None), with(Some("own"))), (Some(ErrorCode::Unauthenticated), None), "{header}");
+        }
+        assert_eq!(refused_with(here, here, "localhost:8081", None, Some("X-Request-Id")), None);
     }
 }

@@ -125,8 +125,12 @@ impl Feed for Lane {
         };
         let mut core = self.core.lock();
         core.dispatch.set_engines(ready);
+        core.failed = match &readiness {
+            Readiness::Failed(reason) => Some(reason.clone()),
+            Readiness::Loading | Readiness::Ready(_) => None,
+        };
         // Calls that entered while a replica was there are told like those that come now.
-        if let Readiness::Failed(reason) = &readiness {
+        if let Some(reason) = &core.failed {
             let error = self.failed(reason);
             let calls = core.queue.drain();
             self.answer(&mut core, calls.into_iter().map(|call| call.item.finish(Err(error.clone()))));

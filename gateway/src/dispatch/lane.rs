@@ -65,6 +65,8 @@ pub(super) struct Core {
     pub(super) queue: weirgate_router::Lane<Job>,
     pub(super) dispatch: Dispatch<Engine>,
     pub(super) phase: Phase,
+    /// Why no call can be answered now. It is set with the lock under which the queue is emptied, so that none slips in after.
+    pub(super) failed: Option<Arc<str>>,
 }
 
 /// A replica, the same as another if it is that very one.
@@ -85,7 +87,7 @@ impl Lane {
             name: format!("revision '{revision}' of service '{namespace}/{service}'"),
             // Names are DNS labels, which headers can carry.
             revision: HeaderValue::from_str(revision).unwrap_or_else(|_| HeaderValue::from_static("unprintable")),
-            core: Mutex::new(Core { queue, dispatch: Dispatch::default(), phase: Phase::Open }),
+            core: Mutex::new(Core { queue, dispatch: Dispatch::default(), phase: Phase::Open, failed: None }),
             finished: Mutex::default(),
             courier: Notify::new(),
             emptied: Notify::new(),
@@ -125,16 +127,12 @@ impl Lane {
 
     /// Takes a place for a call that announces `bytes`, or says at once why there is none.
     pub fn admit(self: &Arc<Self>, bytes: usize, deadline: Instant, now: Instant) -> Result<Reservation, Turned> {
-        let failed = match &*self.readiness.borrow() {
-            Readiness::Failed(reason) => Some(reason.clone()),
-            Readiness::Loading | Readiness::Ready(_) => None,
-        };
         let mut core = self.core.lock();
         if core.phase != Phase::Open {
             return Err(Turned::Moved);
         }
-        if let Some(reason) = failed {
-            return Err(Turned::Failed(self.failed(&reason)));
+        if let Some(reason) = &core.failed {
+            return Err(Turned::Failed(self.failed(reason)));
         }
         let wait = core.predicted_wait(bytes);
         let left = deadline.saturating_duration_since(now);
@@ -187,8 +185,8 @@ impl Lane {
         self.show(&core);
     }
 
-    /// Lets a call enter.
-    pub(super) fn enter(&self, reserved: usize, job: Job, now: Instant) -> Ticket {
+    /// Lets a call enter, unless the revision has failed since its model was waited for: it would wait for nobody.
+    pub(super) fn enter(&self, reserved: usize, job: Job, now: Instant) -> Result<Ticket> {
         let call = Waiting {
             rows: job.call.work.rows,
             bytes: job.call.work.bytes,
@@ -197,10 +195,13 @@ impl Lane {
             item: job,
         };
         let mut core = self.core.lock();
+        if let Some(reason) = &core.failed {
+            return Err(self.failed(reason));
+        }
         let ticket = core.queue.enter(reserved, call);
         self.show(&core);
         self.call_courier(core.calls_to_show() > 0);
-        ticket
+        Ok(ticket)
     }
 
     /// Takes a call out whose caller is gone, if no replica has it yet.

@@ -32,12 +32,12 @@ impl Reservation {
     }
 
     /// Enters the lane. From here on, dropping what is returned withdraws or cancels the call.
-    pub fn submit(mut self, call: Call, now: Instant) -> Submitted {
-        self.used = true;
+    pub fn submit(mut self, call: Call, now: Instant) -> Result<Submitted> {
         let deadline = call.deadline;
         let (job, parts) = Job::new(call, now);
-        let ticket = self.lane.enter(self.bytes, job, now);
-        Submitted { lane: self.lane.clone(), ticket, parts, deadline, settled: false }
+        let ticket = self.lane.enter(self.bytes, job, now)?;
+        self.used = true;
+        Ok(Submitted { lane: self.lane.clone(), ticket, parts, deadline, settled: false })
     }
 }
 

@@ -77,8 +77,14 @@ async fn hosts_and_origins_of_others_are_refused() {
     let port = server.address.port();
     let with = |host: &str| http::Request::builder().uri(&path).header("host", host);
     let own = |name: &str| format!("{name}:{port}");
-    for host in ["localhost", "LOCALHOST.", "127.0.0.1", "127.9.9.9", "[::1]", "weirgate.test", "Weirgate.Test"] {
+    for host in ["localhost", "LOCALHOST.", "127.0.0.1", "127.9.9.9", "[::1]"] {
         assert_eq!(server.send(with(&own(host)), "").await.status, 200, "{host}");
+    }
+    let bearer = format!("Bearer {}", server.token);
+    for host in ["weirgate.test", "Weirgate.Test"] {
+        server.send(with(&own(host)), "").await.refused(401, "through a proxy");
+        let authorized = with(&own(host)).header("authorization", &bearer);
+        assert_eq!(server.send(authorized, "").await.status, 200, "{host}");
     }
     for host in ["evil.test", "localhost.evil.test", "10.0.0.1", "weirgate.test.evil.test", "x@localhost", ""] {
         let reply = server.send(with(host), "").await;

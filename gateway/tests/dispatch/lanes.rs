@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use weirgate::dispatch::{Lane, Turned};
 use weirgate_deploy::plane::LaneOf;
 use weirgate_protocol::{Call, ErrorCode, Head, InferRequest, Protocol, Target};
-use weirgate_replicas::{Answer, ReplicaSet, ReplicaSetConfig};
+use weirgate_replicas::{Answer, Feed, ReplicaSet, ReplicaSetConfig, SetState};
 use weirgate_router::LaneLimits;
 
 use crate::model::{FAILS, PANICS, REFUSED, Record, eventually, loader, runtime, tensor, values};
@@ -58,6 +58,17 @@ async fn call(
     given: Vec<u64>,
     timeout: Duration,
 ) -> weirgate_protocol::Result<Answer> {
+    call_while(lane, shape, given, timeout, |_| {}).await
+}
+
+/// A call during whose decoding something happens to its lane.
+async fn call_while(
+    lane: Arc<Lane>,
+    shape: [usize; 2],
+    given: Vec<u64>,
+    timeout: Duration,
+    happens: impl FnOnce(&Lane),
+) -> weirgate_protocol::Result<Answer> {
     let now = Instant::now();
     let deadline = now + timeout;
     let turned = |turned| match turned {
@@ -68,9 +79,10 @@ async fn call(
     let spec = lane.ready(deadline).await.map_err(turned)?;
     let mut request = InferRequest { inputs: vec![tensor("x", &shape, &given)], ..Default::default() };
     let (work, payload) = spec.bind(&mut request)?;
+    happens(&lane);
     let head = Head { request_id: "test".into(), traceparent: None, protocol: Protocol::V2Http, arrived: now };
     let target = Target { namespace: "test".into(), service: "plus-one".into(), model: "plus-one".into() };
-    reservation.submit(Call { head, target, deadline, work, payload }, Instant::now()).answer().await
+    reservation.submit(Call { head, target, deadline, work, payload }, Instant::now())?.answer().await
 }
 
 /// What one caller does.
@@ -222,6 +234,20 @@ fn complaint_38_a_run_nobody_waits_for_is_stopped() {
         let second = call(rig.lane.clone(), [1, 1], vec![2], forever);
         assert!(tokio::time::timeout(Duration::from_millis(200), second).await.is_err());
         eventually("the second call runs", || rig.record.runs.lock().unwrap().contains_key(&2)).await;
+        rig.finish().await;
+    });
+}
+
+#[test]
+fn a_call_that_is_decoded_while_its_revision_fails_is_told_at_once() {
+    runtime().block_on(async {
+        let rig = Rig::start(1, 8, Duration::ZERO, Duration::ZERO);
+        let fails = |lane: &Lane| lane.state_changed(SetState::Failed { reason: "it is broken".into() });
+        let hour = Duration::from_secs(3_600);
+        let told = call_while(rig.lane.clone(), [1, 1], vec![7], hour, fails);
+        let error = tokio::time::timeout(Duration::from_secs(20), told).await.unwrap().unwrap_err();
+        assert_eq!(error.code(), ErrorCode::Unavailable);
+        assert!(error.message().contains("it is broken"), "{error}");
         rig.finish().await;
     });
 }

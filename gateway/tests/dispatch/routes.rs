@@ -8,7 +8,7 @@ use http::Request;
 use weirgate_deploy::plane::DataPlane;
 use weirgate_protocol::StickyKey;
 use weirgate_replicas::SetState;
-use weirgate_router::RouteTable;
+use weirgate_router::{Refusal, RouteTable};
 
 use crate::model::{eventually, runtime};
 use crate::world::{Running, World, body, infer};
@@ -104,6 +104,26 @@ fn services_are_reached_by_path_and_host_and_do_not_mix() {
 }
 
 #[test]
+fn the_host_of_a_deleted_service_is_not_answered_by_another_namespace() {
+    runtime().block_on(async {
+        let (world, stable, canary) = canary().await;
+        let (ours, mut theirs) = (world.service(&[(&stable, 100)]), world.service(&[(&canary, 100)]));
+        theirs.namespace = "other".into();
+        let gone = [("host", "adds.other.example.com")];
+        world.gateway.publish(RouteTable::new(vec![ours.clone(), theirs]));
+        world.infer(7, &gone).await.is_from("adds-2", 2_007);
+        // However often the routes change after that.
+        for _ in 0..3 {
+            world.gateway.publish(RouteTable::new(vec![ours.clone()]));
+            world.infer(7, &gone).await.is_error(404, &["'other'", "'adds.other.example.com'"]);
+            world.get("/v2/models/adds/ready", &gone).await.is_error(404, &["'other'"]);
+        }
+        world.infer(7, &[]).await.is_from("adds-1", 1_007);
+        world.infer(7, &[("host", "weirgate.test.svc.cluster.local")]).await.is_from("adds-1", 1_007);
+    });
+}
+
+#[test]
 fn calls_with_a_key_stay_together() {
     runtime().block_on(async {
         let (world, stable, canary) = canary().await;
@@ -151,13 +171,23 @@ fn a_broken_revision_takes_only_what_asks_for_it() {
 #[test]
 fn a_service_that_takes_no_calls_says_why() {
     runtime().block_on(async {
-        let (world, _stable, _canary) = canary().await;
-        let mut stopped = world.service(&[]);
-        stopped.refusal = Some("service 'test/adds' was stopped".into());
-        world.gateway.publish(RouteTable::new(vec![stopped]));
-        world.infer(1, &[]).await.is_error(503, &["was stopped"]);
-        world.get("/v2/models/adds/ready", &[]).await.is_error(503, &["was stopped"]);
-        assert_eq!(world.get("/test/adds/v2/health/ready", &[]).await.status, 503);
-        assert!(world.gateway.settled() && !world.gateway.all_models_ready());
+        let (world, stable, _canary) = canary().await;
+        let all_ready = async || world.get("/v2/health/ready", &[]).await.status;
+        let refusing = |stopped| {
+            let mut service = world.service(&[]);
+            service.refusal = Some(Refusal { text: "service 'test/adds' does not run".into(), stopped });
+            service
+        };
+        let mut other = world.service(&[(&stable, 100)]);
+        (other.name, other.model) = ("other".into(), "other".into());
+        // One that can't run is missed; one that was stopped is not.
+        for (stopped, ready) in [(false, 503), (true, 200)] {
+            world.gateway.publish(RouteTable::new(vec![refusing(stopped), other.clone()]));
+            world.infer(1, &[]).await.is_error(503, &["does not run"]);
+            world.get("/v2/models/adds/ready", &[]).await.is_error(503, &["does not run"]);
+            assert_eq!(world.get("/test/adds/v2/health/ready", &[]).await.status, 503);
+            assert!(world.gateway.settled());
+            assert_eq!(all_ready().await, ready, "stopped: {stopped}");
+        }
     });
 }

@@ -85,7 +85,7 @@ impl World {
             sticky: None,
             revisions: revisions.iter().map(revision).collect(),
             base: 0,
-            stable: Some(0),
+            stable: revisions.first().map(|(stable, _)| stable.name.as_str().into()),
             latest: Some(revisions.len().saturating_sub(1)),
             turns: self.turns.clone(),
             refusal: None,

@@ -57,6 +57,7 @@ impl Weirgate {
         let mut command = Command::new(binary);
         command.arg("serve").arg("-f").arg(&manifest);
         command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]).args(&self.arguments);
+        command.arg("--state").arg(self.folder.join("state"));
         command.env("ORT_DYLIB_PATH", record::onnxruntime());
         let log = self.folder.join("log");
         Server::start(core, command, &Log::File(log.clone()))

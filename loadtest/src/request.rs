@@ -71,6 +71,12 @@ impl Prepared {
         Ok(Prepared { wire, uri: uri.parse().map_err(crate::error)?, headers, body })
     }
 
+    /// The same request with one more header.
+    pub fn with_header(mut self, name: &'static str, value: HeaderValue) -> Prepared {
+        self.headers.insert(HeaderName::from_static(name), value);
+        self
+    }
+
     /// Bytes of the body.
     pub fn body_len(&self) -> usize {
         self.body.len()

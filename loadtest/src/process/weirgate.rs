@@ -38,6 +38,13 @@ impl Weirgate {
         self
     }
 
+    /// Adds a manifest as it is.
+    pub fn manifest(mut self, text: &str) -> Weirgate {
+        self.manifest.push_str("---\n");
+        self.manifest.push_str(text);
+        self
+    }
+
     /// Further arguments of `weirgate serve`.
     pub fn arguments(mut self, arguments: &[&str]) -> Weirgate {
         self.arguments.extend(arguments.iter().map(|&argument| argument.to_owned()));

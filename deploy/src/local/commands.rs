@@ -7,7 +7,7 @@ use weirgate_deploy_core::rollout::Rollout as Revisions;
 use weirgate_deploy_core::{InferenceService, Service, Severity, plan, rollout_edit, set_canary_percent};
 
 use super::controller::{Controller, shown, wanted_by_apply};
-use super::files::named;
+use super::files::{folder_of, named};
 use super::record::Record;
 use super::service::{Wanted, reasons, seconds};
 use super::watch::{Content, Text};
@@ -41,10 +41,9 @@ impl<P: DataPlane> Controller<P> {
         let mut names = BTreeSet::new();
         for service in &services {
             let named = named(service);
-            if let Some(Owner::File { path, document }) = self.owner(&named) {
-                return Err(Refused::Owned(format!(
-                    "inferenceservice {named} is held by document {document} of {path}: change it there"
-                )));
+            if let Some(owner @ Owner::File { .. }) = self.owner(&named) {
+                let owner = shown(owner);
+                return Err(Refused::Owned(format!("inferenceservice {named} is held by {owner}: change it there")));
             }
             if !names.insert(named.clone()) {
                 return Err(Refused::Invalid(format!("inferenceservice {named} is applied twice: give it once")));
@@ -83,7 +82,9 @@ impl<P: DataPlane> Controller<P> {
         for (named, wanted) in wanted {
             let change = match self.services.get(&named).filter(|service| !service.deleted) {
                 None => Change::Created,
-                Some(service) if service.differs(&wanted) => Change::Configured,
+                Some(service) if service.differs(&wanted.owner, &wanted.manifest, wanted.unsupported.as_deref()) => {
+                    Change::Configured
+                }
                 Some(_) => Change::Unchanged,
             };
             if change != Change::Unchanged {
@@ -159,7 +160,8 @@ impl<P: DataPlane> Controller<P> {
                 shown(&owner)
             ))),
             Owner::File { path, document } => {
-                let change = if service.differs(&Wanted { owner: service.record.owner.clone(), ..wanted.clone() }) {
+                let owner = &service.record.owner;
+                let change = if service.differs(owner, &wanted.manifest, wanted.unsupported.as_deref()) {
                     self.write_back(Path::new(&path), document, &wanted.manifest)?;
                     Change::Configured
                 } else {
@@ -182,8 +184,7 @@ impl<P: DataPlane> Controller<P> {
             Refused::Invalid(format!("{} can't be written back: {error}: edit it by hand", path.display()))
         };
         let edited = set_canary_percent(&text, document, percent).map_err(|error| by_hand(&error))?;
-        let base = std::path::absolute(path.parent().unwrap_or(Path::new("."))).unwrap_or_default();
-        let loaded = weirgate_deploy_core::load(&edited, &path.display().to_string(), &base);
+        let loaded = weirgate_deploy_core::load(&edited, &path.display().to_string(), &folder_of(path));
         let same = loaded.services.iter().any(|service| service.document == document && service.service == *wanted);
         if !same {
             return Err(by_hand(&"the change is more than a canaryTrafficPercent"));

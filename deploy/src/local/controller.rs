@@ -16,7 +16,7 @@ use super::absent::{self, Absent};
 use super::files::Files;
 use super::record::Record;
 use super::running::{Key, News, Phase, Running, Told};
-use super::service::{Managed, Wanted, reasons, unsupported};
+use super::service::{Managed, Wanted, file_of, reasons, unsupported};
 use super::watch::Text;
 use crate::control::{Command, Named, Owner, ServiceView};
 use crate::plane::DataPlane;
@@ -165,14 +165,17 @@ impl<P: DataPlane> Controller<P> {
             let managed = self.services.get(&named);
             if owned(managed) {
                 if !before.contains(&named) {
-                    claims.push((named, service.origin.clone(), service.document));
+                    claims.push((named, file_of(service)));
                 }
-            } else if managed.is_none_or(|managed| managed.deleted || managed.differs_from(service)) {
+            } else if managed.is_none_or(|managed| {
+                let reason = unsupported(service);
+                managed.deleted || managed.differs(&file_of(service), &service.service, reason.as_deref())
+            }) {
                 news.push((named, service.clone()));
             }
         }
-        for (named, origin, document) in claims {
-            let text = format!("document {document} of {origin} is not acted on: the state folder holds this service");
+        for (named, file) in claims {
+            let text = format!("{} is not acted on: the state folder holds this service", shown(&file));
             self.event(&named, "Warning", "ClaimedTwice", text);
         }
         for (named, service) in news {
@@ -188,8 +191,9 @@ impl<P: DataPlane> Controller<P> {
         } else {
             tracing::warn!("{text}");
         }
-        let named = self.services.keys().find(|named| problem.subject == format!("inferenceservice {named}")).cloned();
-        if let (Some(named), true) = (named, wrong) {
+        let named = problem.subject.strip_prefix("inferenceservice ").and_then(|named| named.split_once('/'));
+        if let (Some((namespace, name)), true) = (named, wrong) {
+            let named = Named { namespace: namespace.to_owned(), name: name.to_owned() };
             self.event(&named, "Warning", "ManifestRefused", text);
         }
     }
@@ -300,13 +304,8 @@ fn note_health<L>(service: &mut Managed<L>, revision: &str, before: &Health, now
 }
 
 pub(super) fn wanted_by_file(service: Service) -> Wanted {
-    let unsupported = unsupported(&service);
-    Wanted {
-        owner: Owner::File { path: service.origin, document: service.document },
-        manifest: service.service,
-        plan: service.plan,
-        unsupported,
-    }
+    let (owner, unsupported) = (file_of(&service), unsupported(&service));
+    Wanted { owner, manifest: service.service, plan: service.plan, unsupported }
 }
 
 fn wanted_by_state(named: &Named, record: &Record) -> Wanted {

@@ -61,8 +61,7 @@ impl Files {
                 vec![Problem { origin, subject, path: at, message, severity: Severity::Error }]
             }
             Content::Text(text) => {
-                let base = std::path::absolute(path.parent().unwrap_or(Path::new("."))).unwrap_or_default();
-                let mut loaded = load(&text, &origin, &base);
+                let mut loaded = load(&text, &origin, &folder_of(&path));
                 let services = self.files.entry(path).or_default();
                 if loaded.problems.iter().any(|problem| problem.severity == Severity::Error) {
                     let held: BTreeSet<_> = loaded.services.iter().map(named).collect();
@@ -95,6 +94,11 @@ impl Files {
             Some((owner.clone(), service))
         })
     }
+}
+
+/// Where relative paths in a manifest start.
+pub(super) fn folder_of(manifest: &Path) -> PathBuf {
+    std::path::absolute(manifest.parent().unwrap_or(Path::new("."))).unwrap_or_default()
 }
 
 pub(super) fn named(service: &Service) -> Named {

@@ -75,8 +75,9 @@ impl<P: DataPlane> Controller<P> {
             return;
         }
         let before = service.decision.clone();
+        let stable = service.record.rollout.stable().map(|known| known.name.clone());
         service.decision = service.record.rollout.decide();
-        if service.decision.stable != before.stable {
+        if service.decision.stable != stable {
             self.dirty.insert(named.clone());
         }
         if self.crowded(named) {

@@ -119,18 +119,8 @@ impl<L> Managed<L> {
     }
 
     /// Whether a manifest asks for anything else than the present one.
-    pub fn differs(&self, wanted: &Wanted) -> bool {
-        let now = (&self.record.manifest, &self.record.owner, &self.unsupported);
-        now != (&wanted.manifest, &wanted.owner, &wanted.unsupported)
-    }
-
-    /// Whether a file's manifest asks for anything else than the present one.
-    pub fn differs_from(&self, service: &Service) -> bool {
-        let same = match &self.record.owner {
-            Owner::File { path, document } => (path, document) == (&service.origin, &service.document),
-            Owner::State => false,
-        };
-        !same || self.record.manifest != service.service || self.unsupported != unsupported(service)
+    pub fn differs(&self, owner: &Owner, manifest: &InferenceService, unsupported: Option<&str>) -> bool {
+        (&self.record.owner, &self.record.manifest, self.unsupported.as_deref()) != (owner, manifest, unsupported)
     }
 
     pub fn running(&self, revision: &str) -> Option<&Running<L>> {
@@ -169,6 +159,11 @@ impl<L> Managed<L> {
         };
         self.status = status(&observed, Some(&self.status));
     }
+}
+
+/// The file's document that a service was read from.
+pub(super) fn file_of(service: &Service) -> Owner {
+    Owner::File { path: service.origin.clone(), document: service.document }
 }
 
 /// Why a manifest can't be acted on.

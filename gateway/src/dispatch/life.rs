@@ -1,4 +1,4 @@
-//! A lane's life: it is bounded, held, retired, taken back or closed, while calls come, wait and run.
+//! A lane's life: it is bounded, retired, taken back or closed, while calls come, wait and run.
 //!
 //! A retired lane takes no calls, and what is in it goes on: calls that are being read, that wait and that run. It is
 //! closed in the same moment in which it is found empty, so no call can slip in between.

@@ -37,7 +37,7 @@ pub struct InferCall<'a, D> {
     pub arrival: &'a Arrival,
     pub asked: Asked<'a>,
     pub body: &'a mut BodyReader<Body>,
-    /// The protocol's codec, run on the whole body.
+    /// The protocol's codec, run on the whole body. It sees what the model takes: some protocols don't say it themselves.
     pub decode: D,
 }
 
@@ -80,7 +80,7 @@ impl Answered {
 /// Runs one call for tensors. Errors are counted and logged here.
 pub async fn infer<D>(gateway: &Gateway, call: InferCall<'_, D>) -> Result<Answered, Refusal>
 where
-    D: FnOnce(Bytes) -> Result<InferRequest>,
+    D: FnOnce(Bytes, &ModelSpec) -> Result<InferRequest>,
 {
     let (arrival, asked) = (call.arrival, call.asked);
     let mut routed = gateway.route(&asked).inspect_err(|error| refuse_unrouted(arrival, asked.model, error))?;
@@ -110,7 +110,7 @@ async fn run<D>(
     call: InferCall<'_, D>,
 ) -> Result<(InferRequest, InferResponse, Stages)>
 where
-    D: FnOnce(Bytes) -> Result<InferRequest>,
+    D: FnOnce(Bytes, &ModelSpec) -> Result<InferRequest>,
 {
     let head = &call.arrival.head;
     let longest = routed.service().timeout;
@@ -118,7 +118,7 @@ where
     let (mut reservation, spec, (bytes, read)) = prepare(gateway, routed, &call.asked, call.body, deadline).await?;
     let (decode, length) = (call.decode, bytes.len());
     let bind = || -> Result<_> {
-        let mut request = decode(bytes)?;
+        let mut request = decode(bytes, &spec)?;
         let (work, payload) = spec.bind(&mut request)?;
         Ok((request, work, payload))
     };

@@ -1,12 +1,33 @@
-//! The one place where an error becomes an answer: HTTP for the V2 routes, gRPC for the rest.
+//! The one place where an error becomes an answer, in the dialect of the route that was asked.
 
 use axum::body::Body;
+use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use tonic::metadata::MetadataValue;
-use weirgate_protocol::{Error, v2};
+use weirgate_protocol::{Error, openai, v2};
 
 use crate::gateway::Routed;
 use crate::server::address::REVISION;
+
+/// How a family of routes writes its errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// V1, V2 and the admin port: `{"error": text}`.
+    Rest,
+    /// `{"error": {"message", "type", "param", "code"}}`.
+    OpenAi,
+    Grpc,
+}
+
+impl Dialect {
+    pub fn error(self, error: &Error) -> Response<Body> {
+        match self {
+            Dialect::Rest => rest_error(error),
+            Dialect::OpenAi => with_status(error, openai::error_body(error)),
+            Dialect::Grpc => grpc_error(error).into_http(),
+        }
+    }
+}
 
 /// Why a call is not answered, and the revision it was for, if it came that far.
 #[derive(Clone, Debug)]
@@ -20,12 +41,8 @@ impl Refusal {
         Refusal { error, revision: Some(routed.lane().revision().clone()) }
     }
 
-    pub fn into_v2(self) -> Response<Body> {
-        with_revision(v2_error(&self.error), self.revision)
-    }
-
-    pub fn into_grpc(self) -> Response<Body> {
-        with_revision(grpc_error(&self.error).into_http(), self.revision)
+    pub fn answer(self, dialect: Dialect) -> Response<Body> {
+        with_revision(dialect.error(&self.error), self.revision)
     }
 }
 
@@ -42,9 +59,13 @@ fn with_revision(mut response: Response<Body>, revision: Option<HeaderValue>) ->
     response
 }
 
-/// An error as the V2 routes answer it.
-pub fn v2_error(error: &Error) -> Response<Body> {
-    let mut response = Response::new(Body::from(v2::error_body(error)));
+/// An error as V1, V2 and the admin port answer it.
+pub fn rest_error(error: &Error) -> Response<Body> {
+    with_status(error, v2::error_body(error))
+}
+
+fn with_status(error: &Error, body: Bytes) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
     // The table holds valid statuses only; a test walks all of it.
     *response.status_mut() = StatusCode::from_u16(error.row().http).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

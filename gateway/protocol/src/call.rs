@@ -31,18 +31,22 @@ pub struct Head {
 /// The protocol a call came in by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Protocol {
+    V1Http,
     V2Http,
     V2Grpc,
+    OpenAi,
 }
 
 impl Protocol {
-    pub const ALL: [Protocol; 2] = [Protocol::V2Http, Protocol::V2Grpc];
+    pub const ALL: [Protocol; 4] = [Protocol::V1Http, Protocol::V2Http, Protocol::V2Grpc, Protocol::OpenAi];
 
     /// Value of the `protocol` label.
     pub const fn label(self) -> &'static str {
         match self {
+            Protocol::V1Http => "v1_http",
             Protocol::V2Http => "v2_http",
             Protocol::V2Grpc => "v2_grpc",
+            Protocol::OpenAi => "openai",
         }
     }
 }

@@ -28,6 +28,8 @@ pub enum ErrorCode {
     RequestTimeout,
     /// The body or message is larger than the limit.
     TooLarge,
+    /// The body is encoded, or of a type, that is not read here.
+    UnsupportedMedia,
     /// The queue, or a limit of the caller, is full.
     QueueFull,
     /// The caller went away before the answer was ready.
@@ -58,7 +60,7 @@ pub struct ErrorRow {
 }
 
 impl ErrorCode {
-    pub const ALL: [ErrorCode; 15] = [
+    pub const ALL: [ErrorCode; 16] = [
         ErrorCode::InvalidRequest,
         ErrorCode::Unauthenticated,
         ErrorCode::Forbidden,
@@ -67,6 +69,7 @@ impl ErrorCode {
         ErrorCode::Conflict,
         ErrorCode::RequestTimeout,
         ErrorCode::TooLarge,
+        ErrorCode::UnsupportedMedia,
         ErrorCode::QueueFull,
         ErrorCode::Cancelled,
         ErrorCode::EngineFailed,
@@ -90,6 +93,7 @@ impl ErrorCode {
             ErrorCode::Conflict => row(409, 10, "invalid_request_error", "conflict"),
             ErrorCode::RequestTimeout => row(408, 4, "invalid_request_error", "request_timeout"),
             ErrorCode::TooLarge => row(413, 8, "invalid_request_error", "too_large"),
+            ErrorCode::UnsupportedMedia => row(415, 12, "invalid_request_error", "unsupported_media"),
             ErrorCode::QueueFull => row(429, 8, "rate_limit_error", "queue_full"),
             ErrorCode::Cancelled => row(499, 1, "api_error", "cancelled"),
             ErrorCode::EngineFailed => row(500, 13, "api_error", "engine_failed"),
@@ -166,6 +170,10 @@ impl Error {
 
     pub fn too_large(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorCode::TooLarge, Origin::Client, RetryClass::Never, message)
+    }
+
+    pub fn unsupported_media(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorCode::UnsupportedMedia, Origin::Client, RetryClass::Never, message)
     }
 
     pub fn queue_full(message: impl Into<Cow<'static, str>>, retry_after: Duration) -> Self {

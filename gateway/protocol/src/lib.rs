@@ -10,6 +10,7 @@ pub mod error;
 pub mod infer;
 pub mod model;
 pub mod oip;
+pub mod openai;
 pub mod sticky;
 pub mod tensor;
 pub mod v2;

@@ -57,7 +57,7 @@ async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response
         Err(error) => {
             tracing::debug!(%error, path = parts.uri.path(), "a request to the control API was refused");
             BodyReader::new(body, 0, api.client_timeout).discard().await;
-            let mut response = respond::v2_error(&error);
+            let mut response = respond::rest_error(&error);
             if response.status() == StatusCode::UNAUTHORIZED {
                 response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
@@ -68,7 +68,7 @@ async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response
 
 async fn method_not_allowed(request: Request) -> Response {
     let text = format!("method {} is not allowed on '{}'", request.method(), request.uri().path());
-    respond::v2_error(&Error::method_not_allowed(text))
+    respond::rest_error(&Error::method_not_allowed(text))
 }
 
 async fn list_all(State(api): State<Api>, request: Request) -> Response {
@@ -203,7 +203,7 @@ fn refused(refused: Refused) -> Error {
 }
 
 fn respond(answer: Result<Response>) -> Response {
-    answer.unwrap_or_else(|error| respond::v2_error(&error))
+    answer.unwrap_or_else(|error| respond::rest_error(&error))
 }
 
 fn json(value: &impl Serialize) -> Response {
@@ -213,6 +213,6 @@ fn json(value: &impl Serialize) -> Response {
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
             response
         }
-        Err(error) => respond::v2_error(&Error::internal(format!("the answer can't be written as JSON: {error}"))),
+        Err(error) => respond::rest_error(&Error::internal(format!("the answer can't be written as JSON: {error}"))),
     }
 }

@@ -62,7 +62,7 @@ async fn readyz(State(admin): State<Admin>) -> Response {
 
 async fn not_found(request: Request) -> Response {
     let shown: String = request.uri().path().chars().take(128).collect();
-    respond::v2_error(&Error::not_found(format!("there is no route '{shown}' on the admin port")))
+    respond::rest_error(&Error::not_found(format!("there is no route '{shown}' on the admin port")))
 }
 
 fn text(status: StatusCode, content_type: &'static str, body: String) -> Response {

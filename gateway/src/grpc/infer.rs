@@ -9,13 +9,13 @@ use bytes::Bytes;
 use http::HeaderMap;
 use weirgate_protocol::deadline::MAX_TIMEOUT;
 use weirgate_protocol::oip::{self, ModelInferRequest};
-use weirgate_protocol::{Error, InferRequest, Protocol, Result};
+use weirgate_protocol::{Error, InferRequest, ModelSpec, Protocol, Result};
 
 use super::peek::{LIMIT, Peek, check_counts, peek};
 use super::unary::{self, PREFIX};
 use crate::gateway::{Asked, Gateway};
 use crate::pipeline::{self, InferCall};
-use crate::respond::Refusal;
+use crate::respond::{Dialect, Refusal};
 use crate::server::address::Address;
 use crate::server::body::BodyReader;
 use crate::server::edge::{Arrival, Arrived};
@@ -27,7 +27,7 @@ pub(super) async fn model_infer(State(gateway): State<Arc<Gateway>>, request: Re
 
 /// Infers with the model that the message names.
 pub async fn infer_model(gateway: &Gateway, arrived: Arrived, request: Request) -> Response {
-    run(gateway, arrived, request).await.unwrap_or_else(Refusal::into_grpc)
+    run(gateway, arrived, request).await.unwrap_or_else(|refusal| refusal.answer(Dialect::Grpc))
 }
 
 async fn run(gateway: &Gateway, arrived: Arrived, request: Request) -> Result<Response, Refusal> {
@@ -44,7 +44,7 @@ async fn run(gateway: &Gateway, arrived: Arrived, request: Request) -> Result<Re
         arrival: &arrival,
         asked: Asked { model: &model, version: &version, address: Address::new(None, &parts.uri, &parts.headers) },
         body: &mut body,
-        decode: |bytes: Bytes| {
+        decode: |bytes: Bytes, _: &ModelSpec| {
             let bytes = unary::message(bytes)?;
             check_counts(&bytes)?;
             let message: ModelInferRequest = unary::decode(bytes)?;

@@ -18,6 +18,7 @@ use tower_http::trace::TraceLayer;
 use weirgate_protocol::Error;
 
 use crate::gateway::Gateway;
+use crate::respond::Dialect;
 use crate::server::address::{Prefix, TakenPrefix};
 use crate::server::edge::{Arrived, Routes};
 use crate::{grpc, respond};
@@ -137,24 +138,26 @@ async fn method_not_allowed(request: Request) -> Response {
     answer(&request, &Error::method_not_allowed(text))
 }
 
-/// An error in the protocol that the request's content type names.
+/// An error of a request that has no handler, in the dialect that its head speaks.
 fn answer(request: &Request, error: &Error) -> Response {
-    if is_grpc(request) {
+    match dialect(request) {
         // gRPC knows neither routes nor methods of HTTP: what isn't there is unimplemented.
-        let error = Error::unsupported(error.message().to_owned());
-        return respond::grpc_error(&error).into_http();
+        Dialect::Grpc => Dialect::Grpc.error(&Error::unsupported(error.message().to_owned())),
+        dialect => dialect.error(error),
     }
-    respond::v2_error(error)
 }
 
-fn is_grpc(request: &Request) -> bool {
+fn dialect(request: &Request) -> Dialect {
     let content_type = request.headers().get(header::CONTENT_TYPE);
-    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+    if content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc")) {
+        return Dialect::Grpc;
+    }
+    Dialect::Rest
 }
 
 /// A panic of ours costs the one request that met it.
 fn panicked(panic: Box<dyn std::any::Any + Send>) -> http::Response<Body> {
-    respond::v2_error(&respond::panic_error(panic.as_ref()))
+    respond::rest_error(&respond::panic_error(panic.as_ref()))
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use weirgate_protocol::{Error, ModelSpec, Protocol, Result, v2};
 
 use crate::gateway::{Asked, Gateway};
 use crate::pipeline::{self, InferCall};
-use crate::respond::{self, Refusal};
+use crate::respond::{self, Dialect, Refusal};
 use crate::server::address::{Address, Prefix, TakenPrefix};
 use crate::server::body::BodyReader;
 use crate::server::edge::{Arrival, Arrived};
@@ -33,7 +33,7 @@ pub async fn infer(State(gateway): Shared, model: Named, request: Request) -> Re
     let (prefix, arrived) = taken(&request);
     match named(model) {
         Ok(model) => infer_model(&gateway, &model, prefix.as_ref().map(TakenPrefix::as_prefix), arrived, request).await,
-        Err(error) => respond::v2_error(&error),
+        Err(error) => respond::rest_error(&error),
     }
 }
 
@@ -45,7 +45,7 @@ pub async fn infer_model(
     arrived: Arrived,
     request: Request,
 ) -> Response {
-    run(gateway, (model, ""), prefix, arrived, request).await.unwrap_or_else(Refusal::into_v2)
+    run(gateway, (model, ""), prefix, arrived, request).await.unwrap_or_else(|refusal| refusal.answer(Dialect::Rest))
 }
 
 pub async fn infer_version(State(gateway): Shared, named_version: NamedVersion, request: Request) -> Response {
@@ -55,7 +55,7 @@ pub async fn infer_version(State(gateway): Shared, named_version: NamedVersion, 
         let (model, version) = named(named_version)?;
         run(&gateway, (&model, &version), prefix, arrived, request).await
     };
-    answer.await.unwrap_or_else(Refusal::into_v2)
+    answer.await.unwrap_or_else(|refusal| refusal.answer(Dialect::Rest))
 }
 
 /// What was left with a request on its way through the router.
@@ -99,7 +99,7 @@ async fn infer_tensors(
         arrival: &arrival,
         asked: Asked { model, version, address: Address::new(prefix, &parts.uri, &parts.headers) },
         body,
-        decode: |bytes: Bytes| v2::decode_request(&bytes, header_length.as_deref()),
+        decode: |bytes: Bytes, _: &ModelSpec| v2::decode_request(&bytes, header_length.as_deref()),
     };
     let mut answered = pipeline::infer(gateway, call).await?;
     let encoded = answered.encode(|response, request| v2::encode_response(&response, request)).await?;
@@ -157,7 +157,7 @@ pub async fn ready(State(gateway): Shared, request: Request) -> Response {
     match gateway.ready(&Address::of(&request)) {
         Ok(true) => json(StatusCode::OK, v2::ready(true)),
         Ok(false) => json(StatusCode::SERVICE_UNAVAILABLE, v2::ready(false)),
-        Err(error) => respond::v2_error(&error),
+        Err(error) => respond::rest_error(&error),
     }
 }
 
@@ -199,7 +199,7 @@ fn with_model(
     });
     match loaded {
         Ok((spec, model)) => json(StatusCode::OK, answer(&model, &spec)),
-        Err(error) => respond::v2_error(&error),
+        Err(error) => respond::rest_error(&error),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The HTTP adapters, and the router of the data port.
 
+mod repository;
 mod v2;
 
 use std::panic::AssertUnwindSafe;
@@ -7,17 +8,20 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use axum::routing::{get, post};
 use futures_util::FutureExt;
-use http::{Method, Uri, header};
+use http::{HeaderValue, Method, Uri, header};
+use serde::Serialize;
 use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::trace::TraceLayer;
-use weirgate_protocol::Error;
+use weirgate_protocol::{Error, Result};
 
 use crate::gateway::Gateway;
+use crate::repository::Repository;
 use crate::respond::Dialect;
 use crate::server::address::{Prefix, TakenPrefix};
 use crate::server::edge::{Arrived, Routes};
@@ -33,10 +37,11 @@ pub struct DataRoutes {
 }
 
 impl DataRoutes {
-    pub fn new(gateway: Arc<Gateway>) -> DataRoutes {
+    /// Without a repository its routes are not there.
+    pub fn new(gateway: Arc<Gateway>, repository: Option<Arc<Repository>>) -> DataRoutes {
         // A span per request is for debugging: where nobody would see it, the layer is not there.
         let traced = tracing::enabled!(target: "tower_http::trace", tracing::Level::DEBUG);
-        let router = router(gateway.clone());
+        let router = router(gateway.clone(), repository);
         let router = if traced { router.layer(TraceLayer::new_for_http().on_failure(())) } else { router };
         DataRoutes { gateway, router, traced }
     }
@@ -76,10 +81,12 @@ fn model_to_infer(path: &str) -> Option<(Option<Prefix<'_>>, &str)> {
 }
 
 /// Every route of the data port. What has none may be one of them behind a prefix.
-fn router(gateway: Arc<Gateway>) -> Router {
-    let behind = v2_routes().method_not_allowed_fallback(method_not_allowed).fallback(not_found);
+fn router(gateway: Arc<Gateway>, repository: Option<Arc<Repository>>) -> Router {
+    let repository = repository.map_or_else(Router::new, |repository| repository::routes().with_state(repository));
+    let rest = || v2_routes().merge(repository.clone());
+    let behind = rest().method_not_allowed_fallback(method_not_allowed).fallback(not_found);
     let behind = behind.with_state(gateway.clone());
-    v2_routes()
+    rest()
         .merge(grpc::router())
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(move |State(gateway): State<Arc<Gateway>>, request: Request| prefixed(gateway, behind, request))
@@ -125,6 +132,23 @@ fn without_prefix(uri: &Uri, length: usize) -> Option<Uri> {
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = Some(rest.parse().ok()?);
     Uri::from_parts(parts).ok()
+}
+
+/// The names that a path holds.
+fn path_names<T>(path: Result<Path<T>, PathRejection>) -> Result<T> {
+    path.map(|Path(names)| names).map_err(|_| Error::invalid("the path's names are not UTF-8"))
+}
+
+/// An answer in JSON.
+fn json(value: &impl Serialize) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(body) => {
+            let mut response = Response::new(Body::from(body));
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            response
+        }
+        Err(error) => respond::rest_error(&Error::internal(format!("the answer can't be written as JSON: {error}"))),
+    }
 }
 
 async fn not_found(request: Request) -> Response {

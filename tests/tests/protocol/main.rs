@@ -5,5 +5,7 @@
 mod grpc;
 mod heads;
 mod limits;
+mod repository;
 mod routes;
 mod shapes;
+mod versions;

@@ -16,7 +16,7 @@ proptest! {
         let message = oip::encode_request("m", Some("1"), request.clone(), raw).unwrap();
         let sent = Bytes::from(message.encode_to_vec());
         let (read, was_raw) = oip::decode_request(ModelInferRequest::decode(sent).unwrap()).unwrap();
-        prop_assert_eq!(was_raw, raw || request.inputs.iter().any(|input| input.datatype == Datatype::Fp16));
+        prop_assert_eq!(was_raw, raw || request.inputs.iter().any(|input| matches!(input.datatype, Datatype::Fp16 | Datatype::Bf16)));
         prop_assert_eq!(read.id, request.id.filter(|id| !id.is_empty()));
         prop_assert_eq!(read.inputs, request.inputs);
         let names = |outputs: &[weirgate_protocol::RequestedOutput]| {

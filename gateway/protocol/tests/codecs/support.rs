@@ -55,11 +55,11 @@ fn tame(datatype: Datatype, elements: Elements, mut raw: Vec<u8>) -> Vec<u8> {
     let top = raw.len() - 1;
     match datatype {
         Datatype::Bool => raw[0] &= 1,
-        Datatype::Fp16 | Datatype::Fp32 | Datatype::Fp64 if elements == Elements::Json => {
+        Datatype::Fp16 | Datatype::Bf16 | Datatype::Fp32 | Datatype::Fp64 if elements == Elements::Json => {
             let high = u16::from_le_bytes([raw.get(top - 1).copied().unwrap_or(0), raw[top]]);
             let exponent = match datatype {
                 Datatype::Fp16 => 0x7C00,
-                Datatype::Fp32 => 0x7F80,
+                Datatype::Bf16 | Datatype::Fp32 => 0x7F80,
                 _ => 0x7FF0,
             };
             if high & exponent == exponent {

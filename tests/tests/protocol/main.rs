@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod cloudevents;
 mod grpc;
+mod halves;
 mod heads;
 mod limits;
+mod openai;
 mod routes;
 mod shapes;
+mod v1;

@@ -66,11 +66,8 @@ impl Gateway {
 
     /// A model that can answer now, or why there is none.
     pub fn ready_model(&self, asked: &Asked<'_>) -> Result<Listed> {
-        let table = self.table();
-        let (route, wanted) = find(&table, asked)?;
-        let service = &route.service;
-        service.revisions[route.represent(wanted)?].lane.loaded()?;
-        Ok(self.listed(service))
+        self.loaded(asked)?;
+        Ok(self.listed(&find(&self.table(), asked)?.0.service))
     }
 
     /// Whether there is such a model, ready or not; the error says what there is instead.

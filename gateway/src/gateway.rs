@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use weirgate_deploy::plane::{DataPlane, LaneBound, LaneOf};
-use weirgate_protocol::{Error, ErrorCode, ModelSpec, Result};
+use weirgate_protocol::{Error, ErrorCode, LoadedModel, ModelSpec, Result};
 use weirgate_replicas::Feed;
 use weirgate_router::{Addressed, LaneLimits, Route, RouteTable, Service, Wanted};
 
@@ -121,9 +121,16 @@ impl Gateway {
     /// What a model takes and gives, if it is loaded and can answer now. It is asked of the revision that the caller wants,
     /// and takes no turn in the split.
     pub fn loaded(&self, asked: &Asked<'_>) -> Result<Arc<ModelSpec>> {
+        self.loaded_model(asked)?.version(asked.version).cloned()
+    }
+
+    /// The same with every version of the model that is served.
+    pub fn loaded_model(&self, asked: &Asked<'_>) -> Result<Arc<LoadedModel>> {
         let table = self.table.load();
         let (route, wanted) = find(&table, asked)?;
-        route.service.revisions[route.represent(wanted)?].lane.loaded()
+        let model = route.service.revisions[route.represent(wanted)?].lane.loaded()?;
+        model.version(asked.version)?;
+        Ok(model)
     }
 
     /// Whether a model can answer now, if there is one.
@@ -198,7 +205,7 @@ impl Gateway {
 
 /// The service of a model at an address, and the revision asked for.
 pub(crate) fn find<'a>(table: &'a Table, asked: &Asked<'a>) -> Result<(&'a Arc<Route<Arc<Lane>>>, Wanted<'a>)> {
-    let Asked { model, version, address } = asked;
+    let Asked { model, address, .. } = asked;
     let (route, by_address) = match addressed(table, address)? {
         Some(Addressed { route, wanted }) => (route, wanted),
         None => (table.by_model(model, address.host())?, Wanted::Any),
@@ -210,13 +217,6 @@ pub(crate) fn find<'a>(table: &'a Table, asked: &Asked<'a>) -> Result<(&'a Arc<R
             "model '{}' is not served at this host or path: it belongs to service '{namespace}/{name}', whose model is \
              '{served}'",
             shown(model)
-        )));
-    }
-    // Versions are not built yet, so a model has none.
-    if !version.is_empty() {
-        return Err(Error::not_found(format!(
-            "model '{model}' has no version '{}': model versions are not supported yet",
-            shown(version)
         )));
     }
     Ok((route, route.wanted(address.revision()?, by_address)?))

@@ -83,8 +83,8 @@ async fn model_ready(State(gateway): Shared, request: Request) -> Response {
 
 async fn model_info(State(gateway): Shared, request: Request) -> Response {
     let answer = |asked: oip::ModelMetadataRequest, &address: &Address<'_>| {
-        let spec = gateway.loaded(&Asked { model: &asked.name, version: &asked.version, address })?;
-        Ok(model_metadata(&asked.name, &[] as &[&str], &spec))
+        let model = gateway.loaded_model(&Asked { model: &asked.name, version: &asked.version, address })?;
+        Ok(model_metadata(&asked.name, &model.versions(), model.version(&asked.version)?))
     };
     unary(&gateway, request, answer).await
 }

@@ -12,7 +12,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use http_body::{Frame, SizeHint};
-use weirgate_protocol::{Error, ModelSpec, Protocol, Result, v2};
+use weirgate_protocol::{Error, LoadedModel, ModelSpec, Protocol, Result, v2};
 
 use crate::gateway::{Asked, Gateway};
 use crate::pipeline::{self, InferCall};
@@ -177,15 +177,15 @@ pub async fn model_version_metadata(State(gateway): Shared, asked: NamedVersion,
 }
 
 pub async fn model_ready(State(gateway): Shared, model: Named, request: Request) -> Response {
-    with_model(&gateway, unversioned(model), &request, |model, _| v2::model_ready(model, true))
+    with_model(&gateway, unversioned(model), &request, |name, _, _| v2::model_ready(name, true))
 }
 
 pub async fn model_version_ready(State(gateway): Shared, asked: NamedVersion, request: Request) -> Response {
-    with_model(&gateway, named(asked), &request, |model, _| v2::model_ready(model, true))
+    with_model(&gateway, named(asked), &request, |name, _, _| v2::model_ready(name, true))
 }
 
-fn metadata(model: &str, spec: &ModelSpec) -> Bytes {
-    v2::model_metadata(model, &[] as &[&str], spec)
+fn metadata(name: &str, model: &LoadedModel, spec: &ModelSpec) -> Bytes {
+    v2::model_metadata(name, &model.versions(), spec)
 }
 
 fn unversioned(model: Named) -> Result<(String, String)> {
@@ -197,15 +197,15 @@ fn with_model(
     gateway: &Gateway,
     asked: Result<(String, String)>,
     request: &Request,
-    answer: impl FnOnce(&str, &ModelSpec) -> Bytes,
+    answer: impl FnOnce(&str, &LoadedModel, &ModelSpec) -> Bytes,
 ) -> Response {
     let address = Address::of(request);
-    let loaded = asked.and_then(|(model, version)| {
-        let spec = gateway.loaded(&Asked { model: &model, version: &version, address })?;
-        Ok((spec, model))
+    let answered = asked.and_then(|(name, version)| {
+        let model = gateway.loaded_model(&Asked { model: &name, version: &version, address })?;
+        Ok(answer(&name, &model, model.version(&version)?))
     });
-    match loaded {
-        Ok((spec, model)) => json(StatusCode::OK, answer(&model, &spec)),
+    match answered {
+        Ok(body) => json(StatusCode::OK, body),
         Err(error) => respond::rest_error(&error),
     }
 }

@@ -8,7 +8,7 @@ use weirgate_protocol::{Datatype, InferRequest, ModelSpec, RequestedOutput, Shap
 
 /// A model that takes and gives this.
 pub fn model(inputs: Vec<TensorSpec>, outputs: Vec<TensorSpec>) -> ModelSpec {
-    ModelSpec { platform: "test", inputs, outputs, pads: false }
+    ModelSpec { version: None, platform: "test", inputs, outputs, pads: false }
 }
 
 /// Which elements a tensor may have.

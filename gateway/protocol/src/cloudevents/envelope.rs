@@ -46,7 +46,7 @@ fn read_fields(cursor: &mut Cursor<'_>) -> Parsed<Fields> {
         match key {
             "data" if cursor.literal("null") => Ok(()),
             "data" => set(&mut fields.data, at, cursor.skip()?),
-            "data_base64" => match unless_null(cursor, |cursor| from_base64(cursor))? {
+            "data_base64" => match unless_null(cursor, from_base64)? {
                 Some(bytes) => set(&mut fields.data_base64, at, bytes),
                 None => Ok(()),
             },

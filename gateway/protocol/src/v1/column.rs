@@ -1,6 +1,5 @@
 //! One tensor of a V1 body: its elements, and its shape, which is how their arrays nest.
 
-use crate::error::Result;
 use crate::json::{Cursor, Fault, Parsed, base64, elements};
 use crate::model::{Dim, ShapeText, TensorSpec};
 use crate::tensor::{Datatype, Tensor};
@@ -60,8 +59,8 @@ impl<'s> Column<'s> {
             self.agree(0, self.visits, at)?;
         }
         let shape = self.sizes.into_iter().map(Option::unwrap_or_default).collect();
-        let tensor: Result<Tensor> = Tensor::new(self.spec.name.clone(), self.spec.datatype, shape, self.data.into());
-        tensor.map_err(|error| Fault::new(at, error.message().to_owned()))
+        // All arrays of a depth are as long as each other, so that the elements are as many as the shape asks for.
+        Ok(Tensor { name: self.spec.name.clone(), datatype: self.spec.datatype, shape, data: self.data.into() })
     }
 
     /// Holds the length of an array at a depth against the model and against the first array there.

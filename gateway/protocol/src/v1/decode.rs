@@ -26,13 +26,16 @@ pub fn decode_request(body: &[u8], spec: &ModelSpec) -> Result<(InferRequest, Fo
         let at = cursor.at();
         match key {
             "instances" | "inputs" if given.is_some() => {
-                Err(Fault::new(at, "is a second set of inputs: give either instances or inputs, once"))
+                return Err(Fault::new(at, "is a second set of inputs: give either instances or inputs, once"));
             }
-            "instances" => set(&mut given, at, instances(cursor, &spec.inputs)?),
-            "inputs" => set(&mut given, at, inputs(cursor, &spec.inputs)?),
-            "signature_name" => set(&mut signature, at, read_signature(cursor)?),
-            _ => cursor.skip().map(drop),
+            "instances" => given = Some(instances(cursor, &spec.inputs)?),
+            "inputs" => given = Some(inputs(cursor, &spec.inputs)?),
+            "signature_name" => set(&mut signature, at, read_signature(cursor)?)?,
+            _ => {
+                cursor.skip()?;
+            }
         }
+        Ok(())
     })?;
     cursor.end()?;
     let (inputs, form) = given.ok_or_else(|| {

@@ -30,7 +30,10 @@ impl Listed {
 /// When each service, by namespace and name, was first routed to: in seconds since 1970. It is as old as its service or as
 /// this process, whichever is younger.
 #[derive(Debug, Default)]
-pub struct FirstRouted(Mutex<HashMap<(Arc<str>, Arc<str>), u64>>);
+pub struct FirstRouted(Mutex<HashMap<ServiceKey, u64>>);
+
+/// A service's namespace and name.
+type ServiceKey = (Arc<str>, Arc<str>);
 
 impl FirstRouted {
     /// Takes the services of a new table in, and forgets those that are gone.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -12,6 +13,7 @@ use weirgate_protocol::{Error, ErrorCode, LoadedModel, ModelSpec, Result};
 use weirgate_replicas::Feed;
 use weirgate_router::{Addressed, LaneLimits, Route, RouteTable, Service, Wanted};
 
+use crate::catalogue::FirstRouted;
 use crate::config::ServeConfig;
 use crate::dispatch::{Lane, Readiness};
 use crate::observe::{RevisionRow, render_revisions};
@@ -21,7 +23,7 @@ use crate::server::body::BodyLimit;
 /// Name, version and V2 extensions of this server.
 pub const SERVER: (&str, &str, &[&str]) = ("weirgate", env!("CARGO_PKG_VERSION"), &["binary_tensor_data"]);
 
-type Table = RouteTable<Arc<Lane>>;
+pub(crate) type Table = RouteTable<Arc<Lane>>;
 
 /// A service of the route table.
 pub type ServiceRoute = Arc<Route<Arc<Lane>>>;
@@ -72,11 +74,16 @@ pub struct Gateway {
     changes: watch::Sender<u64>,
     /// Places for calls that wait for a table which does not lead to a retired lane.
     pub(crate) astray: Semaphore,
+    /// Room, in KiB, for bodies that must be read to know their model.
+    pub(crate) unrouted: Semaphore,
+    /// Since when each service is routed to.
+    pub(crate) first_routed: FirstRouted,
 }
 
 impl Gateway {
     pub fn new(config: ServeConfig) -> Arc<Gateway> {
         let places = config.max_queued_requests.get().min(Semaphore::MAX_PERMITS);
+        let unrouted = (config.max_queued_bytes >> 10).min(Semaphore::MAX_PERMITS);
         Arc::new(Gateway {
             config,
             table: ArcSwap::default(),
@@ -84,6 +91,8 @@ impl Gateway {
             couriers: Mutex::default(),
             changes: watch::Sender::new(0),
             astray: Semaphore::new(places),
+            unrouted: Semaphore::new(unrouted),
+            first_routed: FirstRouted::default(),
         })
     }
 
@@ -213,7 +222,7 @@ impl Gateway {
 }
 
 /// The service of a model at an address, and the revision asked for.
-fn find<'a>(table: &'a Table, asked: &Asked<'a>) -> Result<(&'a ServiceRoute, Wanted<'a>)> {
+pub(crate) fn find<'a>(table: &'a Table, asked: &Asked<'a>) -> Result<(&'a ServiceRoute, Wanted<'a>)> {
     let (route, by_address) = find_service(table, asked)?;
     Ok((route, route.wanted(asked.address.revision()?, by_address)?))
 }
@@ -238,7 +247,7 @@ fn find_service<'a>(table: &'a Table, asked: &Asked<'a>) -> Result<(&'a ServiceR
 }
 
 /// The service that a path or a host names. Where the path does, the host is only how the gateway was reached.
-fn addressed<'a>(table: &'a Table, address: &Address<'_>) -> Result<Option<Addressed<'a, Arc<Lane>>>> {
+pub(crate) fn addressed<'a>(table: &'a Table, address: &Address<'_>) -> Result<Option<Addressed<'a, Arc<Lane>>>> {
     let Some(prefix) = address.prefix else {
         return address.host().map_or(Ok(None), |host| table.by_host(host));
     };
@@ -294,6 +303,7 @@ impl DataPlane for Gateway {
 
     fn publish(&self, mut table: Table) {
         table.remember(&self.table.load());
+        self.first_routed.note(&table, SystemTime::now());
         self.table.store(Arc::new(table));
         self.changed();
     }

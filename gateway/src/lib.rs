@@ -5,7 +5,7 @@
 //! ```text
 //! server/listener  accepts a connection, HTTP/1.1 or h2c
 //! server/edge      reads the head: request id, trace, deadline headers
-//! http/v2, grpc/infer   the adapters: route by name, hand bytes and a codec to the pipeline
+//! http, grpc/infer  the adapters: route by name, hand bytes and a codec to the pipeline
 //! pipeline         route, admit, read, decode, bind, submit, await, by one deadline
 //! server/address   where it goes: path prefix, host, revision header, sticky key
 //! dispatch/lane    the queue of one revision, between callers and the replicas that pull from it
@@ -13,6 +13,7 @@
 //! ```
 
 pub mod admin;
+pub mod catalogue;
 pub mod cli;
 pub mod client;
 pub mod config;

@@ -23,7 +23,7 @@ impl Dialect {
     pub fn error(self, error: &Error) -> Response<Body> {
         match self {
             Dialect::Rest => rest_error(error),
-            Dialect::OpenAi => with_status(error, openai::error_body(error)),
+            Dialect::OpenAi => openai_error(error, None),
             Dialect::Grpc => grpc_error(error).into_http(),
         }
     }
@@ -62,6 +62,11 @@ fn with_revision(mut response: Response<Body>, revision: Option<HeaderValue>) ->
 /// An error as V1, V2 and the admin port answer it.
 pub fn rest_error(error: &Error) -> Response<Body> {
     with_status(error, v2::error_body(error))
+}
+
+/// An error as OpenAI's routes answer it. `param` names the field of the request that is at fault.
+pub fn openai_error(error: &Error, param: Option<&str>) -> Response<Body> {
+    with_status(error, openai::error_body(error, param))
 }
 
 fn with_status(error: &Error, body: Bytes) -> Response<Body> {

@@ -38,6 +38,7 @@ DATATYPES = {
     "int32": TensorProto.INT32,
     "int64": TensorProto.INT64,
     "fp16": TensorProto.FLOAT16,
+    "bf16": TensorProto.BFLOAT16,
     "fp32": TensorProto.FLOAT,
     "fp64": TensorProto.DOUBLE,
     "bytes": TensorProto.STRING,

@@ -82,6 +82,16 @@ impl<L> RouteTable<L> {
         }
     }
 
+    /// One service for each model that can be asked for by name at a host, in no order: the one that [`RouteTable::by_model`]
+    /// finds, or the first of those that claim the name.
+    pub fn models(&self, host: Option<&str>) -> impl Iterator<Item = &Arc<Route<L>>> {
+        self.by_model.iter().filter_map(move |(model, claims)| {
+            let named = host.map_or_else(Vec::new, |host| self.names.namespaces_of(host, model));
+            let fits = |index: &&usize| named.iter().all(|name| **name == *self.routes[**index].service.namespace);
+            claims.iter().find(fits).map(|index| &self.routes[*index])
+        })
+    }
+
     /// What a host stands for, with or without a port and whatever its domain; `None` where no service has that name.
     pub fn by_host(&self, host: &str) -> Result<Option<Addressed<'_, L>>> {
         let (in_namespace, joined) = self.names.of_host(host);
@@ -190,6 +200,21 @@ mod tests {
         ] {
             assert_eq!(found(model, host).as_deref(), Ok(namespace), "{host}");
         }
+    }
+
+    #[test]
+    fn each_model_that_can_be_asked_for_is_listed_once() {
+        let table = RouteTable::new(vec![service("red", "a"), service("blue", "a"), service("red", "b")]);
+        let listed = |host: Option<&str>| {
+            let services = table.models(host).map(|route| &route.service);
+            let mut listed: Vec<_> =
+                services.map(|service| format!("{}/{}", service.namespace, service.name)).collect();
+            listed.sort();
+            listed
+        };
+        assert_eq!(listed(None), ["red/a", "red/b"]);
+        assert_eq!(listed(Some("localhost:8080")), ["red/a", "red/b"]);
+        assert_eq!(listed(Some("weirgate.blue.svc")), ["blue/a"]);
     }
 
     #[test]

@@ -49,6 +49,12 @@ impl Reply {
         body["error"].as_str().unwrap_or_else(|| panic!("{self:?}")).to_owned()
     }
 
+    /// The body as JSON.
+    pub fn json(&self) -> serde_json::Value {
+        assert_eq!(self.header("content-type"), Some("application/json"), "{self:?}");
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("{self:?}"))
+    }
+
     /// The answer of an inference that went well.
     pub fn response(&self) -> InferResponse {
         assert_eq!(self.status, 200, "{self:?}");
@@ -152,6 +158,18 @@ impl Http2 {
 /// A GET.
 pub fn get(path: &str) -> Request<Body> {
     request(Method::GET, path)
+}
+
+/// A POST of JSON; headers may be added to it.
+pub fn post(path: &str, body: impl Into<Bytes>) -> Request<Body> {
+    let builder = Request::builder().method(Method::POST).uri(path).header("host", "weirgate.test");
+    builder.header("content-type", "application/json").body(Full::new(body.into())).unwrap()
+}
+
+/// The same request with another header, or another value of it.
+pub fn with(mut request: Request<Body>, name: &'static str, value: &str) -> Request<Body> {
+    request.headers_mut().insert(name, value.parse().unwrap());
+    request
 }
 
 /// A request without a body.

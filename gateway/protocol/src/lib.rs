@@ -5,14 +5,17 @@
 //! tester and remote replicas call them.
 
 pub mod call;
+pub mod cloudevents;
 pub mod deadline;
 pub mod error;
 pub mod infer;
+mod json;
 pub mod model;
 pub mod oip;
 pub mod openai;
 pub mod sticky;
 pub mod tensor;
+pub mod v1;
 pub mod v2;
 pub mod versions;
 

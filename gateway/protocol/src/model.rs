@@ -25,7 +25,7 @@ impl Dim {
         }
     }
 
-    fn accepts(&self, size: usize) -> bool {
+    pub(crate) fn accepts(&self, size: usize) -> bool {
         match self {
             Dim::Fixed(fixed) => *fixed == size,
             Dim::Dynamic(_) => true,
@@ -58,7 +58,8 @@ pub struct ModelSpec {
 /// The input that says which positions of a row count, by the convention of transformer exports.
 pub const ATTENTION_MASK: &str = "attention_mask";
 
-struct ShapeText<'a>(&'a [Dim]);
+/// A shape as V2 writes it, with -1 for dynamic dimensions.
+pub(crate) struct ShapeText<'a>(pub &'a [Dim]);
 
 impl fmt::Display for ShapeText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

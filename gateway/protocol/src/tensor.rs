@@ -34,13 +34,14 @@ pub enum Datatype {
     Int32,
     Int64,
     Fp16,
+    Bf16,
     Fp32,
     Fp64,
     Bytes,
 }
 
 impl Datatype {
-    pub const ALL: [Datatype; 13] = [
+    pub const ALL: [Datatype; 14] = [
         Datatype::Bool,
         Datatype::Uint8,
         Datatype::Uint16,
@@ -51,6 +52,7 @@ impl Datatype {
         Datatype::Int32,
         Datatype::Int64,
         Datatype::Fp16,
+        Datatype::Bf16,
         Datatype::Fp32,
         Datatype::Fp64,
         Datatype::Bytes,
@@ -69,6 +71,7 @@ impl Datatype {
             Datatype::Int32 => "INT32",
             Datatype::Int64 => "INT64",
             Datatype::Fp16 => "FP16",
+            Datatype::Bf16 => "BF16",
             Datatype::Fp32 => "FP32",
             Datatype::Fp64 => "FP64",
             Datatype::Bytes => "BYTES",
@@ -79,7 +82,7 @@ impl Datatype {
     pub const fn size(self) -> Option<usize> {
         match self {
             Datatype::Bool | Datatype::Uint8 | Datatype::Int8 => Some(1),
-            Datatype::Uint16 | Datatype::Int16 | Datatype::Fp16 => Some(2),
+            Datatype::Uint16 | Datatype::Int16 | Datatype::Fp16 | Datatype::Bf16 => Some(2),
             Datatype::Uint32 | Datatype::Int32 | Datatype::Fp32 => Some(4),
             Datatype::Uint64 | Datatype::Int64 | Datatype::Fp64 => Some(8),
             Datatype::Bytes => None,
@@ -266,6 +269,6 @@ mod tests {
     #[test]
     fn unknown_datatypes_are_named() {
         assert_eq!(Datatype::parse("FP32"), Ok(Datatype::Fp32));
-        assert!(Datatype::parse("BF16").unwrap_err().message().contains("'BF16' is not supported"));
+        assert!(Datatype::parse("FP8").unwrap_err().message().contains("'FP8' is not supported"));
     }
 }

@@ -1,6 +1,9 @@
 //! The HTTP adapters, and the router of the data port.
 
+mod events;
+mod openai;
 mod repository;
+mod v1;
 mod v2;
 
 use std::panic::AssertUnwindSafe;
@@ -27,7 +30,7 @@ use crate::server::address::{Prefix, TakenPrefix};
 use crate::server::edge::{Arrived, Routes};
 use crate::{grpc, respond};
 
-/// The data port: the router of all its routes, and a short way for the two that nearly every request takes.
+/// The data port: the router of all its routes, and a short way for the three that nearly every request takes.
 #[derive(Clone)]
 pub struct DataRoutes {
     gateway: Arc<Gateway>,
@@ -57,33 +60,53 @@ impl Routes for DataRoutes {
             let answer = grpc::infer_model(&self.gateway, arrived, request);
             return AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(grpc::panicked);
         }
-        let Some((prefix, model)) = model_to_infer(uri.path()) else {
-            return self.router.answer(arrived, request).await;
-        };
-        let answer = v2::infer_model(&self.gateway, model, prefix, arrived, request);
-        AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(panicked)
+        let gateway = &self.gateway;
+        match short_way(uri.path()) {
+            Some((prefix, Asked::V2(model))) => {
+                let answer = v2::infer_model(gateway, model, prefix, arrived, request);
+                AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(panicked)
+            }
+            Some((prefix, Asked::V1(model))) => {
+                let answer = v1::predict_model(gateway, model, prefix, arrived, request);
+                AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(panicked)
+            }
+            None => self.router.answer(arrived, request).await,
+        }
     }
 }
 
-/// The model of `/v2/models/{model}/infer`, with or without a prefix, if its name is written plainly. A router costs a fifth
-/// of what a small call does, most of it for things this route does not use.
-fn model_to_infer(path: &str) -> Option<(Option<Prefix<'_>>, &str)> {
-    fn model(path: &str) -> Option<&str> {
-        let model = path.strip_prefix("/v2/models/")?.strip_suffix("/infer")?;
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-        (!model.is_empty() && model.bytes().all(plain)).then_some(model)
+/// The model that a path asks to infer with, and by which protocol.
+#[derive(Debug, PartialEq, Eq)]
+enum Asked<'a> {
+    V1(&'a str),
+    V2(&'a str),
+}
+
+/// The model of `/v2/models/{model}/infer` or `/v1/models/{model}:predict`, with or without a prefix, if its name is written
+/// plainly. A router costs a fifth of what a small call does, most of it for things these routes do not use.
+fn short_way(path: &str) -> Option<(Option<Prefix<'_>>, Asked<'_>)> {
+    fn asked(path: &str) -> Option<Asked<'_>> {
+        let plain = |model: &str| {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+            !model.is_empty() && model.bytes().all(plain)
+        };
+        if let Some(rest) = path.strip_prefix("/v2/models/") {
+            return rest.strip_suffix("/infer").filter(|model| plain(model)).map(Asked::V2);
+        }
+        let rest = path.strip_prefix("/v1/models/")?;
+        rest.strip_suffix(":predict").filter(|model| plain(model)).map(Asked::V1)
     }
-    if let Some(model) = model(path) {
-        return Some((None, model));
+    if let Some(asked) = asked(path) {
+        return Some((None, asked));
     }
     let (prefix, rest) = Prefix::split(path)?;
-    Some((Some(prefix), model(rest)?))
+    Some((Some(prefix), asked(rest)?))
 }
 
 /// Every route of the data port. What has none may be one of them behind a prefix.
 fn router(gateway: Arc<Gateway>, repository: Option<Arc<Repository>>) -> Router {
     let repository = repository.map_or_else(Router::new, |repository| repository::routes().with_state(repository));
-    let rest = || v2_routes().merge(repository.clone());
+    let rest = || rest_routes().merge(repository.clone());
     let behind = rest().method_not_allowed_fallback(method_not_allowed).fallback(not_found);
     let behind = behind.with_state(gateway.clone());
     rest()
@@ -92,6 +115,11 @@ fn router(gateway: Arc<Gateway>, repository: Option<Arc<Repository>>) -> Router 
         .fallback(move |State(gateway): State<Arc<Gateway>>, request: Request| prefixed(gateway, behind, request))
         .with_state(gateway)
         .layer(CatchPanicLayer::custom(panicked))
+}
+
+/// The routes that a prefix may come before.
+fn rest_routes() -> Router<Arc<Gateway>> {
+    v2_routes().merge(v1::routes()).merge(openai::routes())
 }
 
 fn v2_routes() -> Router<Arc<Gateway>> {
@@ -112,7 +140,7 @@ async fn prefixed(gateway: Arc<Gateway>, behind: Router, mut request: Request) -
     let Some((prefix, rest)) = Prefix::split(request.uri().path()) else { return not_found(request).await };
     match gateway.table().by_path(prefix.namespace, prefix.label) {
         Ok(Some(_)) => {}
-        Ok(None) if rest.starts_with("/v2") => return answer(&request, &prefix.unknown()),
+        Ok(None) if is_api(rest) => return answer(&request, &prefix.unknown()),
         Ok(None) => return not_found(request).await,
         Err(error) => return answer(&request, &error),
     }
@@ -176,7 +204,16 @@ fn dialect(request: &Request) -> Dialect {
     if content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc")) {
         return Dialect::Grpc;
     }
-    Dialect::Rest
+    let path = request.uri().path();
+    let behind = Prefix::split(path).map(|(_, rest)| rest).filter(|rest| is_api(rest));
+    openai::dialect_of(behind.unwrap_or(path))
+}
+
+/// Whether a path is one of a protocol's, or would be.
+fn is_api(path: &str) -> bool {
+    ["/v1", "/v2", "/openai"]
+        .into_iter()
+        .any(|api| path.strip_prefix(api).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
 }
 
 /// A panic of ours costs the one request that met it.
@@ -190,9 +227,11 @@ mod tests {
 
     #[test]
     fn the_short_way_takes_plain_names_only() {
-        assert_eq!(model_to_infer("/v2/models/digits/infer"), Some((None, "digits")));
+        assert_eq!(short_way("/v2/models/digits/infer"), Some((None, Asked::V2("digits"))));
+        assert_eq!(short_way("/v1/models/digits:predict"), Some((None, Asked::V1("digits"))));
         let prefix = Prefix { namespace: "ns", label: "latest-a" };
-        assert_eq!(model_to_infer("/ns/latest-a/v2/models/a/infer"), Some((Some(prefix), "a")));
+        assert_eq!(short_way("/ns/latest-a/v2/models/a/infer"), Some((Some(prefix), Asked::V2("a"))));
+        assert_eq!(short_way("/ns/latest-a/v1/models/a:predict"), Some((Some(prefix), Asked::V1("a"))));
         for other in [
             "/v2/models//infer",
             "/v2/models/a/versions/1/infer",
@@ -202,8 +241,26 @@ mod tests {
             "/v2/models/a",
             "/ns/v2/models/a/infer",
             "/ns/a/b/v2/models/a/infer",
+            "/v1/models/:predict",
+            "/v1/models/a:explain",
+            "/v1/models/a%20b:predict",
+            "/v1/models/a/versions/1:predict",
+            "/v1/models/a",
         ] {
-            assert_eq!(model_to_infer(other), None, "{other}");
+            assert_eq!(short_way(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn errors_are_written_as_the_clients_of_a_path_read_them() {
+        let dialect_at = |path: &str| dialect(&Request::builder().uri(path).body(Body::empty()).unwrap());
+        for path in ["/v1/chat/completions", "/openai/v1/models/a", "/ns/a/v1/nothing", "/ns/a/openai/v1/x", "/v1"] {
+            assert_eq!(dialect_at(path), Dialect::OpenAi, "{path}");
+        }
+        for path in
+            ["/", "/nothing", "/v2/models/a", "/v1/models/a/b", "/v1/models", "/ns/a/v1/models/a:predict", "/v10/x"]
+        {
+            assert_eq!(dialect_at(path), Dialect::Rest, "{path}");
         }
     }
 

@@ -62,11 +62,8 @@ struct Changed<'a> {
 
 async fn models(State(repository): Shared, request: Request) -> Response {
     let names = || -> Result<Response> {
-        let routes = repository.gateway().services(&Address::of(&request))?;
-        let mut names: Vec<_> = routes.iter().map(|route| route.service.model.to_string()).collect();
-        names.sort();
-        names.dedup();
-        Ok(json(&json!({ "models": names })))
+        let models = repository.gateway().models(&Address::of(&request))?;
+        Ok(json(&json!({ "models": models.iter().map(|listed| &*listed.model).collect::<Vec<_>>() })))
     };
     names().unwrap_or_else(|error| respond::rest_error(&error))
 }

@@ -25,10 +25,10 @@ use crate::server::edge::{Arrival, Arrived};
 /// `Inference-Header-Content-Length`, as the `http` crate wants header names.
 const HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
 
-type Shared = State<Arc<Gateway>>;
+pub(super) type Shared = State<Arc<Gateway>>;
 
-type Named = Result<Path<String>, PathRejection>;
-type NamedVersion = Result<Path<(String, String)>, PathRejection>;
+pub(super) type Named = Result<Path<String>, PathRejection>;
+pub(super) type NamedVersion = Result<Path<(String, String)>, PathRejection>;
 
 pub async fn infer(State(gateway): Shared, model: Named, request: Request) -> Response {
     let (prefix, arrived) = taken(&request);
@@ -60,7 +60,7 @@ pub async fn infer_version(State(gateway): Shared, named_version: NamedVersion, 
 }
 
 /// What was left with a request on its way through the router.
-fn taken(request: &Request) -> (Option<TakenPrefix>, Arrived) {
+pub(super) fn taken(request: &Request) -> (Option<TakenPrefix>, Arrived) {
     (request.extensions().get().cloned(), Arrived::of(request.extensions(), request.headers()))
 }
 
@@ -74,11 +74,18 @@ async fn run(
     let (parts, body) = request.into_parts();
     let mut body = BodyReader::new(body, 0, gateway.config.client_timeout);
     let answer = infer_tensors(gateway, model, prefix, arrived, &parts, &mut body).await;
-    // Who waits for `100 Continue` has sent nothing yet, and reading would ask for it.
-    if answer.is_err() && !parts.headers.contains_key(header::EXPECT) {
-        body.discard().await;
+    if answer.is_err() {
+        discard(&mut body, &parts.headers).await;
     }
     answer
+}
+
+/// Reads on what a client still sends of a request that is refused.
+pub(super) async fn discard(body: &mut BodyReader<Body>, headers: &HeaderMap) {
+    // Who waits for `100 Continue` has sent nothing yet, and reading would ask for it.
+    if !headers.contains_key(header::EXPECT) {
+        body.discard().await;
+    }
 }
 
 async fn infer_tensors(
@@ -111,7 +118,7 @@ async fn infer_tensors(
     Ok(response)
 }
 
-fn refuse_encoding(headers: &HeaderMap) -> Result<()> {
+pub(super) fn refuse_encoding(headers: &HeaderMap) -> Result<()> {
     match headers.get(header::CONTENT_ENCODING) {
         Some(value) if value != "identity" => {
             let shown: String = String::from_utf8_lossy(value.as_bytes()).chars().take(32).collect();
@@ -200,7 +207,7 @@ fn with_model(
     }
 }
 
-fn json(status: StatusCode, body: Bytes) -> Response {
+pub(super) fn json(status: StatusCode, body: Bytes) -> Response {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

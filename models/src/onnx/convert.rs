@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bytemuck::{AnyBitPattern, NoUninit};
 use bytes::Bytes;
-use half::f16;
+use half::{bf16, f16};
 use ort::session::SessionInputValue;
 use ort::value::{DynValue, Outlet, PrimitiveTensorElementType, TensorElementType, TensorRef, ValueType};
 use weirgate_protocol::tensor::{BytesElements, push_bytes_element};
@@ -25,6 +25,7 @@ pub(super) fn datatype(element: TensorElementType) -> Option<Datatype> {
         TensorElementType::Int32 => Datatype::Int32,
         TensorElementType::Int64 => Datatype::Int64,
         TensorElementType::Float16 => Datatype::Fp16,
+        TensorElementType::Bfloat16 => Datatype::Bf16,
         TensorElementType::Float32 => Datatype::Fp32,
         TensorElementType::Float64 => Datatype::Fp64,
         TensorElementType::String => Datatype::Bytes,
@@ -71,6 +72,7 @@ pub(super) enum Input<'a> {
     I32(Cow<'a, [i32]>),
     I64(Cow<'a, [i64]>),
     F16(Cow<'a, [f16]>),
+    Bf16(Cow<'a, [bf16]>),
     F32(Cow<'a, [f32]>),
     F64(Cow<'a, [f64]>),
     Strings(Vec<String>),
@@ -94,6 +96,7 @@ impl<'a> Input<'a> {
             Datatype::Int32 => Input::I32(aligned(data)),
             Datatype::Int64 => Input::I64(aligned(data)),
             Datatype::Fp16 => Input::F16(aligned(data)),
+            Datatype::Bf16 => Input::Bf16(aligned(data)),
             Datatype::Fp32 => Input::F32(aligned(data)),
             Datatype::Fp64 => Input::F64(aligned(data)),
             Datatype::Bytes => Input::Strings(strings(tensor)?),
@@ -118,6 +121,7 @@ impl<'a> Input<'a> {
             Input::I32(data) => view(shape, data),
             Input::I64(data) => view(shape, data),
             Input::F16(data) => view(shape, data),
+            Input::Bf16(data) => view(shape, data),
             Input::F32(data) => view(shape, data),
             Input::F64(data) => view(shape, data),
             Input::Strings(data) => {
@@ -172,6 +176,7 @@ impl AsRef<[u8]> for OutputMemory {
             Datatype::Int32 => raw::<i32>(&self.value),
             Datatype::Int64 => raw::<i64>(&self.value),
             Datatype::Fp16 => raw::<f16>(&self.value),
+            Datatype::Bf16 => raw::<bf16>(&self.value),
             Datatype::Fp32 => raw::<f32>(&self.value),
             Datatype::Fp64 => raw::<f64>(&self.value),
             Datatype::Bytes => &[],

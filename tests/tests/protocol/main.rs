@@ -2,10 +2,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod cloudevents;
 mod grpc;
+mod halves;
 mod heads;
 mod limits;
+mod openai;
 mod repository;
 mod routes;
 mod shapes;
+mod v1;
 mod versions;

@@ -9,9 +9,13 @@ use weirgate_tests::{Http1, Http2, Server, Service, calls, row, values};
 async fn unknown_routes_and_models_are_404_in_json() {
     let server = Server::start([Service::new("identity")]).await;
     let mut client = Http1::connect(server.data).await;
-    for path in
-        ["/", "/v2/nothing", "/v2/models/identity/versions/7/ready", "/v2/models/nobody", "/v2/models/nobody/ready"]
-    {
+    for path in [
+        "/nothing",
+        "/v2/nothing",
+        "/v2/models/identity/versions/7/ready",
+        "/v2/models/nobody",
+        "/v2/models/nobody/ready",
+    ] {
         let reply = client.get(path).await;
         assert_eq!(reply.status, 404, "{path}: {reply:?}");
         assert!(!reply.error().is_empty());

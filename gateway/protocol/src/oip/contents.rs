@@ -4,13 +4,12 @@
 //! tensors (INT8, UINT16 …) travel in 32-bit fields and are checked on the way in.
 
 use bytes::Bytes;
-use half::f16;
 
 use super::InferTensorContents;
 use crate::error::{Error, Result, Shown};
 use crate::tensor::{BytesElements, Datatype, Tensor, push_bytes_element, raw_bytes};
 
-/// The field that carries a datatype; `None` for FP16, which has none.
+/// The field that carries a datatype; `None` for FP16 and BF16, which have none.
 fn field_of(datatype: Datatype) -> Option<&'static str> {
     match datatype {
         Datatype::Bool => Some("bool_contents"),
@@ -21,7 +20,7 @@ fn field_of(datatype: Datatype) -> Option<&'static str> {
         Datatype::Fp32 => Some("fp32_contents"),
         Datatype::Fp64 => Some("fp64_contents"),
         Datatype::Bytes => Some("bytes_contents"),
-        Datatype::Fp16 => None,
+        Datatype::Fp16 | Datatype::Bf16 => None,
     }
 }
 
@@ -29,7 +28,7 @@ fn field_of(datatype: Datatype) -> Option<&'static str> {
 pub(super) fn into_raw(name: &str, datatype: Datatype, contents: InferTensorContents) -> Result<Bytes> {
     let Some(field) = field_of(datatype) else {
         return Err(Error::invalid(format!(
-            "tensor '{}' has datatype FP16, which has no typed contents: send it raw",
+            "tensor '{}' has datatype {datatype}, which has no typed contents: send it raw",
             Shown(name)
         )));
     };
@@ -52,7 +51,7 @@ pub(super) fn into_raw(name: &str, datatype: Datatype, contents: InferTensorCont
         Datatype::Uint16 => raw_bytes(narrow::<u32, u16>(&contents.uint_contents, out_of_range)?),
         Datatype::Uint32 => raw_bytes(contents.uint_contents),
         Datatype::Uint64 => raw_bytes(contents.uint64_contents),
-        Datatype::Fp16 => raw_bytes(Vec::<f16>::new()),
+        Datatype::Fp16 | Datatype::Bf16 => Bytes::new(),
         Datatype::Fp32 => raw_bytes(contents.fp32_contents),
         Datatype::Fp64 => raw_bytes(contents.fp64_contents),
         Datatype::Bytes => {
@@ -93,7 +92,7 @@ where
     values.iter().enumerate().map(narrowed).collect()
 }
 
-/// The typed contents of a tensor. FP16 has none: the caller sends such a message raw.
+/// The typed contents of a tensor. FP16 and BF16 have none: the caller sends such a message raw.
 pub(super) fn from_tensor(tensor: &Tensor) -> Result<InferTensorContents> {
     let mut contents = InferTensorContents::default();
     let data = &tensor.data;
@@ -113,8 +112,11 @@ pub(super) fn from_tensor(tensor: &Tensor) -> Result<InferTensorContents> {
             let elements = BytesElements::new(data).map(|element| element.map(|element| data.slice_ref(element)));
             contents.bytes_contents = elements.collect::<Result<_>>()?;
         }
-        Datatype::Fp16 => {
-            return Err(Error::internal(format!("tensor '{}' of FP16 has no typed contents", tensor.name)));
+        Datatype::Fp16 | Datatype::Bf16 => {
+            return Err(Error::internal(format!(
+                "tensor '{}' of {} has no typed contents",
+                tensor.name, tensor.datatype
+            )));
         }
     }
     Ok(contents)

@@ -41,9 +41,9 @@ pub fn decode_request(message: ModelInferRequest) -> Result<(InferRequest, bool)
     Ok((InferRequest { id, inputs, outputs, binary_outputs: false }, raw))
 }
 
-/// Writes an answer: raw if asked for, or if an output is FP16, which has no typed form. One raw output makes all raw.
+/// Writes an answer: raw if asked for, or if an output is FP16 or BF16, which have no typed form. One raw output makes all raw.
 pub fn encode_response(response: InferResponse, raw: bool) -> Result<ModelInferResponse> {
-    let raw = raw || has_fp16(&response.outputs);
+    let raw = raw || has_half(&response.outputs);
     let mut message = ModelInferResponse {
         model_name: response.model_name.to_string(),
         model_version: response.model_version.as_deref().unwrap_or_default().to_owned(),
@@ -68,14 +68,14 @@ pub fn encode_response(response: InferResponse, raw: bool) -> Result<ModelInferR
     Ok(message)
 }
 
-/// Writes a request for `model`, raw if asked for, or if an input is FP16.
+/// Writes a request for `model`, raw if asked for, or if an input is FP16 or BF16.
 pub fn encode_request(
     model: &str,
     version: Option<&str>,
     request: InferRequest,
     raw: bool,
 ) -> Result<ModelInferRequest> {
-    let raw = raw || has_fp16(&request.inputs);
+    let raw = raw || has_half(&request.inputs);
     let outputs = request
         .outputs
         .iter()
@@ -207,6 +207,6 @@ fn wire_shape(shape: &Shape) -> Vec<i64> {
     shape.iter().map(|&size| i64::try_from(size).unwrap_or(i64::MAX)).collect()
 }
 
-fn has_fp16(tensors: &[Tensor]) -> bool {
-    tensors.iter().any(|tensor| tensor.datatype == Datatype::Fp16)
+fn has_half(tensors: &[Tensor]) -> bool {
+    tensors.iter().any(|tensor| matches!(tensor.datatype, Datatype::Fp16 | Datatype::Bf16))
 }

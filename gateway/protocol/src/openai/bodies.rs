@@ -1,9 +1,9 @@
-//! The protocol's small bodies.
+//! The protocol's small bodies. Those about models serve V1's clients, too: each finds the fields it knows.
 
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::error::Error;
+use crate::error::{Error, ErrorCode};
 
 #[derive(Serialize)]
 struct ErrorBody<'a> {
@@ -18,9 +18,57 @@ struct ErrorObject<'a> {
     code: &'static str,
 }
 
-/// `{"error": {…}}`, the body of every refusal on OpenAI's routes.
-pub fn error_body(error: &Error) -> Bytes {
+/// `{"error": {…}}`, the body of every refusal on OpenAI's routes. `param` names the field at fault.
+pub fn error_body(error: &Error, param: Option<&str>) -> Bytes {
     let row = error.row();
-    let error = ErrorObject { message: error.message(), r#type: row.openai_type, param: None, code: row.label };
-    serde_json::to_vec(&ErrorBody { error }).expect("strings can be serialised").into()
+    let code = match (error.code(), param) {
+        (ErrorCode::NotFound, Some("model")) => "model_not_found",
+        _ => row.label,
+    };
+    body(&ErrorBody { error: ErrorObject { message: error.message(), r#type: row.openai_type, param, code } })
+}
+
+/// A model, as the list has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Model<'a> {
+    id: &'a str,
+    object: &'static str,
+    created: u64,
+    owned_by: &'a str,
+}
+
+impl<'a> Model<'a> {
+    /// `created` is in seconds since 1970.
+    pub fn new(id: &'a str, created: u64, owned_by: &'a str) -> Self {
+        Model { id, object: "model", created, owned_by }
+    }
+}
+
+#[derive(Serialize)]
+struct ModelList<'a> {
+    models: Vec<&'a str>,
+    object: &'static str,
+    data: &'a [Model<'a>],
+}
+
+#[derive(Serialize)]
+struct ReadyModel<'a> {
+    name: &'a str,
+    ready: bool,
+    #[serde(flatten)]
+    model: Model<'a>,
+}
+
+/// `GET /v1/models`.
+pub fn model_list(models: &[Model<'_>]) -> Bytes {
+    body(&ModelList { models: models.iter().map(|model| model.id).collect(), object: "list", data: models })
+}
+
+/// `GET /v1/models/{name}` of a model that is ready.
+pub fn model(model: Model<'_>) -> Bytes {
+    body(&ReadyModel { name: model.id, ready: true, model })
+}
+
+fn body(value: &impl Serialize) -> Bytes {
+    serde_json::to_vec(value).expect("strings, numbers and bools can be serialised").into()
 }

@@ -1,5 +1,7 @@
-//! OpenAI's objects: errors and the list of models.
+//! OpenAI's objects: errors, the list of models, and which model a request asks for.
 
 mod bodies;
+mod peek;
 
-pub use bodies::error_body;
+pub use bodies::{Model, error_body, model, model_list};
+pub use peek::{Peeked, peek};

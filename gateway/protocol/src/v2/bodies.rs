@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::error::Error;
+use crate::json::write;
 use crate::model::{ModelSpec, TensorSpec};
 
 #[derive(Serialize)]
@@ -56,7 +57,7 @@ impl<'a> TensorMetadata<'a> {
 /// `{"error": …}`, the body of every V2 refusal.
 pub fn error_body(error: &Error) -> Bytes {
     let mut body = br#"{"error":"#.to_vec();
-    super::write::string(&mut body, error.message());
+    write::string(&mut body, error.message());
     body.push(b'}');
     body.into()
 }

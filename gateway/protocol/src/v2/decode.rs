@@ -3,18 +3,16 @@
 //! Keys come in any order. A tensor whose `data` comes before its `datatype` is read in a second visit; all others are
 //! read as they pass. Keys that nobody knows are skipped, as the protocol's extensions ask for.
 
-use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::HEADER_LENGTH;
-use super::elements::{self, Elements};
-use super::fault::Fault;
-use super::json::{Cursor, Parsed};
+use super::elements::{self, Flat};
 use crate::error::{Error, Result, Shown};
 use crate::infer::{InferRequest, InferResponse, RequestedOutput};
+use crate::json::{Cursor, Fault, Parsed, owned_string, set, unless_null};
 use crate::tensor::{self, Datatype, MAX_DIMENSIONS, Shape, Tensor};
 
 /// Parameters that would change the answer, and are not acted on. Silence would be a wrong answer.
@@ -89,23 +87,6 @@ impl Binary {
             ))),
         }
     }
-}
-
-/// Fills a field, once.
-fn set<T>(field: &mut Option<T>, at: usize, value: T) -> Parsed<()> {
-    match field.replace(value) {
-        None => Ok(()),
-        Some(_) => Err(Fault::new(at, "is given twice")),
-    }
-}
-
-/// Many clients write fields that they don't use as null.
-fn unless_null<T>(cursor: &mut Cursor<'_>, read: impl FnOnce(&mut Cursor<'_>) -> Parsed<T>) -> Parsed<Option<T>> {
-    if cursor.literal("null") { Ok(None) } else { read(cursor).map(Some) }
-}
-
-fn owned_string(cursor: &mut Cursor<'_>) -> Parsed<String> {
-    cursor.string().map(Cow::into_owned)
 }
 
 #[derive(Default)]
@@ -239,7 +220,7 @@ struct TensorFields {
 
 /// `data`, or where to find it once the datatype is known.
 enum Data {
-    Read { at: usize, elements: Elements },
+    Read { at: usize, elements: Flat },
     Skipped(Range<usize>),
 }
 

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
-use super::write::{self, Unfit};
 use crate::error::{Error, Result};
 use crate::infer::{InferRequest, InferResponse};
+use crate::json::write::{self, Unfit};
 use crate::tensor::Tensor;
 
 /// A body, ready to be sent part by part.

@@ -8,10 +8,6 @@ mod bodies;
 mod decode;
 mod elements;
 mod encode;
-mod fault;
-mod json;
-mod number;
-mod write;
 
 pub use bodies::{error_body, live, model_metadata, model_ready, ready, server_metadata};
 pub use decode::{decode_request, decode_response};

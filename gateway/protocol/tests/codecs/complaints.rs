@@ -96,18 +96,21 @@ fn complaint_21_binary_header() {
 }
 
 #[test]
-fn complaint_22_fp16_goes_raw_and_takes_all_along() {
+fn complaint_22_fp16_and_bf16_go_raw_and_take_all_along() {
     let tensor = |name: &str, datatype, size: usize| {
         Tensor::new(name, datatype, Shape::from_slice(&[2]), vec![0; 2 * size].into()).unwrap()
     };
-    let outputs = vec![tensor("a", Datatype::Fp32, 4), tensor("b", Datatype::Fp16, 2)];
-    let response = InferResponse { outputs, ..Default::default() };
-    let message = oip::encode_response(response, false).unwrap();
-    assert_eq!(message.raw_output_contents.len(), 2);
-    assert!(message.outputs.iter().all(|output| output.contents.is_none()));
+    for half in [Datatype::Fp16, Datatype::Bf16] {
+        let outputs = vec![tensor("a", Datatype::Fp32, 4), tensor("b", half, 2)];
+        let response = InferResponse { outputs, ..Default::default() };
+        let message = oip::encode_response(response, false).unwrap();
+        assert_eq!(message.raw_output_contents.len(), 2);
+        assert!(message.outputs.iter().all(|output| output.contents.is_none()));
+    }
 
-    // In JSON, which has no form of its own for FP16, its values are plain numbers.
+    // In JSON, which has no form of its own for them, their values are plain numbers.
     assert_eq!(read("FP16", "[2]", "[1, -0.5]"), [0x00, 0x3C, 0x00, 0xB8][..]);
+    assert_eq!(read("BF16", "[2]", "[1, -0.5]"), [0x80, 0x3F, 0x00, 0xBF][..]);
 }
 
 #[test]

@@ -16,7 +16,7 @@ proptest! {
         let message = oip::encode_request("m", Some("1"), request.clone(), raw).unwrap();
         let sent = Bytes::from(message.encode_to_vec());
         let (read, was_raw) = oip::decode_request(ModelInferRequest::decode(sent).unwrap()).unwrap();
-        prop_assert_eq!(was_raw, raw || request.inputs.iter().any(|input| input.datatype == Datatype::Fp16));
+        prop_assert_eq!(was_raw, raw || request.inputs.iter().any(|input| matches!(input.datatype, Datatype::Fp16 | Datatype::Bf16)));
         prop_assert_eq!(read.id, request.id.filter(|id| !id.is_empty()));
         prop_assert_eq!(read.inputs, request.inputs);
         let names = |outputs: &[weirgate_protocol::RequestedOutput]| {
@@ -74,10 +74,12 @@ fn refusals() {
         refusal(vec![input("FP32", &[1], floats(&[1.0]))], raw()),
         "input 'x': has contents beside raw_input_contents: send every tensor raw, or none"
     );
-    assert_eq!(
-        refusal(vec![input("FP16", &[1], floats(&[1.0]))], vec![]),
-        "tensor 'x' has datatype FP16, which has no typed contents: send it raw"
-    );
+    for half in ["FP16", "BF16"] {
+        assert_eq!(
+            refusal(vec![input(half, &[1], floats(&[1.0]))], vec![]),
+            format!("tensor 'x' has datatype {half}, which has no typed contents: send it raw")
+        );
+    }
     assert_eq!(
         refusal(vec![input("INT64", &[1], ints(&[1]))], vec![]),
         "tensor 'x' has 1 elements in int_contents: INT64 elements belong in int64_contents"
@@ -95,7 +97,7 @@ fn refusals() {
         refusal(vec![input("INT8", &[i64::MAX, i64::MAX], ints(&[1]))], vec![]),
         "tensor 'x': shape [9223372036854775807, 9223372036854775807] has more elements than can be addressed"
     );
-    assert!(refusal(vec![input("BF16", &[1], None)], raw()).starts_with("input 'x': datatype 'BF16' is not supported"));
+    assert!(refusal(vec![input("FP33", &[1], None)], raw()).starts_with("input 'x': datatype 'FP33' is not supported"));
     let mut shared = input("FP32", &[1], None);
     let region = InferParameter { parameter_choice: Some(ParameterChoice::StringParam("r".into())) };
     shared.parameters.insert("shared_memory_region".into(), region);

@@ -7,7 +7,7 @@ use proptest::sample::Index;
 use prost::Message as _;
 use weirgate_protocol::{ErrorCode, Result, oip, v2};
 
-use crate::support::{Elements, request};
+use crate::support::{Elements, TOKENS, request};
 
 /// One change to a body.
 #[derive(Clone, Debug)]
@@ -51,43 +51,6 @@ fn apply(body: &mut Vec<u8>, change: Change) {
         }
     }
 }
-
-const TOKENS: [&str; 34] = [
-    "{",
-    "}",
-    "[",
-    "]",
-    ",",
-    ":",
-    "\"",
-    "\\",
-    "\"inputs\":",
-    "\"outputs\":",
-    "\"name\":",
-    "\"shape\":",
-    "\"datatype\":",
-    "\"data\":",
-    "\"parameters\":",
-    "\"binary_data_size\":",
-    "\"id\":",
-    "\"FP32\"",
-    "\"BYTES\"",
-    "\"INT64\"",
-    "null",
-    "true",
-    "0",
-    "-",
-    "1e5",
-    "1.0",
-    "99999999999999999999",
-    "\"x\"",
-    " ",
-    "\\ud83d",
-    "\\ude00",
-    "é",
-    "NaN",
-    "1e999",
-];
 
 /// A refusal must be the caller's error; and what is read must be JSON for everybody else, too.
 fn check<T>(body: &[u8], header: Option<&str>, read: Result<T>) -> std::result::Result<(), TestCaseError> {

@@ -1,7 +1,9 @@
 //! JSON numbers against the standard library's exact parsers and against serde_json.
 
-use half::f16;
+use half::{bf16, f16};
 use proptest::prelude::*;
+
+use weirgate_protocol::{Datatype, InferRequest, InferResponse, Shape, Tensor, v2};
 
 use crate::support::{one_tensor, read, refusal};
 
@@ -91,6 +93,18 @@ proptest! {
     }
 
     #[test]
+    fn bf16_is_the_nearest(bits in any::<u16>(), nudge in -3i64..=3) {
+        let bits = bits & 0x7F7F;
+        let (value, above) = (bf16::from_bits(bits), bf16::from_bits(bits + 1));
+        prop_assume!(above.is_finite());
+        let middle = (value.to_f64() + above.to_f64()) / 2.0;
+        let number = f64::from_bits(middle.to_bits().wrapping_add_signed(nudge));
+        let expected = if nudge > 0 || (nudge == 0 && bits & 1 == 1) { above } else { value };
+        let data = read("BF16", "[1]", &format!("[{number:?}]"));
+        prop_assert_eq!(bf16::from_le_bytes(data[..].try_into().unwrap()), expected);
+    }
+
+    #[test]
     fn integers_are_exact(value in any::<i64>(), unsigned in any::<u64>(), digits in 0usize..6) {
         let zeros = "0".repeat(digits);
         for text in [format!("{value}"), format!("{value}.0{zeros}"), format!("{value}{zeros}e-{digits}")] {
@@ -151,4 +165,36 @@ fn the_ends_of_the_integers() {
 fn zero_has_a_sign_where_it_can() {
     assert_eq!(&read("FP32", "[2]", "[-0.0, -0]")[..], [(-0.0f32).to_le_bytes(), (-0.0f32).to_le_bytes()].concat());
     assert_eq!(&read("INT32", "[1]", "[-0]")[..], [0; 4]);
+}
+
+/// Every FP16 and BF16 there is: finite ones read back bit for bit, the others are refused both ways.
+#[test]
+fn all_65536_halves_are_exact_or_refused() {
+    let finite: [(Datatype, fn(u16) -> bool); 2] = [
+        (Datatype::Fp16, |bits| f16::from_bits(bits).is_finite()),
+        (Datatype::Bf16, |bits| bf16::from_bits(bits).is_finite()),
+    ];
+    for (datatype, is_finite) in finite {
+        let tensor = |bits: &[u16]| {
+            let data: Vec<u8> = bits.iter().flat_map(|bits| bits.to_le_bytes()).collect();
+            Tensor::new("x", datatype, Shape::from_slice(&[bits.len()]), data.into()).unwrap()
+        };
+        let (numbers, others): (Vec<u16>, Vec<u16>) = (0..=u16::MAX).partition(|&bits| is_finite(bits));
+        assert_eq!(numbers.len() + others.len(), 1 << 16);
+        let request = InferRequest { inputs: vec![tensor(&numbers)], ..Default::default() };
+        let body = v2::encode_request(&request, false).unwrap().into_bytes();
+        assert_eq!(v2::decode_request(&body, None).unwrap(), request, "{datatype}");
+        for bits in others {
+            let response = InferResponse { outputs: vec![tensor(&[bits])], ..Default::default() };
+            let refused = v2::encode_response(&response, &InferRequest::default()).unwrap_err();
+            assert!(refused.message().contains("ask for it in binary"), "{refused}");
+        }
+        for text in ["NaN", "Infinity", "-Infinity"] {
+            let refused = refusal(one_tensor(datatype.name(), "[1]", &format!("[{text}]")));
+            assert!(refused.contains("send the tensor in binary"), "{refused}");
+        }
+    }
+    let largest = bf16::MAX.to_f64();
+    assert_eq!(read("BF16", "[1]", &format!("[{largest:?}]")), bf16::MAX.to_le_bytes()[..]);
+    assert!(refusal(one_tensor("BF16", "[1]", "[3.4e38]")).contains("within the range of BF16"));
 }

@@ -136,10 +136,10 @@ fn wrong_data() {
         ),
         ("INT8", "[1]", "[1 1]", "inputs[0].data: expected ',' or ']', found 1 (byte 63)"),
         (
-            "BF16",
+            "FP33",
             "[1]",
             "[1]",
-            "inputs[0].datatype: datatype 'BF16' is not supported: use one of BOOL, UINT8, UINT16, UINT32, UINT64, INT8, INT16, INT32, INT64, FP16, FP32, FP64, BYTES (byte 34)",
+            "inputs[0].datatype: datatype 'FP33' is not supported: use one of BOOL, UINT8, UINT16, UINT32, UINT64, INT8, INT16, INT32, INT64, FP16, BF16, FP32, FP64, BYTES (byte 34)",
         ),
         ("INT8", "[1.5]", "[1]", "inputs[0].shape[0]: expected a whole number of 0 or more, found 1.5 (byte 50)"),
         ("INT8", "3", "[1]", "inputs[0].shape: expected an array, found 3 (byte 49)"),

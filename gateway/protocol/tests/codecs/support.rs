@@ -4,7 +4,12 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use weirgate_protocol::tensor::push_bytes_element;
-use weirgate_protocol::{Datatype, InferRequest, RequestedOutput, Shape, Tensor, v2};
+use weirgate_protocol::{Datatype, InferRequest, ModelSpec, RequestedOutput, Shape, Tensor, TensorSpec, v2};
+
+/// A model that takes and gives this.
+pub fn model(inputs: Vec<TensorSpec>, outputs: Vec<TensorSpec>) -> ModelSpec {
+    ModelSpec { version: None, platform: "test", inputs, outputs, pads: false }
+}
 
 /// Which elements a tensor may have.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -55,11 +60,11 @@ fn tame(datatype: Datatype, elements: Elements, mut raw: Vec<u8>) -> Vec<u8> {
     let top = raw.len() - 1;
     match datatype {
         Datatype::Bool => raw[0] &= 1,
-        Datatype::Fp16 | Datatype::Fp32 | Datatype::Fp64 if elements == Elements::Json => {
+        Datatype::Fp16 | Datatype::Bf16 | Datatype::Fp32 | Datatype::Fp64 if elements == Elements::Json => {
             let high = u16::from_le_bytes([raw.get(top - 1).copied().unwrap_or(0), raw[top]]);
             let exponent = match datatype {
                 Datatype::Fp16 => 0x7C00,
-                Datatype::Fp32 => 0x7F80,
+                Datatype::Bf16 | Datatype::Fp32 => 0x7F80,
                 _ => 0x7FF0,
             };
             if high & exponent == exponent {
@@ -133,3 +138,44 @@ pub fn nested(texts: &[String], shape: &[usize]) -> String {
         }
     }
 }
+
+/// Pieces that bodies are made of, and pieces that are wrong in them.
+pub const TOKENS: [&str; 37] = [
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ":",
+    "\"",
+    "\\",
+    "\"inputs\":",
+    "\"instances\":",
+    "\"a\":",
+    "\"b64\":",
+    "\"outputs\":",
+    "\"name\":",
+    "\"shape\":",
+    "\"datatype\":",
+    "\"data\":",
+    "\"parameters\":",
+    "\"binary_data_size\":",
+    "\"id\":",
+    "\"FP32\"",
+    "\"BYTES\"",
+    "\"INT64\"",
+    "null",
+    "true",
+    "0",
+    "-",
+    "1e5",
+    "1.0",
+    "99999999999999999999",
+    "\"x\"",
+    " ",
+    "\\ud83d",
+    "\\ude00",
+    "é",
+    "NaN",
+    "1e999",
+];

@@ -1,10 +1,10 @@
 //! JSON numbers, read exactly: the nearest float, or the integer itself, or a refusal.
 
-use half::f16;
+use half::{bf16, f16};
 
 /// A number as it is written: `±mantissa × 10^exponent`, as far as that fits.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Number<'a> {
+pub(crate) struct Number<'a> {
     text: &'a [u8],
     negative: bool,
     /// The digits; meaningless unless `whole`.
@@ -179,6 +179,16 @@ fn written_exponent(text: &[u8], at: &mut usize) -> Option<i64> {
     (*at > first).then_some(if negative { -exponent } else { exponent })
 }
 
+/// The number as an `f32`, rounded to odd: that keeps what a second rounding must know, that something was cut off.
+fn odd_f32(exact: f64) -> f32 {
+    let single = exact as f32;
+    if f64::from(single) == exact {
+        return single;
+    }
+    let toward_zero = u32::from(f64::from(single).abs() > exact.abs());
+    f32::from_bits((single.to_bits() - toward_zero) | 1)
+}
+
 impl Number<'_> {
     fn sign<F: std::ops::Neg<Output = F>>(&self, value: F) -> F {
         if self.negative { -value } else { value }
@@ -231,14 +241,13 @@ impl Number<'_> {
 
     /// The `f16` nearest to the nearest `f64`, ties to even; `None` where that would be an infinity.
     pub fn to_f16(self) -> Option<f16> {
-        let exact = self.to_f64()?;
-        // Rounding to odd keeps what a second rounding must know: that something was cut off.
-        let mut single = exact as f32;
-        if f64::from(single) != exact {
-            let toward_zero = u32::from(f64::from(single).abs() > exact.abs());
-            single = f32::from_bits((single.to_bits() - toward_zero) | 1);
-        }
-        let half = f16::from_f32(single);
+        let half = f16::from_f32(odd_f32(self.to_f64()?));
+        half.is_finite().then_some(half)
+    }
+
+    /// The `bf16` nearest to the nearest `f64`, ties to even; `None` where that would be an infinity.
+    pub fn to_bf16(self) -> Option<bf16> {
+        let half = bf16::from_f32(odd_f32(self.to_f64()?));
         half.is_finite().then_some(half)
     }
 

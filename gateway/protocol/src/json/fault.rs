@@ -7,7 +7,7 @@ use crate::error::{Error, Shown};
 /// A refusal on its way up through the nested values, each of which puts its own step before the path. One pointer
 /// wide, so that results in the number loops stay in registers.
 #[derive(Debug)]
-pub(super) struct Fault(Box<Inner>);
+pub(crate) struct Fault(Box<Inner>);
 
 #[derive(Debug)]
 struct Inner {

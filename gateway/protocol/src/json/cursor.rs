@@ -12,12 +12,12 @@ use super::number::{self, Number};
 use crate::error::Shown;
 
 /// How deep arrays and objects may nest.
-pub(super) const MAX_DEPTH: usize = 64;
+pub(crate) const MAX_DEPTH: usize = 64;
 
-pub(super) type Parsed<T> = Result<T, Fault>;
+pub(crate) type Parsed<T> = Result<T, Fault>;
 
 #[derive(Clone, Debug)]
-pub(super) struct Cursor<'a> {
+pub(crate) struct Cursor<'a> {
     text: &'a [u8],
     at: usize,
 }
@@ -247,27 +247,56 @@ impl<'a> Cursor<'a> {
 
     /// An object: `field` is called at the start of each value, with its key.
     pub fn object(&mut self, mut field: impl FnMut(&mut Self, &str) -> Parsed<()>) -> Parsed<()> {
+        let mut more = self.opens_object()?;
+        while more {
+            let key = self.key()?;
+            field(self, &key).map_err(|fault| fault.in_field(&key))?;
+            more = self.another_field()?;
+        }
+        Ok(())
+    }
+
+    /// Goes into an object as far as the value of `wanted`; `false` where the object has none, and is stepped over.
+    pub fn seek(&mut self, wanted: &str) -> Parsed<bool> {
+        let mut more = self.opens_object()?;
+        while more {
+            let key = self.key()?;
+            if key == wanted {
+                return Ok(true);
+            }
+            self.skip().map_err(|fault| fault.in_field(&key))?;
+            more = self.another_field()?;
+        }
+        Ok(false)
+    }
+
+    /// Steps into an object; `false` where it is empty, and stepped over.
+    fn opens_object(&mut self) -> Parsed<bool> {
         if !self.eat(b'{') {
             return Err(self.expected("an object"));
         }
-        if self.eat(b'}') {
-            return Ok(());
+        Ok(!self.eat(b'}'))
+    }
+
+    /// A field's key; what comes next is its value.
+    fn key(&mut self) -> Parsed<Cow<'a, str>> {
+        let key = self.string()?;
+        if !self.eat(b':') {
+            return Err(self.expected("':'").in_field(&key));
         }
-        loop {
-            let key = self.string()?;
-            if !self.eat(b':') {
-                return Err(self.expected("':'").in_field(&key));
-            }
-            self.peek();
-            field(self, &key).map_err(|fault| fault.in_field(&key))?;
-            match self.peek() {
-                Some(b',') => self.at += 1,
-                Some(b'}') => break,
-                _ => return Err(self.expected("',' or '}'")),
-            }
+        self.peek();
+        Ok(key)
+    }
+
+    /// Steps behind a field; `false` where that was the object's last.
+    fn another_field(&mut self) -> Parsed<bool> {
+        if self.eat(b',') {
+            Ok(true)
+        } else if self.eat(b'}') {
+            Ok(false)
+        } else {
+            Err(self.expected("',' or '}'"))
         }
-        self.at += 1;
-        Ok(())
     }
 
     /// An array: `item` is called at the start of each value, with its index.

@@ -1,0 +1,26 @@
+//! Bytes that JSON has no form for, as base64.
+
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+
+use super::cursor::Parsed;
+use super::fault::Fault;
+
+/// Padding is written, and not asked for.
+const ENGINE: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// Appends what `text`, which lies at `at`, stands for.
+pub(crate) fn decode(at: usize, text: &str, out: &mut Vec<u8>) -> Parsed<()> {
+    ENGINE.decode_vec(text, out).map_err(|error| Fault::new(at, format!("is not base64: {error}").to_lowercase()))
+}
+
+/// Appends `bytes` as a string with its quotes.
+pub(crate) fn encode(bytes: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    out.extend_from_slice(ENGINE.encode(bytes).as_bytes());
+    out.push(b'"');
+}

@@ -1,0 +1,210 @@
+//! OpenAI's routes: the lists of models, and which model a request is for. Text generation is not built yet.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::routing::{get, post};
+use http::StatusCode;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use weirgate_protocol::deadline::MAX_TIMEOUT;
+use weirgate_protocol::openai::{self, Peeked};
+use weirgate_protocol::{Error, Protocol, Result};
+
+use super::path_names;
+use super::v2::{Named, Shared, discard, json, refuse_encoding, taken};
+use crate::catalogue::Listed;
+use crate::gateway::{Asked, Gateway};
+use crate::pipeline;
+use crate::respond::{self, Dialect};
+use crate::server::address::{Address, TakenPrefix};
+use crate::server::body::BodyReader;
+use crate::server::edge::Arrival;
+
+/// What is asked of models that generate or embed text.
+const TASKS: [&str; 5] = ["chat/completions", "completions", "embeddings", "rerank", "responses"];
+
+/// So much of a body is looked at before anything else is taken into account.
+const HEAD: usize = 64 << 10;
+
+/// `/v1/models` is V1's, too, and lies there.
+pub fn routes() -> Router<Arc<Gateway>> {
+    let models = Router::new()
+        .route("/openai/v1/models", get(openai_models))
+        .route("/openai/v1/models/{model}", get(openai_model));
+    TASKS.iter().fold(models, |router, task| {
+        router.route(&format!("/v1/{task}"), post(generate)).route(&format!("/openai/v1/{task}"), post(generate))
+    })
+}
+
+/// The dialect of a path's errors. Below `/v1/models` it is V1's, for clients of both protocols ask there: V1's want the
+/// text as `error`, and OpenAI's show whatever comes.
+pub fn dialect_of(path: &str) -> Dialect {
+    let below = |api: &str| path.strip_prefix(api).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    if below("/openai") || (below("/v1") && !below("/v1/models")) { Dialect::OpenAi } else { Dialect::Rest }
+}
+
+pub async fn models(State(gateway): Shared, request: Request) -> Response {
+    answer_models(&gateway, &request, Dialect::Rest)
+}
+
+async fn openai_models(State(gateway): Shared, request: Request) -> Response {
+    answer_models(&gateway, &request, Dialect::OpenAi)
+}
+
+fn answer_models(gateway: &Gateway, request: &Request, dialect: Dialect) -> Response {
+    match gateway.models(&Address::of(request)) {
+        Ok(models) => {
+            let models: Vec<_> = models.iter().map(Listed::as_openai).collect();
+            json(StatusCode::OK, openai::model_list(&models))
+        }
+        Err(error) => dialect.error(&error),
+    }
+}
+
+async fn openai_model(State(gateway): Shared, model: Named, request: Request) -> Response {
+    match path_names(model) {
+        Ok(model) => answer_model(&gateway, &model, "", &request, Dialect::OpenAi),
+        Err(error) => Dialect::OpenAi.error(&error),
+    }
+}
+
+/// Answers whether a model is ready, and what the list says of it.
+pub fn answer_model(gateway: &Gateway, model: &str, version: &str, request: &Request, dialect: Dialect) -> Response {
+    match gateway.ready_model(&Asked { model, version, address: Address::of(request) }) {
+        Ok(listed) => json(StatusCode::OK, openai::model(listed.as_openai())),
+        Err(error) if dialect == Dialect::OpenAi => respond::openai_error(&error, MODEL),
+        Err(error) => dialect.error(&error),
+    }
+}
+
+/// The field that errors of unknown models are about.
+const MODEL: Option<&str> = Some("model");
+
+/// An error, and the field of the body that is at fault.
+struct Fault {
+    error: Error,
+    param: Option<&'static str>,
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Fault { error, param: None }
+    }
+}
+
+fn of_model(error: Error) -> Fault {
+    Fault { error, param: MODEL }
+}
+
+async fn generate(State(gateway): Shared, request: Request) -> Response {
+    let (prefix, arrived) = taken(&request);
+    let (parts, body) = request.into_parts();
+    let mut body = BodyReader::new(body, 0, gateway.config.client_timeout);
+    let arrival = match Arrival::new(&parts, arrived, Protocol::OpenAi) {
+        Ok(arrival) => arrival,
+        Err(error) => return respond::openai_error(&error, None),
+    };
+    let address = Address::new(prefix.as_ref().map(TakenPrefix::as_prefix), &parts.uri, &parts.headers);
+    let found = async {
+        refuse_encoding(&parts.headers)?;
+        run(&gateway, address, &arrival, &mut body).await
+    };
+    match found.await {
+        Ok(response) => response,
+        Err(Fault { error, param }) => {
+            pipeline::refuse_unrouted(&arrival, "", &error);
+            discard(&mut body, &parts.headers).await;
+            respond::openai_error(&error, param)
+        }
+    }
+}
+
+async fn run(
+    gateway: &Gateway,
+    address: Address<'_>,
+    arrival: &Arrival,
+    body: &mut BodyReader<Body>,
+) -> Result<Response, Fault> {
+    let model = match find_model(gateway, arrival, body).await? {
+        Some(model) => model,
+        None => only_model(&gateway.models(&address)?).map_err(of_model)?,
+    };
+    gateway.knows(&Asked { model: &model, version: "", address }).map_err(of_model)?;
+    Err(of_model(Error::invalid(format!(
+        "model '{model}' takes tensors: call /v2/models/{model}/infer or /v1/models/{model}:predict; text generation is not \
+         built yet"
+    ))))
+}
+
+/// The model that a request means which names none.
+fn only_model(models: &[Listed]) -> Result<String> {
+    const SHOWN: usize = 10;
+    match models {
+        [only] => Ok(only.model.to_string()),
+        [] => Err(Error::not_found("no model is served here")),
+        several => {
+            let names: Vec<_> = several.iter().take(SHOWN).map(|listed| format!("'{}'", listed.model)).collect();
+            let more = if several.len() > SHOWN { " and others" } else { "" };
+            let names = names.join(", ");
+            Err(Error::invalid(format!("the body has no model, and several are served: give one of {names}{more}")))
+        }
+    }
+}
+
+/// Reads as much of the body as it takes to find its model; `None` where the whole body has none.
+async fn find_model(
+    gateway: &Gateway,
+    arrival: &Arrival,
+    body: &mut BodyReader<Body>,
+) -> Result<Option<String>, Fault> {
+    // The service's own timeout is not known yet.
+    let deadline = arrival.head.arrived + arrival.timeout.unwrap_or(MAX_TIMEOUT);
+    let mut room = Room { pool: &gateway.unrouted, held: None };
+    let mut look_at = 0;
+    loop {
+        room.cover(body.check_length(gateway.body_limit())?.min(body.peeked().len()))?;
+        let more = !body.is_complete() && body.peek_more(deadline).await?;
+        let read = body.peeked().len();
+        if more && read < look_at {
+            continue;
+        }
+        // Looking again only at twice the bytes keeps many tiny pieces cheap.
+        look_at = 2 * read;
+        match openai::peek(body.peeked(), !more).map_err(|error| Fault { error, param: None })? {
+            Peeked::Model(model) => return Ok(Some(model)),
+            Peeked::Missing => return Ok(None),
+            Peeked::More => {}
+        }
+    }
+}
+
+/// Memory that a body takes before its model is known, and with it the lane that would count it.
+struct Room<'g> {
+    pool: &'g Semaphore,
+    held: Option<SemaphorePermit<'g>>,
+}
+
+impl Room<'_> {
+    /// Makes sure that there is room for `bytes`; the first of them are free.
+    fn cover(&mut self, bytes: usize) -> Result<()> {
+        let held = self.held.as_ref().map_or(0, SemaphorePermit::num_permits);
+        let more = (bytes.saturating_sub(HEAD)).div_ceil(1 << 10).saturating_sub(held);
+        if more == 0 {
+            return Ok(());
+        }
+        let full = || {
+            let text = "too many large requests wait for their model to be found: write it at the begin of the body, or \
+                        raise the limit (flag --max-queued-bytes)";
+            Error::queue_full(text, std::time::Duration::from_secs(1))
+        };
+        let more = u32::try_from(more).ok().and_then(|more| self.pool.try_acquire_many(more).ok()).ok_or_else(full)?;
+        match &mut self.held {
+            Some(held) => held.merge(more),
+            None => self.held = Some(more),
+        }
+        Ok(())
+    }
+}

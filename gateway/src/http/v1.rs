@@ -1,0 +1,192 @@
+//! V1 over HTTP: `:predict`, and what KServe's clients ask besides.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::routing::get;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use weirgate_protocol::{Error, ModelSpec, Protocol, Result, v1};
+
+use super::events::Mode;
+use super::openai;
+use super::path_names;
+use super::v2::{Named, NamedVersion, Shared, discard, json, refuse_encoding, taken};
+use crate::gateway::{Asked, Gateway};
+use crate::pipeline::{self, InferCall};
+use crate::respond::{self, Dialect, Refusal};
+use crate::server::address::{Address, Prefix, TakenPrefix};
+use crate::server::body::BodyReader;
+use crate::server::edge::{Arrival, Arrived};
+
+/// The lists of models are OpenAI's, too, and answer both.
+pub fn routes() -> Router<Arc<Gateway>> {
+    Router::new()
+        .route("/", get(alive))
+        .route("/v1/models", get(openai::models))
+        .route("/v1/models/{call}", get(status).post(call))
+        .route("/v1/models/{model}/versions/{call}", get(version_status).post(call_version))
+}
+
+async fn alive() -> Response {
+    json(StatusCode::OK, v1::alive())
+}
+
+async fn status(State(gateway): Shared, call: Named, request: Request) -> Response {
+    answer_status(&gateway, path_names(call).map(|call| (call, String::new())), &request)
+}
+
+async fn version_status(State(gateway): Shared, call: NamedVersion, request: Request) -> Response {
+    answer_status(&gateway, path_names(call), &request)
+}
+
+/// Whether a model is ready; a path with a verb is for POST.
+fn answer_status(gateway: &Gateway, asked: Result<(String, String)>, request: &Request) -> Response {
+    match asked {
+        Ok((model, version)) if model.contains(':') || version.contains(':') => {
+            not_allowed(request, HeaderValue::from_static("POST"))
+        }
+        Ok((model, version)) => openai::answer_model(gateway, &model, &version, request, Dialect::Rest),
+        Err(error) => respond::rest_error(&error),
+    }
+}
+
+fn not_allowed(request: &Request, allow: HeaderValue) -> Response {
+    let (method, shown) = (request.method(), request.uri().path().chars().take(128).collect::<String>());
+    let mut response =
+        respond::rest_error(&Error::method_not_allowed(format!("method {method} is not allowed on '{shown}'")));
+    response.headers_mut().insert(header::ALLOW, allow);
+    response
+}
+
+async fn call(State(gateway): Shared, call: Named, request: Request) -> Response {
+    let asked = path_names(call).map(|call| {
+        let (model, verb) = call.rsplit_once(':').unwrap_or((&call, ""));
+        (model.to_owned(), String::new(), verb.to_owned())
+    });
+    answer_call(&gateway, asked, request).await
+}
+
+async fn call_version(State(gateway): Shared, call: NamedVersion, request: Request) -> Response {
+    let asked = path_names(call).map(|(model, call)| {
+        let (version, verb) = call.rsplit_once(':').unwrap_or((&call, ""));
+        (model, version.to_owned(), verb.to_owned())
+    });
+    answer_call(&gateway, asked, request).await
+}
+
+async fn answer_call(gateway: &Gateway, asked: Result<(String, String, String)>, request: Request) -> Response {
+    let (model, version, verb) = match &asked {
+        Ok((model, version, verb)) => (&**model, &**version, &**verb),
+        Err(error) => return respond::rest_error(error),
+    };
+    if verb.is_empty() {
+        return not_allowed(&request, HeaderValue::from_static("GET"));
+    }
+    let (prefix, arrived) = taken(&request);
+    let prefix = prefix.as_ref().map(TakenPrefix::as_prefix);
+    let answer = run(gateway, (model, version, verb), prefix, arrived, request).await;
+    answer.unwrap_or_else(|refusal| refusal.answer(Dialect::Rest))
+}
+
+const PREDICT: &str = "predict";
+
+/// Predicts with a model whose name is known.
+pub async fn predict_model(
+    gateway: &Gateway,
+    model: &str,
+    prefix: Option<Prefix<'_>>,
+    arrived: Arrived,
+    request: Request,
+) -> Response {
+    let answer = run(gateway, (model, "", PREDICT), prefix, arrived, request).await;
+    answer.unwrap_or_else(|refusal| refusal.answer(Dialect::Rest))
+}
+
+async fn run(
+    gateway: &Gateway,
+    (model, version, verb): (&str, &str, &str),
+    prefix: Option<Prefix<'_>>,
+    arrived: Arrived,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let (parts, body) = request.into_parts();
+    let mut body = BodyReader::new(body, 0, gateway.config.client_timeout);
+    let answer = async {
+        let arrival = Arrival::new(&parts, arrived, Protocol::V1Http)?;
+        let asked = Asked { model, version, address: Address::new(prefix, &parts.uri, &parts.headers) };
+        let readable = || -> Result<Mode> {
+            if verb != PREDICT {
+                return Err(not_built(gateway, &asked, verb));
+            }
+            refuse_encoding(&parts.headers)?;
+            refuse_charset(&parts.headers)?;
+            Mode::of(&parts.headers)
+        };
+        let mode = readable().inspect_err(|error| pipeline::refuse_unrouted(&arrival, model, error))?;
+        predict(gateway, asked, &arrival, mode, &mut body).await
+    };
+    let answer = answer.await;
+    if answer.is_err() {
+        discard(&mut body, &parts.headers).await;
+    }
+    answer
+}
+
+async fn predict(
+    gateway: &Gateway,
+    asked: Asked<'_>,
+    arrival: &Arrival,
+    mut mode: Mode,
+    body: &mut BodyReader<Body>,
+) -> Result<Response, Refusal> {
+    let mut form = v1::Form::default();
+    let decode = |bytes: Bytes, spec: &ModelSpec| {
+        let (request, found) = mode.decode(bytes, |data| v1::decode_request(data, spec))?;
+        form = found;
+        Ok(request)
+    };
+    let mut answered = pipeline::infer(gateway, InferCall { arrival, asked, body, decode }).await?;
+    let encode = |response, _: &_| Ok(mode.encode(asked.model, v1::encode_response(&response, form)?));
+    let body = answered.encode(encode).await?;
+    let mut headers = HeaderMap::with_capacity(8);
+    mode.stamp(asked.model, &mut headers);
+    answered.finish(&mut headers);
+    let mut response = Response::new(Body::from(body));
+    *response.headers_mut() = headers;
+    Ok(response)
+}
+
+/// What is known of V1, and not done here; or that there is no such model.
+fn not_built(gateway: &Gateway, asked: &Asked<'_>, verb: &str) -> Error {
+    if let Err(error) = gateway.knows(asked) {
+        return error;
+    }
+    match verb {
+        "explain" => Error::unsupported("explainers are not built yet: ':predict' is what there is"),
+        "classify" | "regress" => {
+            Error::unsupported(format!("':{verb}' takes tf.Example records, which are not built: call ':predict'"))
+        }
+        _ => {
+            let shown: String = verb.chars().take(64).collect();
+            Error::not_found(format!("V1 has no verb ':{shown}': call ':predict'"))
+        }
+    }
+}
+
+/// Bodies are read as UTF-8, whatever type a client gives them: curl's is that of a form.
+fn refuse_charset(headers: &HeaderMap) -> Result<()> {
+    let Some(value) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return Ok(()) };
+    let parameters = value.split(';').skip(1).filter_map(|parameter| parameter.split_once('='));
+    let charset = parameters.into_iter().find(|(name, _)| name.trim().eq_ignore_ascii_case("charset"));
+    let Some((_, charset)) = charset else { return Ok(()) };
+    let charset = charset.trim().trim_matches('"');
+    if ["utf-8", "utf8", "us-ascii"].iter().any(|known| charset.eq_ignore_ascii_case(known)) {
+        return Ok(());
+    }
+    let shown: String = charset.chars().take(32).collect();
+    Err(Error::unsupported_media(format!("charset '{shown}' of the content-type is not read: send UTF-8")))
+}

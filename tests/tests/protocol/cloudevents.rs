@@ -51,7 +51,7 @@ async fn structured_events_are_answered_in_structure() {
     let server = Server::start([Service::sum(1)]).await;
     let mut client = Http1::connect(server.data).await;
     let text = r#"{"instances":[[1]]}"#;
-    let mut forms = vec![event(), event(), event()];
+    let mut forms = [event(), event(), event()];
     forms[1]["data"] = text.into();
     forms[2].as_object_mut().unwrap().remove("data");
     forms[2]["data_base64"] = "eyJpbnN0YW5jZXMiOltbMV1dfQ==".into();
@@ -91,7 +91,7 @@ async fn what_is_wrong_with_an_event_is_an_ordinary_v1_error() {
         assert_eq!(reply.status, 400, "{reply:?}");
         assert!(reply.error().contains(&format!("has no {}", &missing[3..])), "{reply:?}");
     }
-    let mut cases = vec![event(), event(), event()];
+    let mut cases = [event(), event(), event()];
     cases[0]["specversion"] = "2.0".into();
     cases[1].as_object_mut().unwrap().remove("data");
     cases[2]["data"] = json!({"instances": [["a"]]});

@@ -36,17 +36,19 @@ fn refused(text: &str, spec: &ModelSpec) -> String {
 }
 
 fn floats(name: &str, shape: &[usize], values: &[f32]) -> Tensor {
-    Tensor::new(name, Datatype::Fp32, Shape::from_slice(shape), raw_bytes(values.to_vec())).unwrap()
+    Tensor::new(name, Datatype::Fp32, Shape::from_slice(shape), raw_bytes(values.to_vec()))
+        .expect("a tensor that fits its shape")
 }
 
 fn integers(name: &str, shape: &[usize], values: &[i64]) -> Tensor {
-    Tensor::new(name, Datatype::Int64, Shape::from_slice(shape), raw_bytes(values.to_vec())).unwrap()
+    Tensor::new(name, Datatype::Int64, Shape::from_slice(shape), raw_bytes(values.to_vec()))
+        .expect("a tensor that fits its shape")
 }
 
 fn strings(name: &str, shape: &[usize], values: &[&[u8]]) -> Tensor {
     let mut data = Vec::new();
-    values.iter().for_each(|value| push_bytes_element(&mut data, value).unwrap());
-    Tensor::new(name, Datatype::Bytes, Shape::from_slice(shape), data.into()).unwrap()
+    values.iter().for_each(|value| push_bytes_element(&mut data, value).expect("a tensor that fits its shape"));
+    Tensor::new(name, Datatype::Bytes, Shape::from_slice(shape), data.into()).expect("a tensor that fits its shape")
 }
 
 #[test]
@@ -248,8 +250,8 @@ fn depth_is_limited_by_the_model_and_length_by_nothing_claimed() {
 
 fn answer(outputs: Vec<Tensor>, rows: usize, named: bool) -> String {
     let response = InferResponse { model_name: "m".into(), outputs, ..Default::default() };
-    let body = v1::encode_response(&response, v1::Form { rows, outputs: named }).unwrap();
-    String::from_utf8(body.to_vec()).unwrap()
+    let body = v1::encode_response(&response, v1::Form { rows, outputs: named }).expect("JSON");
+    String::from_utf8(body.to_vec()).expect("UTF-8")
 }
 
 #[test]

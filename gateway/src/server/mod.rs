@@ -3,6 +3,7 @@
 pub mod address;
 pub mod body;
 pub mod edge;
+pub mod encoding;
 mod listener;
 
 pub use listener::{Listener, ListenerConfig};

@@ -83,9 +83,7 @@ fn broken(encoding: Encoding, error: &io::Error) -> Error {
     let name = encoding.name();
     match error.kind() {
         ErrorKind::UnexpectedEof => Error::invalid(format!("the request's {name} is cut off: send the whole of it")),
-        _ => Error::invalid(format!(
-            "the request's {name} is broken, or is followed by other bytes: {error} (header content-encoding)"
-        )),
+        _ => Error::invalid(format!("the request's {name} is broken, or is followed by other bytes: {error}")),
     }
 }
 

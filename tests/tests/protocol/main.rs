@@ -2,8 +2,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod cors;
+mod encodings;
+mod floods;
 mod grpc;
 mod heads;
+mod hostile;
 mod limits;
+mod methods;
+mod patience;
 mod routes;
 mod shapes;

@@ -74,6 +74,10 @@ impl Frames {
         let mut frames = Frames { reader, writer };
         let preface = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &settings(values)].concat();
         frames.write(&preface).await.unwrap();
+        // The server's windows hold once its settings are acknowledged.
+        let first = frames.read().await.expect("the server's settings");
+        assert_eq!(first.kind, SETTINGS);
+        frames.write(&frame(SETTINGS, ACK, 0, &[])).await.unwrap();
         frames
     }
 
@@ -96,31 +100,35 @@ impl Frames {
     /// The next frame; `None` where the server has closed. Pings are answered, and settings acknowledged.
     pub async fn next(&mut self) -> Option<Frame> {
         loop {
-            let mut head = [0; 9];
-            within("a frame to come", self.reader.read_exact(&mut head)).await.ok()?;
-            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
-            let mut payload = vec![0; length];
-            within("a frame's payload to come", self.reader.read_exact(&mut payload)).await.ok()?;
-            let (kind, flags) = (head[3], head[4]);
-            match kind {
-                PING | SETTINGS if flags & ACK != 0 => {}
+            let next = self.read().await?;
+            match next.kind {
+                PING | SETTINGS if next.flags & ACK != 0 => {}
                 // Where the server has closed meanwhile, reading will say so.
-                PING => drop(self.write(&frame(PING, ACK, 0, &payload)).await),
+                PING => drop(self.write(&frame(PING, ACK, 0, &next.payload)).await),
                 SETTINGS => drop(self.write(&frame(SETTINGS, ACK, 0, &[])).await),
-                _ => {
-                    let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-                    return Some(Frame { kind, flags, stream, payload });
-                }
+                _ => return Some(next),
             }
         }
     }
 
+    async fn read(&mut self) -> Option<Frame> {
+        let mut head = [0; 9];
+        within("a frame to come", self.reader.read_exact(&mut head)).await.ok()?;
+        let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+        within("a frame's payload to come", self.reader.read_exact(&mut payload)).await.ok()?;
+        let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+        Some(Frame { kind: head[3], flags: head[4], stream, payload })
+    }
+
     /// Reads until the server closes, and returns the frames that it sent.
     pub async fn closed(&mut self) -> Vec<Frame> {
-        let mut frames = Vec::new();
-        while let Some(frame) = self.next().await {
-            frames.push(frame);
-        }
-        frames
+        let reading = async {
+            let mut frames = Vec::new();
+            while let Some(frame) = self.next().await {
+                frames.push(frame);
+            }
+            frames
+        };
+        within("the server to close", reading).await
     }
 }

@@ -99,18 +99,12 @@ async fn streams_whose_answers_nobody_takes_are_bounded() {
     let mut flooded = Flooded::start().await;
     let mut frames = Frames::connect(flooded.server.data, &[(INITIAL_WINDOW, 0)]).await;
     let body = br#"{"inputs":[{"name":"x","datatype":"FP32","shape":[1,1],"data":[1]}]}"#;
-    for number in 0..3_000 {
-        if frames.infer(2 * number + 1, "identity", body).await.is_err() {
-            break;
-        }
+    // Some more than may be open.
+    for number in 0..1_100 {
+        frames.infer(2 * number + 1, "identity", body).await.unwrap();
     }
     flooded.still_serves().await;
-    let mut refused = 0;
-    while refused == 0 {
-        let Some(frame) = frames.next().await else { break };
-        refused += usize::from(frame.kind == RST_STREAM);
-    }
-    assert!(refused > 0, "more streams than the limit were opened");
+    while frames.next().await.expect("a stream is refused").kind != RST_STREAM {}
     drop(frames);
     flooded.server.is_idle("identity").await;
 }
@@ -129,7 +123,7 @@ async fn heads_that_are_too_large_are_431() {
     let lines = |count: usize| (0..count).map(|number| format!("x-{number}: 1\r\n")).collect::<String>();
     for (lines, expected) in [
         (format!("x-long: {}\r\n", "l".repeat(300 << 10)), 200),
-        (format!("x-long: {}\r\n", "l".repeat(500 << 10)), 431),
+        (format!("x-long: {}\r\n", "l".repeat(1 << 20)), 431),
         (lines(90), 200),
         (lines(200), 431),
     ] {

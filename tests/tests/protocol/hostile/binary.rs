@@ -18,7 +18,7 @@ fn sized(shape: &str, size: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn complaint_21_a_missing_or_wrong_header_is_named() {
-    const HEADER: &[&str] = &["inference-header-content-length"];
+    const HEADER: &[&str] = &["Inference-Header-Content-Length"];
     let right = HEAD.len().to_string();
     let mut cases = vec![
         case("no header", [HEAD.as_bytes(), &[0; 8]].concat(), 400, HEADER),

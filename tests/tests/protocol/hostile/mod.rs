@@ -24,6 +24,8 @@ struct Case {
     status: u16,
     /// What the error must say; nothing where hyper refuses the request itself, which it does without a body.
     words: &'static [&'static str],
+    /// Nobody knows where the next request begins, so the connection ends.
+    ends: bool,
 }
 
 /// A call of the identity model.
@@ -35,6 +37,7 @@ fn case(name: impl Into<String>, body: impl Into<Vec<u8>>, status: u16, words: &
         body: body.into(),
         status,
         words,
+        ends: false,
     }
 }
 
@@ -46,6 +49,11 @@ impl Case {
 
     fn path(mut self, path: &'static str) -> Case {
         self.path = path;
+        self
+    }
+
+    fn ends(mut self) -> Case {
+        self.ends = true;
         self
     }
 
@@ -92,7 +100,8 @@ impl Case {
         );
         let _ = raw.try_write(next).await;
         let next = raw.take_answer().await.map(|(status, ..)| status);
-        (next != Some(200)).then(|| format!("the next call on the connection is answered {next:?}"))
+        let lives = next == Some(200);
+        (lives == self.ends).then(|| format!("the next call on the connection is answered {next:?}"))
     }
 }
 

@@ -62,6 +62,12 @@ async fn named_origins_may_call_and_others_may_not() {
     {
         assert_eq!(reply.header("access-control-allow-origin"), None, "{reply:?}");
     }
+    // What an answer depends on is said by both who look at the request.
+    let (builder, body) = calls::rest("identity", &row(&[1.0]), false);
+    let call = builder.header("origin", PAGE).header("accept-encoding", "gzip").body(body).unwrap();
+    let reply = client.send(call).await;
+    let vary: Vec<_> = reply.headers.get_all("vary").iter().map(|value| value.to_str().unwrap()).collect();
+    assert!(["accept-encoding", "origin"].iter().all(|name| vary.join(", ").contains(name)), "{vary:?}");
     // A refusal can be read by the page too.
     let mut unknown = get("/v2/models/nobody");
     unknown.headers_mut().insert("origin", PAGE.parse().unwrap());

@@ -7,8 +7,10 @@ use weirgate_tests::packed::{gzip, raw_deflate, unpack, zlib, zstd};
 use weirgate_tests::process::resident_bytes;
 use weirgate_tests::{Http1, Http2, Raw, Reply, Server, Service, calls, eventually, row, values};
 
+type Pack = fn(&[u8]) -> Vec<u8>;
+
 /// A call whose body is `pack` of what an ordinary client sends.
-async fn packed(client: &mut Http1, coding: &str, binary: bool, pack: impl Fn(&[u8]) -> Vec<u8>) -> Reply {
+async fn packed(client: &mut Http1, coding: &str, binary: bool, pack: Pack) -> Reply {
     let request = weirgate_protocol::InferRequest { binary_outputs: binary, ..row(&[1.5, -2.0]) };
     let encoded = v2::encode_request(&request, binary).unwrap();
     let mut builder = calls::post("identity").header("content-encoding", coding);
@@ -28,7 +30,7 @@ async fn sent(client: &mut Http1, coding: &str, body: impl Into<Bytes>) -> Reply
 async fn encoded_requests_are_read_in_json_and_binary() {
     let server = Server::start([Service::new("identity")]).await;
     let mut client = Http1::connect(server.data).await;
-    let codings: [(&str, fn(&[u8]) -> Vec<u8>); 9] = [
+    let codings: [(&str, Pack); 9] = [
         ("gzip", gzip),
         ("x-gzip", gzip),
         ("GZIP", gzip),

@@ -4,7 +4,7 @@ use super::{RIGHT, case, refused};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lengths_that_are_none_are_refused_by_the_parser() {
-    let bare = |name: &str, lines: &str| case(name, RIGHT, 400, &[]).lines(lines);
+    let bare = |name: &str, lines: &str| case(name, RIGHT, 400, &[]).framed(lines);
     let right = RIGHT.len();
     refused(vec![
         bare("negative", "content-length: -1\r\n"),
@@ -24,7 +24,7 @@ async fn lengths_that_are_none_are_refused_by_the_parser() {
 #[tokio::test(flavor = "multi_thread")]
 async fn chunks_that_are_none_are_400() {
     const CUT: &[&str] = &["the request's body was cut off"];
-    let chunked = |name: &str, body: String| case(name, body, 400, CUT).lines("transfer-encoding: chunked\r\n").ends();
+    let chunked = |name: &str, body: String| case(name, body, 400, CUT).framed("transfer-encoding: chunked\r\n").ends();
     refused(vec![
         chunked("no size", "\r\n{}\r\n0\r\n\r\n".to_owned()),
         chunked("a size that is none", "zz\r\n{}\r\n0\r\n\r\n".to_owned()),
@@ -41,12 +41,12 @@ async fn chunks_that_are_none_are_400() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_length_and_chunks_at_once() {
     let body = format!("{:x}\r\n{RIGHT}\r\n0\r\n\r\n", RIGHT.len());
-    let both = |lines: &str| case(lines, body.clone(), 200, &["-"]).lines(lines);
+    let both = |lines: &str| case(lines, body.clone(), 200, &["-"]).framed(lines);
     refused(vec![
         both("content-length: 5\r\ntransfer-encoding: chunked\r\n"),
         both("transfer-encoding: chunked\r\ncontent-length: 5\r\n"),
         case("the same twice", RIGHT, 200, &["-"])
-            .lines(format!("content-length: {0}\r\ncontent-length: {0}\r\n", RIGHT.len())),
+            .framed(format!("content-length: {0}\r\ncontent-length: {0}\r\n", RIGHT.len())),
     ])
     .await;
 }

@@ -34,7 +34,13 @@ impl FromStr for CorsOrigin {
         let (scheme, authority) = uri.scheme_str().zip(uri.authority()).ok_or_else(refused)?;
         // Browsers send it in lower case, with nothing behind the port; another spelling would never match.
         let written = format!("{scheme}://{authority}").to_ascii_lowercase();
-        if written != text || authority.as_str().contains('@') || authority.host().is_empty() {
+        let host = authority.host();
+        let in_names =
+            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'[' | b']');
+        // The port, if any, is all that follows the host.
+        let port = authority.port_u16().map_or_else(String::new, |port| format!(":{port}"));
+        let plain = !host.is_empty() && host.bytes().all(in_names) && authority.as_str() == format!("{host}{port}");
+        if written != text || !plain {
             return Err(refused());
         }
         HeaderValue::from_str(text).map(CorsOrigin::One).map_err(|_| refused())
@@ -77,7 +83,9 @@ mod tests {
             "https://app.example.com/page",
             "https://App.example.com",
             "https://user@app.example.com",
-            "https://*.example.com:x",
+            "https://*.example.com",
+            "https://app.example.com:x",
+            "https://app.example.com:99999",
             "https://a.example.com, https://b.example.com",
             "//app.example.com",
         ] {

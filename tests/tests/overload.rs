@@ -361,7 +361,7 @@ async fn refused_callers_keep_their_connections() {
     for (model, lines, status) in [
         ("broken", "", 503),
         ("nobody", "", 404),
-        ("identity", "content-encoding: gzip\r\n", 501),
+        ("identity", "content-encoding: br\r\n", 415),
         ("identity", "x-request-timeout-seconds: never\r\n", 400),
         ("identity", "", 200),
     ] {

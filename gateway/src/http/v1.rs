@@ -14,12 +14,13 @@ use weirgate_protocol::{Error, ModelSpec, Protocol, Result, v1};
 use super::events::Mode;
 use super::openai;
 use super::path_names;
-use super::v2::{Named, NamedVersion, Shared, discard, json, refuse_encoding, taken};
+use super::v2::{Named, NamedVersion, Pieces, Shared, codings, discard, json, taken};
 use crate::gateway::{Asked, Gateway};
 use crate::pipeline::{self, InferCall};
 use crate::respond::{self, Dialect, Refusal};
 use crate::server::address::{Address, Prefix, TakenPrefix};
 use crate::server::body::BodyReader;
+use crate::server::codings::Accepted;
 use crate::server::edge::{Arrival, Arrived};
 
 /// The lists of models are OpenAI's, too, and answer both.
@@ -122,12 +123,12 @@ async fn run(
             if verb != PREDICT {
                 return Err(not_built(gateway, &asked, verb));
             }
-            refuse_encoding(&parts.headers)?;
             refuse_charset(&parts.headers)?;
             Mode::of(&parts.headers)
         };
         let mode = readable().inspect_err(|error| pipeline::refuse_unrouted(&arrival, model, error))?;
-        predict(gateway, asked, &arrival, mode, &mut body).await
+        body.set_codings(codings(&arrival, model, &parts.headers)?);
+        predict(gateway, asked, &arrival, (mode, Accepted::of(&parts.headers)), &mut body).await
     };
     let answer = answer.await;
     if answer.is_err() {
@@ -140,7 +141,7 @@ async fn predict(
     gateway: &Gateway,
     asked: Asked<'_>,
     arrival: &Arrival,
-    mut mode: Mode,
+    (mut mode, accepted): (Mode, Accepted),
     body: &mut BodyReader<Body>,
 ) -> Result<Response, Refusal> {
     let mut form = v1::Form::default();
@@ -150,12 +151,18 @@ async fn predict(
         Ok(request)
     };
     let mut answered = pipeline::infer(gateway, InferCall { arrival, asked, body, decode }).await?;
-    let encode = |response, _: &_| Ok(mode.encode(asked.model, v1::encode_response(&response, form)?));
-    let body = answered.encode(encode).await?;
     let mut headers = HeaderMap::with_capacity(8);
+    let encode = |response, _: &_| {
+        let body = mode.encode(asked.model, v1::encode_response(&response, form)?);
+        accepted.apply(vec![body], &mut headers)
+    };
+    let pieces = match accepted.any() {
+        true => answered.encode_compressed(encode).await?,
+        false => answered.encode(encode).await?,
+    };
     mode.stamp(asked.model, &mut headers);
     answered.finish(&mut headers);
-    let mut response = Response::new(Body::from(body));
+    let mut response = Response::new(Body::new(Pieces(pieces.into())));
     *response.headers_mut() = headers;
     Ok(response)
 }

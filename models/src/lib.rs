@@ -5,6 +5,8 @@
 
 pub mod model;
 pub mod onnx;
+mod stop;
 pub mod storage;
 
+pub use stop::Stop;
 pub use model::{Interrupt, LoadError, Model, RunError};

@@ -19,3 +19,4 @@ pub use job::{Answer, Finished, Job, Parts, Timing};
 pub use onnx::onnx_loader;
 pub use replica::{BatchReport, Feed, Pull, Replica, SetState};
 pub use supervisor::{ReplicaSet, ReplicaSetConfig};
+pub use weirgate_models::storage::{Source, Store};

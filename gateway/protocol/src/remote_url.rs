@@ -61,10 +61,14 @@ pub fn redacted(uri: &str) -> String {
     match Url::parse(uri) {
         Ok(mut url) => {
             let user = !url.username().is_empty() || url.password().is_some();
+            if !user && url.query().is_none() && url.fragment().is_none() {
+                return uri.to_owned();
+            }
             // Both fail for URLs that can't have a user; those have none either.
             let _ = url.set_username(if user { HIDDEN } else { "" });
             let _ = url.set_password(None);
-            url.set_query(url.query().map(|_| HIDDEN).map(str::to_owned).as_deref());
+            let query = url.query().is_some().then_some(HIDDEN);
+            url.set_query(query);
             url.set_fragment(None);
             url.into()
         }
@@ -90,6 +94,7 @@ mod tests {
             ("https://ho st/m?sig=s", "https://ho st/m"),
             ("https://host/m?mail=a@b", "https://host/m?***"),
             ("s3://key:secret@bucket/m", "s3://***@bucket/m"),
+            ("S3://bucket", "S3://bucket"),
             ("/models/a?b", "/models/a?b"),
         ];
         for (uri, shown) in cases {

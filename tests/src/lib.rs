@@ -9,6 +9,7 @@ pub mod caller;
 pub mod calls;
 pub mod control;
 pub mod environment;
+pub mod files;
 pub mod grpc;
 pub mod http;
 pub mod manifest;

@@ -108,9 +108,10 @@ impl Store {
     /// The folder is made when the first model comes.
     pub fn new(folder: PathBuf, config: StoreConfig) -> Arc<Store> {
         let store = Arc::new(Store { folder, config, held: Mutex::default() });
-        for name in store.names().filter(|name| name.starts_with(THROWN)) {
-            // What stays is tried again at the next start.
-            let _ = remove(&store.folder.join(name));
+        for name in store.names() {
+            let path = store.folder.join(&name);
+            // What stays is tried again at the next start. Only an empty folder is removed by the second.
+            let _ = if name.starts_with(THROWN) { remove(&path) } else { std::fs::remove_dir(&path) };
         }
         store
     }

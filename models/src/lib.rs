@@ -8,5 +8,5 @@ pub mod onnx;
 mod stop;
 pub mod storage;
 
-pub use stop::Stop;
 pub use model::{Interrupt, LoadError, Model, RunError};
+pub use stop::Stop;

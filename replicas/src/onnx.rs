@@ -14,12 +14,7 @@ pub fn onnx_loader(service: String, source: Source, intra_threads: NonZeroUsize)
     Arc::new(move |stop| load(&service, &source, intra_threads, stop))
 }
 
-fn load(
-    service: &str,
-    source: &Source,
-    intra_threads: NonZeroUsize,
-    stop: &Stop,
-) -> Result<Box<dyn Model>, LoadError> {
+fn load(service: &str, source: &Source, intra_threads: NonZeroUsize, stop: &Stop) -> Result<Box<dyn Model>, LoadError> {
     let place = source.fetch(service, stop)?;
     let file = storage::find(place.path(), "onnx")?;
     storage::check_within(&file, place.roots())?;

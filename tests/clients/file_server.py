@@ -8,11 +8,14 @@
 
 import argparse
 import asyncio
+import base64
 import json
 import pathlib
 import ssl
 
-from aiohttp import BasicAuth, web
+from aiohttp import web
+
+ALLOWED = "Basic " + base64.b64encode(b"user:pass word").decode()
 
 
 def tell(request: web.Request, status: int) -> None:
@@ -31,7 +34,7 @@ class Files:
         return self.response(request)
 
     async def private(self, request: web.Request) -> web.StreamResponse:
-        if request.headers.get("Authorization") != BasicAuth("user", "pass word").encode():
+        if request.headers.get("Authorization") != ALLOWED:
             return web.Response(status=401)
         return self.response(request)
 

@@ -141,7 +141,9 @@ mod tests {
 
     #[test]
     fn urls_are_kept_as_they_are_written() {
-        for uri in ["http://host/a.onnx", "HTTPS://user:pw@host:81/a/b.tar.gz?sig=%2B&x=1", "https://host/download?id=1"] {
+        for uri in
+            ["http://host/a.onnx", "HTTPS://user:pw@host:81/a/b.tar.gz?sig=%2B&x=1", "https://host/download?id=1"]
+        {
             let Ok(Location::Url(url)) = location(uri) else { panic!("{uri}: {:?}", location(uri)) };
             assert_eq!(url.as_written(), uri);
             assert!(!is_relative(uri), "{uri}");

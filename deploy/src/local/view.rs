@@ -44,7 +44,8 @@ fn without_secrets(manifest: &InferenceService) -> InferenceService {
     // A copy of the manifest as it was applied.
     manifest.metadata.annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
     let spec = &mut manifest.spec;
-    let predictors = std::iter::once(&mut spec.predictor).chain(spec.canary.iter_mut().map(|canary| &mut canary.predictor));
+    let predictors =
+        std::iter::once(&mut spec.predictor).chain(spec.canary.iter_mut().map(|canary| &mut canary.predictor));
     for uri in predictors.filter_map(|predictor| predictor.model.as_mut()?.storage_uri.as_mut()) {
         *uri = redacted(uri);
     }

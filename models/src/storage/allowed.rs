@@ -23,7 +23,8 @@ impl UrlPrefix {
         // `..` has been resolved by the parser. Not so behind an encoded slash, which some servers decode.
         let hidden = |path: &str| ["%2f", "%5c"].iter().any(|slash| path.to_ascii_lowercase().contains(slash));
         url.origin() == *origin
-            && rest.is_some_and(|rest| (path.ends_with('/') || rest.is_empty() || rest.starts_with('/')) && !hidden(rest))
+            && rest
+                .is_some_and(|rest| (path.ends_with('/') || rest.is_empty() || rest.starts_with('/')) && !hidden(rest))
     }
 }
 
@@ -97,9 +98,7 @@ mod tests {
 
     #[test]
     fn prefixes_are_read() {
-        for (text, shown) in
-            [("https://a", "https://a/"), ("http://a:81/b/", "http://a:81/b/"), ("none", "none")]
-        {
+        for (text, shown) in [("https://a", "https://a/"), ("http://a:81/b/", "http://a:81/b/"), ("none", "none")] {
             assert_eq!(text.parse::<UrlPrefix>().unwrap().to_string(), shown);
         }
         for text in ["", "a", "s3://a/b", "https://u:p@a/", "https://a/?b", "https://a/#b"] {

@@ -97,12 +97,11 @@ impl Target<'_> {
             fs::create_dir_all(parent).map_err(|error| unwritable(self.folder, &error))?;
         }
         // There are no links in the folder that it could follow.
-        let mut file = OpenOptions::new().write(true).create_new(true).open(&place).map_err(|error| {
-            match error.kind() {
+        let mut file =
+            OpenOptions::new().write(true).create_new(true).open(&place).map_err(|error| match error.kind() {
                 io::ErrorKind::AlreadyExists => refused(path, "is in it twice"),
                 _ => unwritable(self.folder, &error),
-            }
-        })?;
+            })?;
         let mut chunk = vec![0; CHUNK];
         loop {
             if self.stop.asked() {

@@ -152,7 +152,9 @@ impl Client {
             ureq::Error::Timeout(_) => Failed::Again(format!("the server was silent for {:?}", self.silence)),
             ureq::Error::HostNotFound => Failed::Again("its host is not known".to_owned()),
             // Its text is the URL.
-            ureq::Error::BadUri(_) | ureq::Error::Http(_) => Failed::Final("it can't be asked for: check it".to_owned()),
+            ureq::Error::BadUri(_) | ureq::Error::Http(_) => {
+                Failed::Final("it can't be asked for: check it".to_owned())
+            }
             error @ (ureq::Error::Protocol(_) | ureq::Error::ConnectProxyFailed(_) | ureq::Error::ConnectionFailed) => {
                 Failed::Again(error.to_string())
             }
@@ -184,7 +186,9 @@ fn redirected(from: &Url, response: &Response<ureq::Body>) -> Result<Url, String
     let location = text(response, header::LOCATION).ok_or("redirected without a Location")?;
     let mut to = from.join(&location).map_err(|error| format!("redirected to what is no URL: {error}"))?;
     match (from.scheme(), to.scheme()) {
-        ("https", "http") => return Err("redirected from https to http, which anybody on the way can change".to_owned()),
+        ("https", "http") => {
+            return Err("redirected from https to http, which anybody on the way can change".to_owned());
+        }
         (_, "http" | "https") => {}
         (_, other) => return Err(format!("redirected to {other}:, which is not supported")),
     }
@@ -217,7 +221,9 @@ fn judged(response: Response<ureq::Body>, gzip: bool) -> Result<Answer, Failed> 
     // Of a `.tar.gz` servers say `gzip` too, and mean the file as it is.
     let meant = |encoding: &str| encoding == "identity" || (gzip && matches!(encoding, "gzip" | "x-gzip"));
     if let Some(encoding) = text(&response, header::CONTENT_ENCODING).filter(|encoding| !meant(encoding)) {
-        return Err(Failed::Final(format!("the server answers in content-encoding {encoding:?}, which was not asked for")));
+        return Err(Failed::Final(format!(
+            "the server answers in content-encoding {encoding:?}, which was not asked for"
+        )));
     }
     let validators =
         Validators { etag: text(&response, header::ETAG), last_modified: text(&response, header::LAST_MODIFIED) };

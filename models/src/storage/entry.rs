@@ -86,6 +86,7 @@ impl Entry {
     /// there, or there is none.
     pub fn replace(&self, note: &Note) -> io::Result<()> {
         let (note_path, content) = (self.0.join("note.json"), self.0.join("content"));
+        sync_folders(&self.prepared())?;
         remove(&note_path)?;
         sync(&self.0)?;
         remove(&content)?;
@@ -185,6 +186,17 @@ pub(super) fn sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// The same of a folder and all folders in it.
+fn sync_folders(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync_folders(&entry.path())?;
+        }
+    }
+    sync(folder)
+}
+
 /// Removes a file or a folder; one that is not there is removed already.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     let removed = match fs::symlink_metadata(path) {
@@ -241,8 +253,7 @@ mod tests {
         let entry = Entry::new(folder.path().join("key"));
         entry.create().unwrap();
         assert_eq!(entry.note(), None);
-        let note =
-            Note { url: "u".into(), validators: Validators::default(), file: Some("m.onnx".into()), bytes: 3 };
+        let note = Note { url: "u".into(), validators: Validators::default(), file: Some("m.onnx".into()), bytes: 3 };
         fs::write(entry.prepare().unwrap().join("m.onnx"), b"abc").unwrap();
         assert_eq!(entry.note(), None, "it is only being prepared");
         entry.replace(&note).unwrap();

@@ -10,7 +10,10 @@ use crate::stop::Stop;
 /// A place on this machine, or a URL.
 pub enum Source {
     /// A file or a folder, below one of `roots`, if there are any.
-    Local { location: PathBuf, roots: Arc<[PathBuf]> },
+    Local {
+        location: PathBuf,
+        roots: Arc<[PathBuf]>,
+    },
     Remote(Hold),
 }
 

@@ -253,20 +253,18 @@ impl Hold {
     fn keep(&self, part: &mut Part, stop: &Stop) -> Result<Note, Failed> {
         let (entry, name) = (&self.held.entry, file_name(self.url.file_name()));
         let archive = Archive::of(&name);
-        let most = self.store.config.max_model_size;
-        let mut note = Note {
+        let failed = |error: io::Error| unwritable(entry.path(), &error);
+        let prepared = entry.prepare().map_err(failed)?;
+        match archive {
+            Some(archive) => archive.unpack(part.path(), &prepared, self.store.config.max_model_size, stop)?,
+            None => std::fs::rename(part.path(), prepared.join(&name)).map_err(failed)?,
+        }
+        let note = Note {
             url: self.url.to_string(),
             validators: part.note.validators.clone(),
             file: archive.is_none().then_some(name),
             bytes: part.bytes,
         };
-        let failed = |error: io::Error| unwritable(entry.path(), &error);
-        let prepared = entry.prepare().map_err(failed)?;
-        match (archive, &note.file) {
-            (Some(archive), _) => archive.unpack(part.path(), &prepared, most, stop)?,
-            (None, Some(file)) => std::fs::rename(part.path(), prepared.join(file)).map_err(failed)?,
-            (None, None) => note.file = None,
-        }
         let mut turn = self.held.turn.lock();
         while turn.readers > 0 {
             self.wait(&mut turn, stop).map_err(|_| Failed::Stopped)?;

@@ -37,7 +37,9 @@ pub(super) struct Transfer<'a> {
 impl Transfer<'_> {
     /// Fills the part. `Again` is what is left when every attempt has failed.
     pub fn run(&self, part: &mut Part, copy: Option<&Note>, progress: &mut Progress<'_>) -> Result<Brought, Failed> {
-        let mut pauses = self.pauses.iter();
+        // With a copy at hand nobody waits long for a server that is away.
+        let first = if copy.is_some() && part.bytes == 0 { 1 } else { self.pauses.len() };
+        let mut pauses = self.pauses[..first.min(self.pauses.len())].iter();
         loop {
             let before = part.bytes;
             match self.attempt(part, copy, progress) {
@@ -92,7 +94,13 @@ impl Transfer<'_> {
         }
     }
 
-    fn copy(&self, mut answer: Answer, part: &mut Part, mut file: std::fs::File, progress: &mut Progress<'_>) -> Result<Brought, Failed> {
+    fn copy(
+        &self,
+        mut answer: Answer,
+        part: &mut Part,
+        mut file: std::fs::File,
+        progress: &mut Progress<'_>,
+    ) -> Result<Brought, Failed> {
         let total = answer.total.or(part.note.total);
         let mut chunk = vec![0; CHUNK];
         loop {

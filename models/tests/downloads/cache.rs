@@ -40,6 +40,7 @@ fn a_copy_is_used_while_the_server_is_away_but_not_against_its_word() {
     assert_eq!(world.fetch(&url).unwrap(), b"model");
     mode.store(1, Ordering::SeqCst);
     assert_eq!(world.fetch(&url).unwrap(), b"model");
+    assert_eq!(origin.seen().len(), 3, "it is asked twice, and not for longer");
     mode.store(2, Ordering::SeqCst);
     assert!(world.refusal(&url).contains("404"));
     drop(origin);

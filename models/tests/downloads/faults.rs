@@ -183,6 +183,9 @@ impl World {
     /// Bytes of the one part there is.
     fn part(&self) -> u64 {
         let folders = std::fs::read_dir(self.folder.path().join("models")).into_iter().flatten();
-        folders.filter_map(|folder| std::fs::metadata(folder.unwrap().path().join("part")).ok()).map(|part| part.len()).sum()
+        folders
+            .filter_map(|folder| std::fs::metadata(folder.unwrap().path().join("part")).ok())
+            .map(|part| part.len())
+            .sum()
     }
 }

@@ -44,7 +44,11 @@ async fn a_kill_in_the_middle_costs_only_what_had_not_come() {
     server.restart().await;
     eventually("the model to be served", async || answers(&server).await.ok().filter(|model| model == "add_1")).await;
     let last = files.asked().pop().unwrap();
-    assert_eq!((last["status"].as_u64(), last["Range"].as_str()), (Some(206), Some(&*format!("bytes={half}-"))), "{last}");
+    assert_eq!(
+        (last["status"].as_u64(), last["Range"].as_str()),
+        (Some(206), Some(&*format!("bytes={half}-"))),
+        "{last}"
+    );
     assert!(last["If-Range"].is_string(), "{last}");
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use weirgate_deploy_core::{
-    BatcherPlan, InferenceService, Location, ModelFormat, ModelPlan, Replacement, ServicePlan, Settings, Severity, TrafficPlan,
-    claimed_twice, load, plan,
+    BatcherPlan, InferenceService, Location, ModelFormat, ModelPlan, Replacement, ServicePlan, Settings, Severity,
+    TrafficPlan, claimed_twice, load, plan,
 };
 use weirgate_protocol::StickyKey;
 

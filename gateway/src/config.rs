@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use weirgate_deploy::state::default_path;
+use weirgate_models::storage::UrlPrefix;
 
 use crate::http::CorsOrigin;
 use crate::repository::ModelControl;
@@ -37,6 +38,17 @@ pub struct ServeConfig {
     /// Who may load and unload models by the repository API on the data port
     #[arg(long, value_name = "WHO", env = "WEIRGATE_MODEL_CONTROL", default_value = "token")]
     pub model_control: ModelControl,
+    /// Beginning of the URLs that models may be fetched from, or none; may be given several times; by default anywhere
+    #[arg(long = "model-url", value_name = "PREFIX", env = "WEIRGATE_MODEL_URL", value_delimiter = ' ')]
+    pub model_urls: Vec<UrlPrefix>,
+
+    /// Largest model that is fetched from a URL, as it comes and unpacked
+    #[arg(long, value_name = "SIZE", env = "WEIRGATE_MAX_MODEL_SIZE", default_value = "64GiB", value_parser = parse_size)]
+    pub max_model_size: usize,
+
+    /// Most that models from URLs may take in the state folder; those that run are kept beyond it
+    #[arg(long, value_name = "SIZE", env = "WEIRGATE_MODEL_CACHE_SIZE", default_value = "128GiB", value_parser = parse_size)]
+    pub model_cache_size: usize,
 
     #[command(flatten)]
     pub state: StateArgs,
@@ -89,7 +101,7 @@ pub struct ServeConfig {
 /// Where the state folder lies.
 #[derive(Args, Clone, Debug)]
 pub struct StateArgs {
-    /// Folder for what was applied and for the token; by default below XDG_STATE_HOME or ~/.local/state
+    /// Folder for what was applied, for the token and for models from URLs; by default below XDG_STATE_HOME or ~/.local/state
     #[arg(long = "state", value_name = "DIR", env = "WEIRGATE_STATE")]
     folder: Option<PathBuf>,
 }

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use weirgate_deploy::local::{Files, Local, LocalConfig, Watcher};
 use weirgate_deploy::state::StateFolder;
 use weirgate_deploy_core::Severity;
+use weirgate_models::storage::{Store, StoreConfig};
 
 use crate::admin::Access;
 use crate::config::ServeConfig;
@@ -87,6 +88,7 @@ async fn run(config: ServeConfig, (watcher, files): (Watcher, Files)) -> Result<
     let platform = LocalConfig {
         data_url: format!("http://{}", reachable(data_address)),
         model_roots: gateway.config.model_roots.as_slice().into(),
+        store: Store::new(state.models(), downloads(&gateway.config)),
     };
     let (local, control) = Local::start(gateway.clone(), state, watcher, files, platform)?;
     tracing::info!(services = control.list().len(), "serving");
@@ -127,6 +129,10 @@ async fn run(config: ServeConfig, (watcher, files): (Watcher, Files)) -> Result<
     } else {
         Err(format!("calls that still ran after {drain_timeout:?} were cut (--drain-timeout)"))
     }
+}
+
+fn downloads(config: &ServeConfig) -> StoreConfig {
+    StoreConfig::new(config.max_model_size as u64, config.model_cache_size as u64, config.model_urls.as_slice().into())
 }
 
 /// An address by which this machine reaches a port that is bound to `address`.

@@ -6,7 +6,9 @@
 pub mod model;
 pub mod onnx;
 pub mod repository;
+mod stop;
 pub mod storage;
 pub mod version_policy;
 
 pub use model::{Interrupt, LoadError, Model, RunError};
+pub use stop::Stop;

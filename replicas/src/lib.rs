@@ -21,3 +21,4 @@ pub use onnx::{OnnxSource, onnx_loader};
 pub use replica::{BatchReport, Failure, Feed, Pull, Replica, SetState};
 pub use supervisor::{ReplicaSet, ReplicaSetConfig, Wanted};
 pub use versions::Versions;
+pub use weirgate_models::storage::{Source, Store};

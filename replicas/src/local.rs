@@ -1,13 +1,12 @@
 //! A replica in this process: one thread that owns one loaded model and pulls batches for it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::mpsc::UnboundedSender;
-use weirgate_models::LoadError;
+use weirgate_models::{LoadError, Stop};
 use weirgate_protocol::LoadedModel;
 
 use crate::credits::{Credits, LocalCredits};
@@ -16,8 +15,9 @@ use crate::job::Job;
 use crate::replica::{Feed, Pull, Replica};
 use crate::versions::Versions;
 
-/// Loads the model of one replica, every version that is served. Called on the replica's own thread.
-pub type Loader = dyn Fn() -> Result<Versions, LoadError> + Send + Sync;
+/// Loads the model of one replica, every version that is served. Called on the replica's own thread; it may take its time,
+/// and end early with any error where a stop is asked for.
+pub type Loader = dyn Fn(&Stop) -> Result<Versions, LoadError> + Send + Sync;
 
 /// What a replica's thread tells its supervisor. Each thread sends at most one of each kind.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub(crate) enum EventKind {
 pub(crate) struct LocalReplica {
     credits: LocalCredits,
     inbox: Mutex<Vec<Job>>,
-    stopping: AtomicBool,
+    stopping: Stop,
     thread: OnceLock<Thread>,
 }
 
@@ -78,7 +78,7 @@ impl LocalReplica {
         let replica = Arc::new(LocalReplica {
             credits,
             inbox: Mutex::default(),
-            stopping: AtomicBool::new(false),
+            stopping: Stop::default(),
             thread: OnceLock::new(),
         });
         let body = Body { id, replica: replica.clone(), feed, events };
@@ -87,9 +87,9 @@ impl LocalReplica {
         Ok(replica)
     }
 
-    /// Asks the thread to end after the batch it runs.
+    /// Asks the thread to end after the batch it runs, or soon where it still brings its model here.
     pub(crate) fn stop(&self) {
-        self.stopping.store(true, Ordering::Release);
+        self.stopping.ask();
         self.notify();
     }
 }
@@ -107,7 +107,7 @@ impl Body {
         // Set here and not by `start`: the first `notify` may come before `spawn` has returned.
         let _ = self.replica.thread.set(std::thread::current());
         let started = Instant::now();
-        let loaded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(loader));
+        let loaded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| loader(&self.replica.stopping)));
         let versions = match loaded {
             Ok(Ok(versions)) => versions,
             Ok(Err(error)) => return self.tell(EventKind::LoadFailed(error)),
@@ -130,7 +130,7 @@ impl Body {
         let replica: Arc<dyn Replica> = self.replica.clone();
         let mut suspect = false;
         let panicked = loop {
-            if self.replica.stopping.load(Ordering::Acquire) {
+            if self.replica.stopping.asked() {
                 break None;
             }
             self.replica.credits.set_free(true);

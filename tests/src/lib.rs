@@ -9,6 +9,7 @@ pub mod caller;
 pub mod calls;
 pub mod control;
 pub mod environment;
+pub mod files;
 pub mod frames;
 pub mod grpc;
 pub mod http;

@@ -10,7 +10,7 @@ use crate::environment::{models, workspace};
 pub struct Service {
     name: String,
     namespace: Option<String>,
-    location: PathBuf,
+    uri: String,
     predictor: String,
     batcher: String,
     annotations: String,
@@ -38,8 +38,14 @@ impl Service {
 
     pub fn at(name: &str, location: PathBuf) -> Service {
         assert!(location.exists(), "{} is not there: run `make setup`", location.display());
+        Self::from(name, location.to_str().expect("the workspace's path is UTF-8"))
+    }
+
+    /// Serves what this `storageUri` names.
+    pub fn from(name: &str, uri: &str) -> Service {
         let (namespace, predictor, batcher, annotations, canaries) = Default::default();
-        Service { name: name.to_owned(), namespace, location, predictor, batcher, annotations, canaries }
+        let (name, uri) = (name.to_owned(), uri.to_owned());
+        Service { name, namespace, uri, predictor, batcher, annotations, canaries }
     }
 
     pub fn named(self, name: &str) -> Service {
@@ -93,7 +99,7 @@ impl Service {
 
     /// One of `spec.canary`: a test model under a name of its own.
     pub fn canary(mut self, variant: &str, model: &str, percent: usize) -> Service {
-        let uri = uri(&testing(model));
+        let uri = quoted(testing(model).to_str().expect("the workspace's path is UTF-8"));
         writeln!(
             self.canaries,
             "  - trafficPercent: {percent}
@@ -148,7 +154,7 @@ metadata:
 {canaries}",
             self.name,
             self.predictor,
-            uri(&self.location)
+            quoted(&self.uri)
         )
     }
 }
@@ -157,7 +163,7 @@ fn testing(model: &str) -> PathBuf {
     models().join("testing").join(model)
 }
 
-/// A path as a string of YAML. A JSON string is one, whatever the path holds.
-fn uri(path: &std::path::Path) -> serde_json::Value {
-    path.to_str().expect("the workspace's path is UTF-8").into()
+/// A string of YAML. One of JSON is one, whatever it holds.
+fn quoted(text: &str) -> serde_json::Value {
+    text.into()
 }

@@ -155,7 +155,7 @@ fn model_plan(model: &ModelServerSpec, predictor: &PredictorSpec, at: &str, repo
         }
         None if elsewhere => None,
         None => {
-            report.error(&path, "is missing: write the path of the model");
+            report.error(&path, "is missing: write the path or the URL of the model");
             None
         }
     };

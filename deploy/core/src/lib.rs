@@ -44,7 +44,8 @@ pub use inference_service::{
 };
 pub use manifest::{Loaded, Service, load, plan, revision};
 pub use plan::{
-    BatcherPlan, CanaryPlan, ModelFormat, ModelPlan, Replacement, RevisionPlan, ServicePlan, Settings, TrafficPlan,
+    BatcherPlan, CanaryPlan, Location, ModelFormat, ModelPlan, Replacement, RevisionPlan, ServicePlan, Settings,
+    TrafficPlan,
 };
 pub use problem::{Problem, Severity};
 pub use quantity::{Quantity, QuantityError};

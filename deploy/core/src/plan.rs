@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use weirgate_protocol::StickyKey;
+use weirgate_protocol::{RemoteUrl, StickyKey};
 
 use crate::inference_service::PredictorSpec;
 
@@ -83,8 +83,26 @@ pub struct RevisionPlan {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelPlan {
     pub format: ModelFormat,
-    /// A file or a folder. It may not exist.
-    pub location: PathBuf,
+    pub location: Location,
+}
+
+/// Where a model lies. It may not exist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// A file or a folder of this machine.
+    Path(PathBuf),
+    /// A file or an archive elsewhere.
+    Url(RemoteUrl),
+}
+
+impl Location {
+    /// The one spelling that it has here, with the secrets that a URL may hold.
+    pub(crate) fn spelling(&self) -> String {
+        match self {
+            Location::Path(path) => path.to_string_lossy().into_owned(),
+            Location::Url(url) => url.as_written().to_owned(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -50,7 +50,7 @@ fn fields(predictor: &PredictorSpec) -> Value {
         if let Some(uri) = &mut model.storage_uri
             && let Ok(location) = storage::location(uri)
         {
-            *uri = location.to_string_lossy().into_owned();
+            *uri = location.spelling();
         }
         let resources = &mut model.resources;
         for quantity in resources.limits.values_mut().chain(resources.requests.values_mut()) {

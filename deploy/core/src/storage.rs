@@ -1,10 +1,17 @@
-//! Where a model lies: from a `storageUri` to a path.
+//! Where a model lies: from a `storageUri` to a path or a URL.
 
 use std::path::PathBuf;
 
+use weirgate_protocol::RemoteUrl;
+use weirgate_protocol::remote_url::redacted;
+
+use crate::plan::Location;
 use crate::problem::quoted;
 
 const FILE_FORM: &str = "file:///absolute/path";
+/// Packed files that nobody here unpacks.
+const NOT_UNPACKED: [&str; 10] =
+    [".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tar.lz4", ".7z", ".rar", ".onnx.gz", ".onnx.zst"];
 
 /// Why there is no path.
 #[derive(Debug, PartialEq, Eq)]
@@ -14,15 +21,16 @@ pub(crate) enum Misplaced {
     Unsupported(String),
 }
 
-/// The path that a `storageUri` names, or what to say of it.
-pub(crate) fn location(uri: &str) -> Result<PathBuf, Misplaced> {
+/// The place that a `storageUri` names, or what to say of it.
+pub(crate) fn location(uri: &str) -> Result<Location, Misplaced> {
     let path = match split_scheme(uri) {
         Some((scheme, rest)) if scheme == "file" => file_path(uri, rest).map_err(Misplaced::Wrong)?,
+        Some((scheme, _)) if matches!(scheme.as_str(), "http" | "https") => return remote(uri).map(Location::Url),
         Some((scheme, _)) => {
             return Err(Misplaced::Unsupported(format!(
-                "is {}: storage scheme '{scheme}' is not supported yet: copy the model to a local path and write that, \
-                 or {FILE_FORM}",
-                quoted(uri)
+                "is {}: storage scheme '{scheme}' is not supported yet: write an http or https URL, or copy the model to a \
+                 local path and write that, or {FILE_FORM}",
+                quoted(&redacted(uri))
             )));
         }
         None if uri.starts_with("file:") => return Err(Misplaced::Wrong(misses_file_form(uri))),
@@ -37,7 +45,20 @@ pub(crate) fn location(uri: &str) -> Result<PathBuf, Misplaced> {
     }
     // Going through the components drops `.` and doubled slashes, and keeps `..`: only the file system knows what
     // that means behind a link.
-    Ok(PathBuf::from(path).components().collect())
+    Ok(Location::Path(PathBuf::from(path).components().collect()))
+}
+
+fn remote(uri: &str) -> Result<RemoteUrl, Misplaced> {
+    let shown = || quoted(&redacted(uri));
+    let url = RemoteUrl::parse(uri).map_err(|error| Misplaced::Wrong(format!("is {}: it {error}", shown())))?;
+    let name = url.file_name().to_ascii_lowercase();
+    match NOT_UNPACKED.iter().find(|ending| name.ends_with(**ending)) {
+        Some(ending) => Err(Misplaced::Unsupported(format!(
+            "is {}: {ending} files can't be unpacked: use .tar, .tar.gz, .tgz or .zip",
+            shown()
+        ))),
+        None => Ok(url),
+    }
 }
 
 /// Whether it is a path that starts at the manifest's folder.
@@ -107,7 +128,7 @@ mod tests {
             ("file:///a%2525", "/a%25"),
         ];
         for (uri, path) in cases {
-            assert_eq!(location(uri), Ok(PathBuf::from(path)), "{uri}");
+            assert_eq!(location(uri), Ok(Location::Path(PathBuf::from(path))), "{uri}");
             assert!(!is_relative(uri), "{uri}");
         }
         for uri in ["models/digits.onnx", "./digits/", "../digits", "odd:name"] {
@@ -115,6 +136,30 @@ mod tests {
         }
         for uri in ["s3://a/b", "file:digits", "file://host/a", ""] {
             assert!(location(uri).is_err() && !is_relative(uri), "{uri}");
+        }
+    }
+
+    #[test]
+    fn urls_are_kept_as_they_are_written() {
+        for uri in
+            ["http://host/a.onnx", "HTTPS://user:pw@host:81/a/b.tar.gz?sig=%2B&x=1", "https://host/download?id=1"]
+        {
+            let Ok(Location::Url(url)) = location(uri) else { panic!("{uri}: {:?}", location(uri)) };
+            assert_eq!(url.as_written(), uri);
+            assert!(!is_relative(uri), "{uri}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_of_a_url_shows_no_secret() {
+        for (uri, says) in [
+            ("http://user:hush@host/a.tar.xz?hush", ".tar.xz files can't be unpacked"),
+            ("s3://user:hush@bucket/a?hush", "'s3' is not supported"),
+            ("http://user:hush@ho st/a?hush", "is no URL"),
+            ("http://***@host/a", "write the URL in full"),
+        ] {
+            let (Misplaced::Wrong(text) | Misplaced::Unsupported(text)) = location(uri).unwrap_err();
+            assert!(text.contains(says) && !text.contains("hush"), "{text}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fs::Metadata;
 use std::path::Path;
 
-use weirgate_deploy_core::RevisionPlan;
+use weirgate_deploy_core::{Location, RevisionPlan};
 
 /// A loaded model takes about its file's size, and its arena once more of what a run needs.
 const PER_FILE_BYTE: u64 = 2;
@@ -17,7 +17,15 @@ pub(super) fn missing(plan: &RevisionPlan) -> Option<String> {
     (needs > available).then(|| format!("a replica needs {needs} bytes of memory, {available} are available"))
 }
 
-fn size(location: &Path) -> u64 {
+/// Bytes of a model's files. Of a URL nobody knows before the server is asked.
+fn size(location: &Location) -> u64 {
+    match location {
+        Location::Path(path) => size_on_disk(path),
+        Location::Url(_) => 0,
+    }
+}
+
+fn size_on_disk(location: &Path) -> u64 {
     let Ok(metadata) = std::fs::metadata(location) else { return 0 };
     if metadata.is_file() {
         return metadata.len();

@@ -28,6 +28,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch as channel};
 use tokio::task::JoinSet;
+use weirgate_replicas::Store;
 
 use crate::control::Control;
 use crate::plane::DataPlane;
@@ -40,12 +41,14 @@ pub use watch::Watcher;
 const COMMANDS: usize = 64;
 
 /// What the platform needs to know of the process it runs in.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct LocalConfig {
     /// Where the data port is reached: `http://127.0.0.1:8080`.
     pub data_url: String,
     /// Folders that models may come from; none: all.
     pub model_roots: Arc<[PathBuf]>,
+    /// Where models from URLs are kept.
+    pub store: Arc<Store>,
 }
 
 /// The running platform. Dropping it aborts its tasks; [`Local::stop`] ends them in order.

@@ -158,7 +158,7 @@ impl<P: DataPlane> Controller<P> {
             if running.started() {
                 running.scale(run.replicas);
             } else if (run.after.is_none() || !others) && leaving < MOST_LEAVING {
-                running.start(run.replicas, &config.model_roots, tasks, &news.0);
+                running.start(run.replicas, config, tasks, &news.0);
                 let name = running.plan.name.clone();
                 service.event("Normal", "RevisionStarted", format!("revision {name} loads its model"));
             }

@@ -1,19 +1,20 @@
 //! A revision that runs: its lane and its set of replicas.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch as channel;
 use tokio::task::JoinSet;
 use weirgate_deploy_core::rollout::Health;
-use weirgate_deploy_core::{ModelFormat, RevisionPlan};
+use weirgate_deploy_core::{Location, ModelFormat, RevisionPlan};
 use weirgate_replicas::local::Loader;
 use weirgate_replicas::{
-    BatchReport, Feed, Finished, OnnxSource, Pull, Replica, ReplicaSet, ReplicaSetConfig, SetState, Wanted, onnx_loader,
+    BatchReport, Feed, Finished, OnnxSource, Pull, Replica, ReplicaSet, ReplicaSetConfig, SetState, Source, Wanted,
+    onnx_loader,
 };
 
+use super::LocalConfig;
 use crate::control::Named;
 
 /// One run of a revision: the same one may run again later.
@@ -85,13 +86,13 @@ impl<L> Running<L> {
     }
 
     /// Starts the replicas; once.
-    pub fn start(&mut self, replicas: usize, roots: &Arc<[PathBuf]>, tasks: &mut JoinSet<()>, news: &News) {
+    pub fn start(&mut self, replicas: usize, platform: &LocalConfig, tasks: &mut JoinSet<()>, news: &News) {
         self.started = true;
         self.phase = Phase::Running;
         self.wanted.send_modify(|now| now.replicas = replicas);
         let (key, news) = (self.key.clone(), news.clone());
         let feed = Arc::new(Reporting { feed: self.feed.clone(), key: key.clone(), news: news.clone() });
-        let set = ReplicaSet::new(config(&self.key.service, &self.plan, roots), feed);
+        let set = ReplicaSet::new(config(&self.key.service, &self.plan, platform), feed);
         let run = set.run(self.wanted.subscribe());
         tasks.spawn(async move {
             let _ending = Ending { key, news };
@@ -105,25 +106,27 @@ impl<L> Running<L> {
     }
 }
 
-fn config(service: &Named, plan: &RevisionPlan, roots: &Arc<[PathBuf]>) -> ReplicaSetConfig {
+fn config(service: &Named, plan: &RevisionPlan, platform: &LocalConfig) -> ReplicaSetConfig {
     ReplicaSetConfig {
         name: service.name.clone(),
         max_batch_size: plan.batcher.max_batch_size,
         max_latency: plan.batcher.max_latency,
         container_concurrency: plan.container_concurrency,
-        loader: loader(service, plan, roots),
+        loader: loader(service, plan, platform),
     }
 }
 
-fn loader(service: &Named, plan: &RevisionPlan, roots: &Arc<[PathBuf]>) -> Arc<Loader> {
+fn loader(service: &Named, plan: &RevisionPlan, platform: &LocalConfig) -> Arc<Loader> {
     let intra_threads = plan.cpu_limit.unwrap_or_else(process_cpus);
+    let source = match &plan.model.location {
+        Location::Path(path) => Source::Local { location: path.clone(), roots: platform.model_roots.clone() },
+        // The set has the loader for as long as it runs, and so keeps the copy.
+        Location::Url(url) => Source::Remote(platform.store.hold(url.clone())),
+    };
     match plan.model.format {
-        ModelFormat::Onnx => onnx_loader(OnnxSource {
-            model: service.name.clone(),
-            location: plan.model.location.clone(),
-            roots: roots.clone(),
-            intra_threads,
-        }),
+        ModelFormat::Onnx => {
+            onnx_loader(OnnxSource { service: service.to_string(), model: service.name.clone(), source, intra_threads })
+        }
     }
 }
 

@@ -4,6 +4,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Map, Value};
 use weirgate_deploy_core::rollout::Known;
+use weirgate_deploy_core::{InferenceService, PredictorSpec};
+use weirgate_protocol::remote_url::redacted;
 
 use super::running::{Phase, Running};
 use super::service::{Managed, timestamp};
@@ -23,7 +25,7 @@ pub(super) fn view<L>(service: &Managed<L>) -> ServiceView {
 }
 
 fn object<L>(service: &Managed<L>) -> Value {
-    let mut object = serde_json::to_value(&service.record.manifest).unwrap_or_default();
+    let mut object = serde_json::to_value(without_secrets(&service.record.manifest)).unwrap_or_default();
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.insert("namespace".to_owned(), service.named.namespace.clone().into());
         metadata.insert("creationTimestamp".to_owned(), created(service.record.created).into());
@@ -34,6 +36,20 @@ fn object<L>(service: &Managed<L>) -> Value {
         object.insert("status".to_owned(), status);
     }
     object
+}
+
+/// A manifest with no more of its URLs than may be seen.
+fn without_secrets(manifest: &InferenceService) -> InferenceService {
+    let mut manifest = manifest.clone();
+    // A copy of the manifest as it was applied.
+    manifest.metadata.annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+    let spec = &mut manifest.spec;
+    let predictors =
+        std::iter::once(&mut spec.predictor).chain(spec.canary.iter_mut().map(|canary| &mut canary.predictor));
+    for uri in predictors.filter_map(|predictor| predictor.model.as_mut()?.storage_uri.as_mut()) {
+        *uri = redacted(uri);
+    }
+    manifest
 }
 
 fn created(seconds: u64) -> String {
@@ -90,6 +106,7 @@ fn leaving_revision<L>(running: &Running<L>) -> RevisionView {
     }
 }
 
-fn storage_uri(predictor: &weirgate_deploy_core::PredictorSpec) -> String {
-    predictor.model.as_ref().and_then(|model| model.storage_uri.clone()).unwrap_or_default()
+fn storage_uri(predictor: &PredictorSpec) -> String {
+    let uri = predictor.model.as_ref().and_then(|model| model.storage_uri.as_deref());
+    uri.map(redacted).unwrap_or_default()
 }

@@ -4,6 +4,7 @@
 //! lock                              held by the one process that may write; holds its pid
 //! token                             0600
 //! services/{namespace}/{name}.json  one record per service
+//! models/{hash of a URL}            a model that was downloaded; written by who runs it, and may go at any time
 //! ```
 //!
 //! All of it is blocking I/O.
@@ -46,6 +47,11 @@ impl StateFolder {
 
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Where models from URLs are kept. Nothing else of the state is.
+    pub fn models(&self) -> PathBuf {
+        self.path.join("models")
     }
 
     /// The token that writes need; made where there is none.

@@ -107,7 +107,7 @@ pub struct Record {
 /// Loads models that add `more` and take `pace` for each batch.
 pub fn loader(more: u64, pace: Duration, record: &Record) -> Arc<Loader> {
     let Record { runs, loads } = record.clone();
-    Arc::new(move || {
+    Arc::new(move |_| {
         loads.fetch_add(1, Ordering::SeqCst);
         let model = Adds { more, spec: spec(), stop: Arc::default(), runs: runs.clone(), pace };
         let model: Box<dyn Model> = Box::new(model);

@@ -19,7 +19,8 @@ const STORED_MODEL: &[Field] = &[
     acted_on(
         "storageUri",
         Rule::Text,
-        "a local path, relative ones from the manifest's folder, or `file:///path`; other schemes are refused",
+        "a local path, relative ones from the manifest's folder, `file:///path`, or an `http` or `https` URL of a file or an \
+         archive; other schemes are refused",
     ),
     acted_on(
         "protocolVersion",

@@ -5,7 +5,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use weirgate_deploy_core::{Loaded, RevisionPlan, Severity, TrafficPlan};
+use weirgate_deploy_core::{Loaded, Location, RevisionPlan, Severity, TrafficPlan};
 
 use crate::load_text;
 
@@ -75,11 +75,14 @@ fn render(loaded: &Loaded) -> String {
 fn write_revision(revision: &RevisionPlan, text: &mut String) {
     let RevisionPlan { name, variant, replicas, model, batcher, container_concurrency, cpu_limit, memory, .. } =
         revision;
+    let location = match &model.location {
+        Location::Path(path) => path.display().to_string(),
+        Location::Url(url) => url.to_string(),
+    };
     writeln!(
         text,
-        "{name} ({variant:?}): {replicas} of {}, {batcher:?}, at most {container_concurrency:?} calls, \
+        "{name} ({variant:?}): {replicas} of {location}, {batcher:?}, at most {container_concurrency:?} calls, \
          {cpu_limit:?} CPUs, {memory:?} bytes",
-        model.location.display()
     )
     .unwrap();
 }

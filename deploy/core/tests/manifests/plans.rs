@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use weirgate_deploy_core::{
-    BatcherPlan, InferenceService, ModelFormat, ModelPlan, Replacement, ServicePlan, Settings, Severity, TrafficPlan,
-    claimed_twice, load, plan,
+    BatcherPlan, InferenceService, Location, ModelFormat, ModelPlan, Replacement, ServicePlan, Settings, Severity,
+    TrafficPlan, claimed_twice, load, plan,
 };
 use weirgate_protocol::StickyKey;
 
@@ -37,7 +37,7 @@ fn defaults() {
     let revision = plan.predictor;
     assert!(revision.name.starts_with("digits-predictor-"), "{}", revision.name);
     assert_eq!((revision.variant, revision.replicas.get()), (None, 1));
-    let location = PathBuf::from("/manifests/digits");
+    let location = Location::Path(PathBuf::from("/manifests/digits"));
     assert_eq!(revision.model, ModelPlan { format: ModelFormat::Onnx, location });
     assert_eq!(revision.batcher, BatcherPlan { max_batch_size: None, max_latency: None });
     assert_eq!((revision.container_concurrency, revision.cpu_limit, revision.memory), (None, None, None));
@@ -103,7 +103,7 @@ status: {conditions: []}
     assert_eq!((&found.settings, &found.traffic), (&settings, &TrafficPlan::Percent(Some(15))));
     let revision = &found.predictor;
     assert_eq!((revision.variant.as_deref(), revision.replicas.get()), (Some("v7"), 3));
-    let location = PathBuf::from("/models/digits 1");
+    let location = Location::Path(PathBuf::from("/models/digits 1"));
     assert_eq!(revision.model, ModelPlan { format: ModelFormat::Onnx, location });
     let batcher = BatcherPlan { max_batch_size: count(8), max_latency: Some(Duration::from_millis(40)) };
     assert_eq!(revision.batcher, batcher);
@@ -228,9 +228,19 @@ fn relative_paths_start_at_the_base() {
     let text = manifest(&model(json!({ "storageUri": "../models/./digits/" }))).to_string();
     let location =
         |base: &str| load(&text, "a.yaml", Path::new(base)).services[0].plan.clone().unwrap().predictor.model.location;
-    assert_eq!(location("/manifests"), Path::new("/manifests/../models/digits"));
-    assert_eq!(location("manifests"), Path::new("manifests/../models/digits"));
-    assert_eq!(location(""), Path::new("../models/digits"));
+    assert_eq!(location("/manifests"), Location::Path("/manifests/../models/digits".into()));
+    assert_eq!(location("manifests"), Location::Path("manifests/../models/digits".into()));
+    assert_eq!(location(""), Location::Path("../models/digits".into()));
+}
+
+#[test]
+fn a_url_is_a_place_too() {
+    let of = |uri: &str| planned(&model(json!({ "storageUri": uri }))).predictor;
+    let Location::Url(url) = of("https://user:pw@host/a.tar.gz?sig=1").model.location else { panic!("no URL") };
+    assert_eq!(url.as_written(), "https://user:pw@host/a.tar.gz?sig=1");
+    // Its name is made of the URL as it is written: another signature may fetch something else.
+    assert_ne!(of("https://host/a.onnx?sig=1").name, of("https://host/a.onnx?sig=2").name);
+    assert_eq!(of("https://host/a.onnx?sig=1").name, of("https://host/a.onnx?sig=1").name);
 }
 
 #[test]

@@ -375,7 +375,7 @@ fn models() {
         (model(json!({ "modelFormat": null })), "spec.predictor.model.modelFormat.name is missing: write onnx"),
         (
             model(json!({ "storageUri": null })),
-            "spec.predictor.model.storageUri is missing: write the path of the model",
+            "spec.predictor.model.storageUri is missing: write the path or the URL of the model",
         ),
         (
             model(json!({ "storageUri": "" })),
@@ -412,10 +412,11 @@ fn models() {
 
 #[test]
 fn storage_that_is_not_local() {
-    for scheme in ["s3", "gs", "hf", "pvc", "http", "https", "oci", "hdfs", "webhdfs", "S3"] {
+    for scheme in ["s3", "gs", "hf", "pvc", "oci", "hdfs", "webhdfs", "S3"] {
         let expected = format!(
             "service.yaml: inferenceservice default/digits: spec.predictor.model.storageUri is '{scheme}://a/b': storage \
-             scheme '{}' is not supported yet: copy the model to a local path and write that, or file:///absolute/path",
+             scheme '{}' is not supported yet: write an http or https URL, or copy the model to a local path and write that, \
+             or file:///absolute/path",
             scheme.to_lowercase()
         );
         let loaded = load_patched(&model(json!({ "storageUri": format!("{scheme}://a/b") })));

@@ -5,13 +5,12 @@ mod states;
 mod stories;
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use weirgate_deploy_core::rollout::{Decision, Health, Rollout};
 use weirgate_deploy_core::{
-    BatcherPlan, CanaryPlan, ModelFormat, ModelPlan, PredictorSpec, Replacement, RevisionPlan, ServicePlan, Settings,
-    TrafficPlan,
+    BatcherPlan, CanaryPlan, Location, ModelFormat, ModelPlan, PredictorSpec, Replacement, RevisionPlan, ServicePlan,
+    Settings, TrafficPlan,
 };
 
 /// A plan whose predictor is the revision of this name.
@@ -36,7 +35,7 @@ fn revision(name: &str) -> RevisionPlan {
         name: name.to_owned(),
         variant: None,
         replicas: NonZeroUsize::MIN,
-        model: ModelPlan { format: ModelFormat::Onnx, location: PathBuf::from(name) },
+        model: ModelPlan { format: ModelFormat::Onnx, location: Location::Path(name.into()) },
         batcher: BatcherPlan::default(),
         container_concurrency: None,
         cpu_limit: None,

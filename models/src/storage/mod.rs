@@ -1,6 +1,20 @@
-//! Finds the model file of a local path: the file itself, or the one model in a folder.
+//! Where models lie. [`find`] finds the model file of a local path: the file itself, or the one model in a folder. What a URL
+//! names is brought here by [`Store`] first.
+
+mod allowed;
+mod archive;
+mod client;
+mod entry;
+mod progress;
+mod source;
+mod store;
+mod transfer;
 
 use std::path::{Path, PathBuf};
+
+pub use allowed::UrlPrefix;
+pub use source::{Place, Source};
+pub use store::{Copy, Hold, Store, StoreConfig};
 
 use crate::model::LoadError;
 

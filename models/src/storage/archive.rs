@@ -1,0 +1,284 @@
+//! Unpacking, within bounds: of a stranger's archive nothing gets out of the folder that it is unpacked into.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufReader, Read, Write};
+use std::path::{Component, Path, PathBuf};
+
+use flate2::read::GzDecoder;
+
+use super::client::Failed;
+use crate::stop::Stop;
+
+/// Files and folders of one archive.
+const MOST_ENTRIES: usize = 100_000;
+const CHUNK: usize = 256 << 10;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Archive {
+    Tar,
+    TarGz,
+    Zip,
+}
+
+impl Archive {
+    /// What a file of this name is; none: a model itself.
+    pub fn of(name: &str) -> Option<Archive> {
+        let name = name.to_ascii_lowercase();
+        [(".tar", Archive::Tar), (".tar.gz", Archive::TarGz), (".tgz", Archive::TarGz), (".zip", Archive::Zip)]
+            .iter()
+            .find_map(|(ending, archive)| name.ends_with(ending).then_some(*archive))
+    }
+
+    /// Unpacks a file into an empty folder, at most so many bytes.
+    pub fn unpack(self, file: &Path, into: &Path, most_bytes: u64, stop: &Stop) -> Result<(), Failed> {
+        let mut target = Target { folder: into, bytes_left: most_bytes, most_bytes, entries: 0, stop };
+        let opened = File::open(file).map_err(|error| broken(&error))?;
+        match self {
+            Archive::Tar => untar(BufReader::with_capacity(CHUNK, opened), &mut target),
+            Archive::TarGz => untar(GzDecoder::new(BufReader::with_capacity(CHUNK, opened)), &mut target),
+            Archive::Zip => unzip(opened, &mut target),
+        }
+    }
+}
+
+fn untar(from: impl Read, target: &mut Target<'_>) -> Result<(), Failed> {
+    let mut archive = tar::Archive::new(from);
+    for entry in archive.entries().map_err(|error| broken(&error))? {
+        let mut entry = entry.map_err(|error| broken(&error))?;
+        let path = entry.path().map_err(|error| broken(&error))?.into_owned();
+        let kind = entry.header().entry_type();
+        if kind.is_dir() {
+            target.folder(&path)?;
+        } else if kind.is_file() || kind.is_contiguous() || kind.is_gnu_sparse() {
+            target.file(&path, &mut entry)?;
+        } else if kind.is_symlink() || kind.is_hard_link() {
+            return Err(refused(&path, "is a link: pack the file itself"));
+        } else if !kind.is_pax_global_extensions() {
+            return Err(refused(&path, "is neither a file nor a folder: leave it out"));
+        }
+    }
+    Ok(())
+}
+
+fn unzip(from: File, target: &mut Target<'_>) -> Result<(), Failed> {
+    let mut archive = zip::ZipArchive::new(BufReader::new(from)).map_err(|error| broken(&error))?;
+    for index in 0..archive.len() {
+        let mut entry = archive.by_index(index).map_err(|error| broken(&error))?;
+        let path = PathBuf::from(entry.name().map_err(|error| broken(&error))?.into_owned());
+        if entry.is_symlink() {
+            return Err(refused(&path, "is a link: pack the file itself"));
+        } else if entry.is_dir() {
+            target.folder(&path)?;
+        } else {
+            target.file(&path, &mut entry)?;
+        }
+    }
+    Ok(())
+}
+
+/// The folder that is filled, and how much more it may hold.
+struct Target<'a> {
+    folder: &'a Path,
+    bytes_left: u64,
+    most_bytes: u64,
+    entries: usize,
+    stop: &'a Stop,
+}
+
+impl Target<'_> {
+    fn folder(&mut self, path: &Path) -> Result<(), Failed> {
+        let path = self.place(path)?;
+        fs::create_dir_all(path).map_err(|error| unwritable(self.folder, &error))
+    }
+
+    fn file(&mut self, path: &Path, from: &mut impl Read) -> Result<(), Failed> {
+        let place = self.place(path)?;
+        if let Some(parent) = place.parent() {
+            fs::create_dir_all(parent).map_err(|error| unwritable(self.folder, &error))?;
+        }
+        // There are no links in the folder that it could follow.
+        let mut file =
+            OpenOptions::new().write(true).create_new(true).open(&place).map_err(|error| match error.kind() {
+                io::ErrorKind::AlreadyExists => refused(path, "is in it twice"),
+                _ => unwritable(self.folder, &error),
+            })?;
+        let mut chunk = vec![0; CHUNK];
+        loop {
+            if self.stop.asked() {
+                return Err(Failed::Stopped);
+            }
+            let read = from.read(&mut chunk).map_err(|error| broken(&error))?;
+            if read == 0 {
+                return file.sync_all().map_err(|error| unwritable(self.folder, &error));
+            }
+            self.bytes_left = self.bytes_left.checked_sub(read as u64).ok_or_else(|| {
+                let most = self.most_bytes;
+                Failed::Final(format!("the archive holds more than {most} bytes unpacked (flag --max-model-size)"))
+            })?;
+            file.write_all(&chunk[..read]).map_err(|error| unwritable(self.folder, &error))?;
+        }
+    }
+
+    /// Where an entry goes; counts it.
+    fn place(&mut self, path: &Path) -> Result<PathBuf, Failed> {
+        self.entries += 1;
+        if self.entries > MOST_ENTRIES {
+            return Err(Failed::Final(format!("the archive holds more than {MOST_ENTRIES} files and folders")));
+        }
+        let mut place = self.folder.to_owned();
+        for component in path.components() {
+            match component {
+                Component::Normal(name) => place.push(name),
+                Component::CurDir => {}
+                Component::ParentDir | Component::RootDir | Component::Prefix(_) => {
+                    return Err(refused(path, "leads out of the archive"));
+                }
+            }
+        }
+        Ok(place)
+    }
+}
+
+fn refused(path: &Path, why: &str) -> Failed {
+    let shown: String = path.to_string_lossy().chars().take(200).collect();
+    Failed::Final(format!("the archive can't be unpacked: {shown:?} {why}"))
+}
+
+fn broken(error: &dyn std::fmt::Display) -> Failed {
+    Failed::Final(format!("the archive can't be unpacked: {error}"))
+}
+
+/// A disk that is full, and the like.
+pub(super) fn unwritable(place: &Path, error: &io::Error) -> Failed {
+    let room = if error.kind() == io::ErrorKind::StorageFull { ", make room there" } else { "" };
+    Failed::Final(format!("it can't be written to {}: {error}{room}", place.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOST: u64 = 1_000_000;
+
+    fn packed(entries: &[(&str, tar::EntryType, &[u8])]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for (path, kind, content) in entries {
+            let mut header = tar::Header::new_gnu();
+            // As nobody's tar would write it, for names that lead out.
+            header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
+            header.set_entry_type(*kind);
+            header.set_size(content.len() as u64);
+            header.set_mode(0o777);
+            if matches!(kind, tar::EntryType::Symlink | tar::EntryType::Link) {
+                header.set_link_name("/etc/passwd").unwrap();
+            }
+            header.set_cksum();
+            builder.append(&header, *content).unwrap();
+        }
+        builder.into_inner().unwrap()
+    }
+
+    fn zipped(entries: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut writer = zip::ZipWriter::new(io::Cursor::new(Vec::new()));
+        let options = zip::write::SimpleFileOptions::default();
+        for (path, content) in entries {
+            writer.start_file(*path, options).unwrap();
+            writer.write_all(content).unwrap();
+        }
+        writer.finish().unwrap().into_inner()
+    }
+
+    /// What becomes of an archive: the folder it is unpacked into, with a neighbour that must stay empty.
+    fn unpacked(archive: Archive, bytes: &[u8], most: u64) -> (tempfile::TempDir, Result<(), Failed>) {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, into) = (folder.path().join("archive"), folder.path().join("into"));
+        fs::write(&file, bytes).unwrap();
+        fs::create_dir(&into).unwrap();
+        let result = archive.unpack(&file, &into, most, &Stop::default());
+        let outside = fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(outside, 2, "something was written outside of the folder");
+        (folder, result)
+    }
+
+    fn refusal(archive: Archive, bytes: &[u8], most: u64) -> String {
+        match unpacked(archive, bytes, most).1 {
+            Err(Failed::Final(reason)) => reason,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn kinds_are_told_by_name() {
+        for (name, kind) in [
+            ("a.tar", Some(Archive::Tar)),
+            ("a.TAR.GZ", Some(Archive::TarGz)),
+            ("a.tgz", Some(Archive::TarGz)),
+            ("a.zip", Some(Archive::Zip)),
+            ("tar", None),
+            ("a.onnx", None),
+        ] {
+            assert_eq!(Archive::of(name), kind, "{name}");
+        }
+    }
+
+    #[test]
+    fn every_kind_becomes_a_folder() {
+        let tar = packed(&[
+            ("./", tar::EntryType::Directory, b""),
+            ("./m.onnx", tar::EntryType::Regular, b"model"),
+            ("sub/data", tar::EntryType::Regular, b"data"),
+        ]);
+        let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gz.write_all(&tar).unwrap();
+        let zip = zipped(&[("m.onnx", b"model"), ("sub/data", b"data")]);
+        for (archive, bytes) in [(Archive::Tar, tar), (Archive::TarGz, gz.finish().unwrap()), (Archive::Zip, zip)] {
+            let (folder, result) = unpacked(archive, &bytes, MOST);
+            assert_eq!(result, Ok(()), "{archive:?}");
+            assert_eq!(fs::read(folder.path().join("into/m.onnx")).unwrap(), b"model");
+            assert_eq!(fs::read(folder.path().join("into/sub/data")).unwrap(), b"data");
+        }
+    }
+
+    #[test]
+    fn nothing_leads_out() {
+        for path in ["../evil", "/evil", "a/../../evil"] {
+            for (archive, bytes) in [
+                (Archive::Tar, packed(&[(path, tar::EntryType::Regular, b"x")])),
+                (Archive::Zip, zipped(&[(path, b"x")])),
+            ] {
+                let reason = refusal(archive, &bytes, MOST);
+                assert!(reason.contains("leads out"), "{path}: {reason}");
+            }
+        }
+        for kind in [tar::EntryType::Symlink, tar::EntryType::Link] {
+            let reason = refusal(Archive::Tar, &packed(&[("a", kind, b"")]), MOST);
+            assert!(reason.contains("is a link"), "{reason}");
+        }
+        let reason = refusal(Archive::Tar, &packed(&[("a", tar::EntryType::Fifo, b"")]), MOST);
+        assert!(reason.contains("neither a file"), "{reason}");
+        let twice = packed(&[("a", tar::EntryType::Regular, b"x"), ("./a", tar::EntryType::Regular, b"y")]);
+        assert!(refusal(Archive::Tar, &twice, MOST).contains("twice"));
+    }
+
+    #[test]
+    fn unpacked_bytes_have_a_limit() {
+        let zeros = vec![0; 200_000];
+        for (archive, bytes) in [
+            (Archive::Tar, packed(&[("a", tar::EntryType::Regular, &zeros)])),
+            (Archive::Zip, zipped(&[("a", &zeros[..150_000]), ("b", &zeros[..50_000])])),
+        ] {
+            assert!(refusal(archive, &bytes, 199_999).contains("--max-model-size"));
+            assert_eq!(unpacked(archive, &bytes, 200_000).1, Ok(()));
+        }
+    }
+
+    #[test]
+    fn what_is_no_archive_says_so() {
+        for archive in [Archive::Tar, Archive::TarGz, Archive::Zip] {
+            let reason = refusal(archive, &[7; 2_000], MOST);
+            assert!(reason.contains("can't be unpacked"), "{reason}");
+        }
+        let whole = zipped(&[("m", &[1; 5_000])]);
+        assert!(refusal(Archive::Zip, &whole[..whole.len() / 2], MOST).contains("can't be unpacked"));
+    }
+}

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use tokio::sync::Semaphore;
 use weirgate_protocol::{Call, Error, InferRequest, InferResponse, ModelSpec, Protocol, Result, RetryClass, Target};
 
@@ -67,13 +67,26 @@ impl Answered {
         })
     }
 
+    /// The revision that answered.
+    pub fn revision(&self) -> &HeaderValue {
+        self.routed.lane().revision()
+    }
+
     /// Call when the answer is encoded: notes its times, and adds to its headers what every answer carries.
     pub fn finish(mut self, headers: &mut HeaderMap) {
-        self.stages.total = self.arrived.elapsed();
-        let lane = self.routed.lane();
-        lane.metrics.answered(self.protocol, &self.stages);
-        headers.insert(REVISION, lane.revision().clone());
+        self.note();
+        headers.insert(REVISION, self.revision().clone());
         edge::stamp(headers, &self.stages);
+    }
+
+    /// Call instead of [`Answered::finish`] where the answer has no headers of its own.
+    pub fn finish_bare(mut self) {
+        self.note();
+    }
+
+    fn note(&mut self) {
+        self.stages.total = self.arrived.elapsed();
+        self.routed.lane().metrics.answered(self.protocol, &self.stages);
     }
 }
 

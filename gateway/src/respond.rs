@@ -41,6 +41,11 @@ impl Refusal {
         Refusal { error, revision: Some(routed.lane().revision().clone()) }
     }
 
+    /// The error, and the revision that the call was for.
+    pub fn into_parts(self) -> (Error, Option<HeaderValue>) {
+        (self.error, self.revision)
+    }
+
     pub fn answer(self, dialect: Dialect) -> Response<Body> {
         with_revision(dialect.error(&self.error), self.revision)
     }

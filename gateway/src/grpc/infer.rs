@@ -7,6 +7,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
 use http::HeaderMap;
+use http::request::Parts;
 use weirgate_protocol::deadline::MAX_TIMEOUT;
 use weirgate_protocol::oip::{self, ModelInferRequest};
 use weirgate_protocol::{Error, InferRequest, ModelSpec, Protocol, Result};
@@ -14,7 +15,7 @@ use weirgate_protocol::{Error, InferRequest, ModelSpec, Protocol, Result};
 use super::peek::{LIMIT, Peek, check_counts, peek};
 use super::unary::{self, PREFIX};
 use crate::gateway::{Asked, Gateway};
-use crate::pipeline::{self, InferCall};
+use crate::pipeline::{self, Answered, InferCall};
 use crate::respond::{Dialect, Refusal};
 use crate::server::address::Address;
 use crate::server::body::BodyReader;
@@ -38,27 +39,9 @@ async fn run(gateway: &Gateway, arrived: Arrived, request: Request) -> Result<Re
         unary::check_content_type(&parts)?;
         find_model(gateway, &arrival, &mut body).await
     };
-    let (model, version) = found.await.inspect_err(|error| pipeline::refuse_unrouted(&arrival, "", error))?;
-    let mut raw = false;
-    let call = InferCall {
-        arrival: &arrival,
-        asked: Asked { model: &model, version: &version, address: Address::new(None, &parts.uri, &parts.headers) },
-        body: &mut body,
-        decode: |bytes: Bytes, _: &ModelSpec| {
-            let bytes = unary::message(bytes)?;
-            check_counts(&bytes)?;
-            let message: ModelInferRequest = unary::decode(bytes)?;
-            if message.model_name != model || message.model_version != version {
-                return Err(Error::invalid(
-                    "model_name and model_version must come once, before all other fields of the message",
-                ));
-            }
-            let (request, answer_raw) = oip::decode_request(message)?;
-            raw = answer_raw;
-            Ok(request)
-        },
-    };
-    let mut answered = pipeline::infer(gateway, call).await?;
+    let model = found.await.inspect_err(|error| pipeline::refuse_unrouted(&arrival, "", error))?;
+    let message = InferMessage { arrival: &arrival, parts: &parts, model: &model, body: &mut body };
+    let (mut answered, raw) = message.infer(gateway, |_| ()).await?;
     let encode = |response, _: &InferRequest| unary::frame(&oip::encode_response(response, raw)?);
     let frame = answered.encode(encode).await?;
     let mut headers = HeaderMap::with_capacity(6);
@@ -66,8 +49,56 @@ async fn run(gateway: &Gateway, arrived: Arrived, request: Request) -> Result<Re
     Ok(unary::respond_with(frame, headers))
 }
 
+/// The model that a message asks for.
+pub(super) struct Named {
+    model: String,
+    version: String,
+}
+
+/// One message to infer with, of which the first bytes have been read.
+pub(super) struct InferMessage<'a> {
+    pub(super) arrival: &'a Arrival,
+    /// The head of the call that the message came in.
+    pub(super) parts: &'a Parts,
+    pub(super) model: &'a Named,
+    pub(super) body: &'a mut BodyReader<Body>,
+}
+
+impl InferMessage<'_> {
+    /// Runs it. `seen` is shown the decoded message. Also returns whether the answer is to be raw.
+    pub(super) async fn infer(
+        self,
+        gateway: &Gateway,
+        seen: impl FnOnce(&ModelInferRequest),
+    ) -> Result<(Answered, bool), Refusal> {
+        let Named { model, version } = self.model;
+        let mut raw = false;
+        let call = InferCall {
+            arrival: self.arrival,
+            asked: Asked { model, version, address: Address::new(None, &self.parts.uri, &self.parts.headers) },
+            body: self.body,
+            decode: |bytes: Bytes, _: &ModelSpec| {
+                let bytes = unary::message(bytes)?;
+                check_counts(&bytes)?;
+                let message: ModelInferRequest = unary::decode(bytes)?;
+                if message.model_name != *model || message.model_version != *version {
+                    return Err(Error::invalid(
+                        "model_name and model_version must come once, before all other fields of the message",
+                    ));
+                }
+                seen(&message);
+                let (request, answer_raw) = oip::decode_request(message)?;
+                raw = answer_raw;
+                Ok(request)
+            },
+        };
+        let answered = pipeline::infer(gateway, call).await?;
+        Ok((answered, raw))
+    }
+}
+
 /// Reads as much of the message as it takes to route it.
-async fn find_model(gateway: &Gateway, arrival: &Arrival, body: &mut BodyReader<Body>) -> Result<(String, String)> {
+pub(super) async fn find_model(gateway: &Gateway, arrival: &Arrival, body: &mut BodyReader<Body>) -> Result<Named> {
     // The service's own timeout is not known yet.
     let deadline = arrival.head.arrived + arrival.timeout.unwrap_or(MAX_TIMEOUT);
     unary::read_prefix(body, deadline).await?;
@@ -81,7 +112,7 @@ async fn find_model(gateway: &Gateway, arrival: &Arrival, body: &mut BodyReader<
             // Looking again only at twice the bytes keeps many tiny pieces cheap.
             look_at = (2 * read).min(LIMIT);
             match peek(body.peeked().get(PREFIX..).unwrap_or_default(), whole) {
-                Peek::Found { model, version } => return Ok((model, version)),
+                Peek::Found { model, version } => return Ok(Named { model, version }),
                 Peek::More if read < LIMIT => {}
                 Peek::More | Peek::Missing => {
                     let text = format!("model_name is not set within the first {LIMIT} bytes of the message");

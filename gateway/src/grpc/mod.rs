@@ -5,7 +5,9 @@
 
 mod health;
 mod infer;
+mod messages;
 mod peek;
+mod stream;
 mod unary;
 
 use std::sync::Arc;
@@ -34,6 +36,7 @@ pub const MODEL_INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
 pub fn router() -> Router<Arc<Gateway>> {
     Router::new()
         .route(MODEL_INFER, post(infer::model_infer))
+        .route("/inference.GRPCInferenceService/ModelStreamInfer", post(stream::model_stream_infer))
         .route("/inference.GRPCInferenceService/ServerLive", post(server_live))
         .route("/inference.GRPCInferenceService/ServerReady", post(server_ready))
         .route("/inference.GRPCInferenceService/ServerMetadata", post(server_metadata))

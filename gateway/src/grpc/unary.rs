@@ -21,7 +21,7 @@ use crate::server::edge::{Arrival, Arrived};
 
 /// The flag and length before each message.
 pub(super) const PREFIX: usize = 5;
-const STATUS: HeaderName = HeaderName::from_static("grpc-status");
+pub(super) const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 /// Requests about models and the server are small.
 const SMALL_MESSAGE: BodyLimit = BodyLimit { bytes: 64 << 10, set_by: "for calls other than ModelInfer" };
 /// They are answered at once; this only bounds how long a client may take to send one.
@@ -78,14 +78,21 @@ pub(super) async fn read_prefix(body: &mut BodyReader<Body>, deadline: Instant) 
         }
     }
     let peeked = body.peeked();
-    if peeked[0] != 0 {
-        return Err(Error::unsupported(
-            "the message is compressed, which is not supported yet: send it without grpc-encoding",
-        ));
-    }
+    check_flag(peeked[0])?;
     let length = u32::from_be_bytes([peeked[1], peeked[2], peeked[3], peeked[4]]);
     body.announce(PREFIX + length as usize);
     Ok(())
+}
+
+/// The flag before a message says whether it is compressed.
+pub(super) fn check_flag(flag: u8) -> Result<()> {
+    match flag {
+        0 => Ok(()),
+        1 => Err(Error::unsupported(
+            "the message is compressed, which is not supported yet: send it without grpc-encoding",
+        )),
+        other => Err(Error::invalid(format!("the flag before a message is {other}: send 0"))),
+    }
 }
 
 /// The message within a unary call's whole body.

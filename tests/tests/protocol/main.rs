@@ -3,7 +3,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod grpc;
+mod grpc_hostile;
 mod heads;
 mod limits;
+mod reflection;
 mod routes;
 mod shapes;
+mod statistics;
+mod stream;

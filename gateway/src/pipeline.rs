@@ -62,7 +62,7 @@ impl Answered {
         let response = std::mem::take(&mut self.response);
         let encoded = in_place(bytes, || encode(response, &self.request)).await;
         encoded.map_err(|error| {
-            self.routed.lane().metrics.failed(self.protocol, error.code());
+            self.routed.lane().metrics.failed(self.protocol, error.code(), self.arrived.elapsed());
             Refusal::of(error, &self.routed)
         })
     }
@@ -103,7 +103,8 @@ where
             Ok(Answered { request, response, routed, protocol, stages, arrived })
         }
         Err(error) => {
-            routed.lane().metrics.failed(arrival.head.protocol, error.code());
+            let (protocol, took) = (arrival.head.protocol, arrival.head.arrived.elapsed());
+            routed.lane().metrics.failed(protocol, error.code(), took);
             log_failure(arrival, &routed.service().name, &error);
             Err(Refusal::of(error, &routed))
         }

@@ -17,5 +17,5 @@ pub mod supervisor;
 pub use credits::{Credits, Grant};
 pub use job::{Answer, Finished, Job, Parts, Timing};
 pub use onnx::onnx_loader;
-pub use replica::{BatchReport, Feed, Pull, Replica, SetState};
+pub use replica::{AnsweredCalls, BatchReport, Feed, Pull, Replica, SetState};
 pub use supervisor::{ReplicaSet, ReplicaSetConfig};

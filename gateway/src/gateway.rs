@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use weirgate_deploy::plane::{DataPlane, LaneBound, LaneOf};
-use weirgate_protocol::{Error, ErrorCode, ModelSpec, Result};
+use weirgate_protocol::{Error, ErrorCode, LoadedModel, ModelSpec, Result};
 use weirgate_replicas::Feed;
 use weirgate_router::{Addressed, LaneLimits, Route, RouteTable, Service, Wanted};
 
@@ -19,9 +19,11 @@ use crate::server::address::Address;
 use crate::server::body::BodyLimit;
 
 /// Name, version and V2 extensions of this server.
-pub const SERVER: (&str, &str, &[&str]) = ("weirgate", env!("CARGO_PKG_VERSION"), &["binary_tensor_data"]);
+pub const SERVER: (&str, &str, &[&str]) =
+    ("weirgate", env!("CARGO_PKG_VERSION"), &["binary_tensor_data", "model_configuration", "statistics"]);
 
-type Table = RouteTable<Arc<Lane>>;
+pub(crate) type Table = RouteTable<Arc<Lane>>;
+pub(crate) type ServedRoute = Route<Arc<Lane>>;
 
 /// What is asked for: a model, and by which address.
 #[derive(Clone, Copy, Debug, Default)]
@@ -115,9 +117,16 @@ impl Gateway {
     /// What a model takes and gives, if it is loaded and can answer now. It is asked of the revision that the caller wants,
     /// and takes no turn in the split.
     pub fn loaded(&self, asked: &Asked<'_>) -> Result<Arc<ModelSpec>> {
+        self.loaded_model(asked)?.version(asked.version).cloned()
+    }
+
+    /// The same with every version of the model that is served.
+    pub fn loaded_model(&self, asked: &Asked<'_>) -> Result<Arc<LoadedModel>> {
         let table = self.table.load();
         let (route, wanted) = find(&table, asked)?;
-        route.service.revisions[route.represent(wanted)?].lane.loaded()
+        let model = route.service.revisions[route.represent(wanted)?].lane.loaded()?;
+        model.version(asked.version)?;
+        Ok(model)
     }
 
     /// Whether a model can answer now, if there is one.
@@ -202,8 +211,8 @@ impl Gateway {
 }
 
 /// The service of a model at an address, and the revision asked for.
-fn find<'a>(table: &'a Table, asked: &Asked<'a>) -> Result<(&'a Arc<Route<Arc<Lane>>>, Wanted<'a>)> {
-    let Asked { model, version, address } = asked;
+pub(crate) fn find<'a>(table: &'a Table, asked: &Asked<'a>) -> Result<(&'a Arc<Route<Arc<Lane>>>, Wanted<'a>)> {
+    let Asked { model, address, .. } = asked;
     let (route, by_address) = match addressed(table, address)? {
         Some(Addressed { route, wanted }) => (route, wanted),
         None => (table.by_model(model, address.host())?, Wanted::Any),
@@ -217,18 +226,11 @@ fn find<'a>(table: &'a Table, asked: &Asked<'a>) -> Result<(&'a Arc<Route<Arc<La
             shown(model)
         )));
     }
-    // Versions are not built yet, so a model has none.
-    if !version.is_empty() {
-        return Err(Error::not_found(format!(
-            "model '{model}' has no version '{}': model versions are not supported yet",
-            shown(version)
-        )));
-    }
     Ok((route, route.wanted(address.revision()?, by_address)?))
 }
 
 /// The service that a path or a host names. Where the path does, the host is only how the gateway was reached.
-fn addressed<'a>(table: &'a Table, address: &Address<'_>) -> Result<Option<Addressed<'a, Arc<Lane>>>> {
+pub(crate) fn addressed<'a>(table: &'a Table, address: &Address<'_>) -> Result<Option<Addressed<'a, Arc<Lane>>>> {
     let Some(prefix) = address.prefix else {
         return address.host().map_or(Ok(None), |host| table.by_host(host));
     };

@@ -25,3 +25,4 @@ pub mod pipeline;
 pub mod respond;
 pub mod serve;
 pub mod server;
+pub mod triton;

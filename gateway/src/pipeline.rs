@@ -12,7 +12,9 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use tokio::sync::Semaphore;
-use weirgate_protocol::{Call, Error, InferRequest, InferResponse, ModelSpec, Protocol, Result, RetryClass, Target};
+use weirgate_protocol::{
+    Call, Error, InferRequest, InferResponse, LoadedModel, ModelSpec, Protocol, Result, RetryClass, Target,
+};
 
 use crate::dispatch::{Reservation, Turned};
 use crate::gateway::{Asked, Gateway, Routed};
@@ -97,7 +99,11 @@ where
 {
     let (arrival, asked) = (call.arrival, call.asked);
     let mut routed = gateway.route(&asked).inspect_err(|error| refuse_unrouted(arrival, asked.model, error))?;
-    match run(gateway, &mut routed, call).await {
+    let answer = match check_version(&routed, asked.version) {
+        Ok(()) => run(gateway, &mut routed, call).await,
+        Err(error) => Err(error),
+    };
+    match answer {
         Ok((request, response, stages)) => {
             let (protocol, arrived) = (arrival.head.protocol, arrival.head.arrived);
             Ok(Answered { request, response, routed, protocol, stages, arrived })
@@ -108,6 +114,14 @@ where
             log_failure(arrival, &routed.service().name, &error);
             Err(Refusal::of(error, &routed))
         }
+    }
+}
+
+/// Refuses a version that is not served before the body is read, where that is known by then.
+fn check_version(routed: &Routed, version: &str) -> Result<()> {
+    match routed.lane().loaded() {
+        Ok(model) if !version.is_empty() => model.version(version).map(drop),
+        _ => Ok(()),
     }
 }
 
@@ -129,11 +143,13 @@ where
     let head = &call.arrival.head;
     let longest = routed.service().timeout;
     let deadline = head.arrived + call.arrival.timeout.map_or(longest, |asked| asked.min(longest));
-    let (mut reservation, spec, (bytes, read)) = prepare(gateway, routed, &call.asked, call.body, deadline).await?;
+    let (mut reservation, model, (bytes, read)) = prepare(gateway, routed, &call.asked, call.body, deadline).await?;
+    let spec = model.version(call.asked.version)?;
+    let pinned = !call.asked.version.is_empty();
     let (decode, length) = (call.decode, bytes.len());
     let bind = || -> Result<_> {
-        let mut request = decode(bytes, &spec)?;
-        let (work, payload) = spec.bind(&mut request)?;
+        let mut request = decode(bytes, spec)?;
+        let (work, payload) = spec.bind(&mut request, pinned)?;
         Ok((request, work, payload))
     };
     let (mut request, work, payload) = in_place(length, bind).await?;
@@ -145,7 +161,7 @@ where
     let answer = submitted.answer().await?;
     let response = InferResponse {
         model_name: service.model.clone(),
-        model_version: None,
+        model_version: answer.version,
         id: request.id.take(),
         outputs: answer.outputs,
     };
@@ -169,11 +185,11 @@ async fn prepare(
     asked: &Asked<'_>,
     reader: &mut BodyReader<Body>,
     deadline: Instant,
-) -> Result<(Reservation, Arc<ModelSpec>, ReadBody)> {
+) -> Result<(Reservation, Arc<LoadedModel>, ReadBody)> {
     let mut body = None;
     for _ in 0..MOST_MOVES {
         match take_place(gateway, routed, reader, &mut body, deadline).await {
-            Ok((reservation, spec, body)) => return Ok((reservation, spec, body)),
+            Ok(prepared) => return Ok(prepared),
             Err(Turned::Refused(error)) => return Err(error),
             Err(Turned::Failed(error)) if !routed.has_substitute() => return Err(error),
             Err(Turned::Failed(_) | Turned::Moved) => *routed = route_again(gateway, asked, deadline).await?,
@@ -190,7 +206,7 @@ async fn take_place(
     reader: &mut BodyReader<Body>,
     body: &mut Option<ReadBody>,
     deadline: Instant,
-) -> Result<(Reservation, Arc<ModelSpec>, ReadBody), Turned> {
+) -> Result<(Reservation, Arc<LoadedModel>, ReadBody), Turned> {
     let (lane, limit) = (routed.lane(), gateway.body_limit());
     let announced = match body {
         Some((bytes, _)) => bytes.len(),
@@ -204,8 +220,8 @@ async fn take_place(
         }
         None => body.insert(reader.read_all(limit, deadline, &mut reservation).await?).clone(),
     };
-    let spec = lane.ready(deadline).await?;
-    Ok((reservation, spec, read))
+    let model = lane.ready(deadline).await?;
+    Ok((reservation, model, read))
 }
 
 /// Routes a call by the table that holds now. Where that still leads to a retired lane, it waits for one that does not.

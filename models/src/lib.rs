@@ -5,6 +5,8 @@
 
 pub mod model;
 pub mod onnx;
+pub mod repository;
 pub mod storage;
+pub mod version_policy;
 
 pub use model::{Interrupt, LoadError, Model, RunError};

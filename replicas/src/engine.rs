@@ -10,6 +10,7 @@ use weirgate_protocol::{Error, Payload, Tensor};
 use crate::batch::{join, join_padded, split};
 use crate::job::{Answer, Finished, Job, Run, Timing};
 use crate::replica::BatchReport;
+use crate::versions::Versions;
 
 /// How the engine is after a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,8 +25,12 @@ pub(crate) enum Health {
 }
 
 /// Runs `jobs` as one batch. Every job is finished, once.
-pub(crate) fn execute(model: &mut dyn Model, jobs: Vec<Job>) -> (BatchReport, Vec<Finished>, Health) {
+pub(crate) fn execute(versions: &mut Versions, jobs: Vec<Job>) -> (BatchReport, Vec<Finished>, Health) {
     let calls = jobs.len();
+    // Calls of different versions have different signatures, so those of one batch are for one model.
+    let Some(model) = jobs.first().and_then(|job| versions.of(&job.call.payload)) else {
+        return (BatchReport::default(), refuse(jobs, &unloaded()), Health::Good);
+    };
     let run = Run::new(model.interrupt());
     let (jobs, gone): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| job.start(&run));
     let report = BatchReport { rows: jobs.iter().map(|job| job.call.work.rows).sum(), ..BatchReport::default() };
@@ -35,6 +40,11 @@ pub(crate) fn execute(model: &mut dyn Model, jobs: Vec<Job>) -> (BatchReport, Ve
     let health = if jobs.is_empty() { Health::Good } else { batch.run(jobs) };
     run.finish();
     (batch.report, batch.finished, health)
+}
+
+/// The version was there when the call was checked, and a load of newer ones took it away.
+fn unloaded() -> Error {
+    Error::unavailable("the model was loaded anew while the call waited, and has another version or other inputs now")
 }
 
 fn nobody_waits() -> Error {
@@ -116,13 +126,18 @@ impl Execution<'_> {
                 engine,
             };
             self.report.answered.add(job.call.work.rows, &timing);
-            self.finished.push(job.finish(Ok(Answer { outputs, timing })));
+            let version = self.model.spec().version.clone();
+            self.finished.push(job.finish(Ok(Answer { outputs, version, timing })));
         }
     }
 
     fn refuse(&mut self, jobs: Vec<Job>, error: &Error) {
-        self.finished.extend(jobs.into_iter().map(|job| job.finish(Err(error.clone()))));
+        self.finished.extend(refuse(jobs, error));
     }
+}
+
+fn refuse(jobs: Vec<Job>, error: &Error) -> Vec<Finished> {
+    jobs.into_iter().map(|job| job.finish(Err(error.clone()))).collect()
 }
 
 fn panicked(text: &str) -> Error {
@@ -146,7 +161,7 @@ fn join_run_share(model: &mut dyn Model, jobs: &[Job]) -> Attempt {
     let payloads: Vec<(&[Tensor], &[usize])> = jobs
         .iter()
         .map(|job| match &job.call.payload {
-            Payload::Infer { inputs, outputs } => (inputs.as_slice(), outputs.as_slice()),
+            Payload::Infer { inputs, outputs, .. } => (inputs.as_slice(), outputs.as_slice()),
             // The lane of a tensor model is only ever given tensors; `#[non_exhaustive]` asks for this arm.
             _ => (&[][..], &[][..]),
         })

@@ -25,6 +25,8 @@ pub struct Timing {
 pub struct Answer {
     /// The outputs asked for, in the order asked.
     pub outputs: Vec<Tensor>,
+    /// The version of the model that ran; none where it has none.
+    pub version: Option<Arc<str>>,
     pub timing: Timing,
 }
 

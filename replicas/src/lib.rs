@@ -13,9 +13,11 @@ pub mod local;
 mod onnx;
 pub mod replica;
 pub mod supervisor;
+mod versions;
 
 pub use credits::{Credits, Grant};
 pub use job::{Answer, Finished, Job, Parts, Timing};
-pub use onnx::onnx_loader;
+pub use onnx::{OnnxSource, onnx_loader};
 pub use replica::{AnsweredCalls, BatchReport, Feed, Pull, Replica, SetState};
-pub use supervisor::{ReplicaSet, ReplicaSetConfig};
+pub use supervisor::{ReplicaSet, ReplicaSetConfig, Wanted};
+pub use versions::Versions;

@@ -7,16 +7,17 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::mpsc::UnboundedSender;
-use weirgate_models::{LoadError, Model};
-use weirgate_protocol::ModelSpec;
+use weirgate_models::LoadError;
+use weirgate_protocol::LoadedModel;
 
 use crate::credits::{Credits, LocalCredits};
 use crate::engine::{Health, execute};
 use crate::job::Job;
 use crate::replica::{Feed, Pull, Replica};
+use crate::versions::Versions;
 
-/// Loads the model of one replica. Called on the replica's own thread.
-pub type Loader = dyn Fn() -> Result<Box<dyn Model>, LoadError> + Send + Sync;
+/// Loads the model of one replica, every version that is served. Called on the replica's own thread.
+pub type Loader = dyn Fn() -> Result<Versions, LoadError> + Send + Sync;
 
 /// What a replica's thread tells its supervisor. Each thread sends at most one of each kind.
 #[derive(Debug)]
@@ -28,7 +29,7 @@ pub(crate) struct Event {
 #[derive(Debug)]
 pub(crate) enum EventKind {
     Loaded {
-        spec: Arc<ModelSpec>,
+        model: Arc<LoadedModel>,
         took: Duration,
     },
     LoadFailed(LoadError),
@@ -107,15 +108,15 @@ impl Body {
         let _ = self.replica.thread.set(std::thread::current());
         let started = Instant::now();
         let loaded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(loader));
-        let model = match loaded {
-            Ok(Ok(model)) => model,
+        let versions = match loaded {
+            Ok(Ok(versions)) => versions,
             Ok(Err(error)) => return self.tell(EventKind::LoadFailed(error)),
             Err(_) => return self.tell(EventKind::LoadFailed(LoadError("loading the model panicked".to_owned()))),
         };
-        self.tell(EventKind::Loaded { spec: model.spec().clone(), took: started.elapsed() });
+        self.tell(EventKind::Loaded { model: Arc::new(versions.loaded()), took: started.elapsed() });
         // A panic of the model itself is caught where its batch can be answered. This is for our own: it must not leave
         // the supervisor waiting for a thread that is gone.
-        let served = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.serve(model)));
+        let served = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.serve(versions)));
         let panicked = served.unwrap_or_else(|_| Some("a fault of the replica itself".to_owned()));
         self.tell(EventKind::Exited { panicked });
     }
@@ -125,7 +126,7 @@ impl Body {
         let _ = self.events.send(Event { replica: self.id, kind });
     }
 
-    fn serve(&self, mut model: Box<dyn Model>) -> Option<String> {
+    fn serve(&self, mut versions: Versions) -> Option<String> {
         let replica: Arc<dyn Replica> = self.replica.clone();
         let mut suspect = false;
         let panicked = loop {
@@ -143,7 +144,7 @@ impl Body {
             if jobs.is_empty() {
                 continue;
             }
-            let (report, finished, health) = execute(&mut *model, jobs);
+            let (report, finished, health) = execute(&mut versions, jobs);
             self.feed.ran(&replica, &report, finished);
             match health {
                 Health::Good => {}

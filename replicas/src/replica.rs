@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use weirgate_protocol::ModelSpec;
+use weirgate_protocol::LoadedModel;
 use weirgate_replicas_core::CloseReason;
 
 use crate::credits::Credits;
@@ -88,7 +88,16 @@ pub enum SetState {
     /// No replica is ready yet; calls wait.
     Loading,
     /// At least one replica is ready. Where others are missing, why the last of them failed.
-    Ready { spec: Arc<ModelSpec>, ready: usize, load: Duration, failure: Option<Arc<str>> },
+    Ready {
+        /// What the replica that loaded last takes and gives.
+        model: Arc<LoadedModel>,
+        ready: usize,
+        /// How long that replica took to load.
+        took: Duration,
+        failure: Option<Arc<str>>,
+        /// Every replica that serves has loaded the model since this [`Wanted::load`] was asked for.
+        load: u64,
+    },
     /// No replica is ready, and the last one failed to load: calls are refused with this reason.
     Failed { reason: Arc<str> },
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
-use weirgate_protocol::ModelSpec;
+use weirgate_protocol::LoadedModel;
 use weirgate_replicas_core::RestartPolicy;
 
 use crate::credits::LocalCredits;
@@ -27,6 +27,23 @@ pub struct ReplicaSetConfig {
     pub loader: Arc<Loader>,
 }
 
+/// What a set of replicas is to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// With 0 the set ends.
+    pub replicas: usize,
+    /// How often the model was asked to be loaded anew: where it grows, every replica is replaced by one that has just
+    /// loaded it, and serves until then.
+    pub load: u64,
+}
+
+impl Wanted {
+    /// So many replicas, with the model as it is.
+    pub fn replicas(replicas: usize) -> Wanted {
+        Wanted { replicas, load: 0 }
+    }
+}
+
 /// The replicas of one revision, in this process.
 pub struct ReplicaSet {
     config: ReplicaSetConfig,
@@ -36,7 +53,9 @@ pub struct ReplicaSet {
     leaving: Vec<u64>,
     next_id: u64,
     events: (UnboundedSender<Event>, UnboundedReceiver<Event>),
-    ready: Option<(Arc<ModelSpec>, Duration)>,
+    ready: Option<(Arc<LoadedModel>, Duration)>,
+    /// The last [`Wanted::load`].
+    load: u64,
     last_failure: Option<Arc<str>>,
 }
 
@@ -52,6 +71,8 @@ struct Slot {
 struct Handle {
     id: u64,
     replica: Arc<LocalReplica>,
+    /// The [`Wanted::load`] that it loads by.
+    load: u64,
 }
 
 impl Slot {
@@ -70,29 +91,45 @@ impl ReplicaSet {
             next_id: 0,
             events: unbounded_channel(),
             ready: None,
+            load: 0,
             last_failure: None,
         }
     }
 
-    /// Keeps as many replicas as `replicas` says. With 0 it ends when all its threads have; where the sender is gone, it
-    /// does not wait for those that still load.
-    pub async fn run(mut self, mut replicas: watch::Receiver<usize>) {
+    /// Keeps the replicas that are wanted. With 0 it ends when all its threads have; where the sender is gone, it does not
+    /// wait for those that still load.
+    pub async fn run(mut self, mut wanted: watch::Receiver<Wanted>) {
         let wait_for_loading = loop {
-            let wanted = *replicas.borrow_and_update();
-            if wanted == 0 {
+            let now = *wanted.borrow_and_update();
+            if now.replicas == 0 {
                 break true;
             }
-            self.scale(wanted, Instant::now());
+            self.load_anew(now.load, Instant::now());
+            self.scale(now.replicas, Instant::now());
             self.start_due(Instant::now());
             let waits = self.slots.iter().filter(|slot| slot.loading.is_none());
             let due = waits.filter_map(|slot| slot.start_at).min();
             tokio::select! {
-                changed = replicas.changed() => if changed.is_err() { break false },
+                changed = wanted.changed() => if changed.is_err() { break false },
                 Some(event) = self.events.1.recv() => self.handle(event, Instant::now()),
                 () = sleep_until(due) => {}
             }
         };
         self.end(wait_for_loading).await;
+    }
+
+    /// Where the model is to be loaded anew, has every replica replaced, and forgets why one failed before.
+    fn load_anew(&mut self, load: u64, now: Instant) {
+        if load <= self.load {
+            return;
+        }
+        self.load = load;
+        for slot in &mut self.slots {
+            slot.start_at = Some(now);
+        }
+        if self.last_failure.take().is_some() {
+            self.report();
+        }
     }
 
     /// Adds places, or takes away those that serve least.
@@ -144,7 +181,7 @@ impl ReplicaSet {
                 self.events.0.clone(),
             );
             match started {
-                Ok(replica) => self.slots[index].loading = Some(Handle { id, replica }),
+                Ok(replica) => self.slots[index].loading = Some(Handle { id, replica, load: self.load }),
                 Err(error) => {
                     self.failed_to_load(index, &format!("no thread could be started for a replica: {error}"), now);
                 }
@@ -163,15 +200,17 @@ impl ReplicaSet {
         let name = self.config.name.as_str();
         let slot = &mut self.slots[index];
         match event.kind {
-            EventKind::Loaded { spec, took } => {
+            EventKind::Loaded { model, took } => {
                 tracing::info!(service = name, replica = id, seconds = took.as_secs_f64(), "replica is ready");
                 let old = std::mem::replace(&mut slot.serving, slot.loading.take());
-                slot.start_at = None;
+                // It may have been asked for anew while it loaded.
+                let stale = slot.serving.as_ref().is_some_and(|serving| serving.load < self.load);
+                slot.start_at = stale.then_some(now);
                 slot.policy.loaded(now);
                 if let Some(old) = old {
                     self.stop_replica(&old);
                 }
-                self.ready = Some((spec, took));
+                self.ready = Some((model, took));
                 self.forget_failure();
                 self.report();
             }
@@ -212,9 +251,13 @@ impl ReplicaSet {
     fn report(&self) {
         let ready = self.slots.iter().filter(|slot| slot.serving.is_some()).count();
         let state = match (&self.ready, &self.last_failure) {
-            (Some((spec, load)), failure) if ready > 0 => {
-                SetState::Ready { spec: spec.clone(), ready, load: *load, failure: failure.clone() }
-            }
+            (Some((model, took)), failure) if ready > 0 => SetState::Ready {
+                model: model.clone(),
+                ready,
+                took: *took,
+                failure: failure.clone(),
+                load: self.slots.iter().filter_map(|slot| Some(slot.serving.as_ref()?.load)).min().unwrap_or_default(),
+            },
             (_, Some(reason)) => SetState::Failed { reason: reason.clone() },
             _ => SetState::Loading,
         };

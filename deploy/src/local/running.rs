@@ -11,7 +11,7 @@ use weirgate_deploy_core::rollout::Health;
 use weirgate_deploy_core::{ModelFormat, RevisionPlan};
 use weirgate_replicas::local::Loader;
 use weirgate_replicas::{
-    BatchReport, Feed, Finished, Pull, Replica, ReplicaSet, ReplicaSetConfig, SetState, onnx_loader,
+    BatchReport, Feed, Finished, OnnxSource, Pull, Replica, ReplicaSet, ReplicaSetConfig, SetState, Wanted, onnx_loader,
 };
 
 use crate::control::Named;
@@ -44,7 +44,7 @@ pub(super) struct Running<L> {
     pub health: Health,
     pub feed: Arc<dyn Feed>,
     started: bool,
-    replicas: channel::Sender<usize>,
+    wanted: channel::Sender<Wanted>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +60,8 @@ pub(super) enum Phase {
 
 impl<L> Running<L> {
     pub fn new(key: Key, plan: RevisionPlan, lane: L, feed: Arc<dyn Feed>) -> Self {
-        let (replicas, _) = channel::channel(0);
-        Running { key, plan, lane, phase: Phase::Waiting, health: Health::default(), feed, started: false, replicas }
+        let (wanted, _) = channel::channel(Wanted::default());
+        Running { key, plan, lane, phase: Phase::Waiting, health: Health::default(), feed, started: false, wanted }
     }
 
     pub fn started(&self) -> bool {
@@ -72,11 +72,11 @@ impl<L> Running<L> {
     pub fn start(&mut self, replicas: usize, roots: &Arc<[PathBuf]>, tasks: &mut JoinSet<()>, news: &News) {
         self.started = true;
         self.phase = Phase::Running;
-        self.replicas.send_replace(replicas);
+        self.wanted.send_replace(Wanted::replicas(replicas));
         let (key, news) = (self.key.clone(), news.clone());
         let feed = Arc::new(Reporting { feed: self.feed.clone(), key: key.clone(), news: news.clone() });
         let set = ReplicaSet::new(config(&self.key.service, &self.plan, roots), feed);
-        let run = set.run(self.replicas.subscribe());
+        let run = set.run(self.wanted.subscribe());
         tasks.spawn(async move {
             let _ending = Ending { key, news };
             run.await;
@@ -85,7 +85,7 @@ impl<L> Running<L> {
 
     /// Has so many replicas run from now on; with 0 the set ends for good. Dropping this ends it too.
     pub fn scale(&self, replicas: usize) {
-        self.replicas.send_if_modified(|now| std::mem::replace(now, replicas) != replicas);
+        self.wanted.send_if_modified(|now| std::mem::replace(&mut now.replicas, replicas) != replicas);
     }
 }
 
@@ -95,14 +95,19 @@ fn config(service: &Named, plan: &RevisionPlan, roots: &Arc<[PathBuf]>) -> Repli
         max_batch_size: plan.batcher.max_batch_size,
         max_latency: plan.batcher.max_latency,
         container_concurrency: plan.container_concurrency,
-        loader: loader(plan, roots),
+        loader: loader(service, plan, roots),
     }
 }
 
-fn loader(plan: &RevisionPlan, roots: &Arc<[PathBuf]>) -> Arc<Loader> {
+fn loader(service: &Named, plan: &RevisionPlan, roots: &Arc<[PathBuf]>) -> Arc<Loader> {
     let intra_threads = plan.cpu_limit.unwrap_or_else(process_cpus);
     match plan.model.format {
-        ModelFormat::Onnx => onnx_loader(plan.model.location.clone(), roots.clone(), intra_threads),
+        ModelFormat::Onnx => onnx_loader(OnnxSource {
+            model: service.name.clone(),
+            location: plan.model.location.clone(),
+            roots: roots.clone(),
+            intra_threads,
+        }),
     }
 }
 

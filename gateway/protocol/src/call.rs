@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::model::ModelSpec;
 use crate::tensor::Tensor;
 
 /// One request on its way. Built by an adapter, queued in a lane, executed by a replica.
@@ -72,15 +73,27 @@ pub struct Work {
     pub length: Option<usize>,
 }
 
-/// The inner dimensions of every input, in the model's order, less those that may be padded. Datatypes need no place
-/// here: the model fixes them.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Signature(pub Box<[usize]>);
+/// What calls must have in common to share a run. Datatypes need no place here: the model fixes them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Signature {
+    /// The model's version.
+    pub version: Option<Arc<str>>,
+    /// The inner dimensions of every input, in the model's order, less those that may be padded.
+    pub dims: Box<[usize]>,
+}
 
 /// What is to be executed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Payload {
-    /// Tensors in the model's input order, and the indices of the outputs asked for.
-    Infer { inputs: Vec<Tensor>, outputs: Vec<usize> },
+    Infer {
+        /// What the call was checked against.
+        spec: Arc<ModelSpec>,
+        /// The caller asked for this very version: no other may answer.
+        pinned: bool,
+        /// In the model's order.
+        inputs: Vec<Tensor>,
+        /// The indices of the outputs asked for.
+        outputs: Vec<usize>,
+    },
 }

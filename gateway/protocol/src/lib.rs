@@ -14,6 +14,7 @@ pub mod openai;
 pub mod sticky;
 pub mod tensor;
 pub mod v2;
+pub mod versions;
 
 pub use call::{Call, Head, Payload, Protocol, Signature, Target, Work};
 pub use error::{Error, ErrorCode, Origin, Result, RetryClass};
@@ -21,3 +22,4 @@ pub use infer::{InferRequest, InferResponse, RequestedOutput};
 pub use model::{Dim, ModelSpec, TensorSpec};
 pub use sticky::StickyKey;
 pub use tensor::{Datatype, Shape, Tensor};
+pub use versions::LoadedModel;

@@ -41,9 +41,11 @@ pub struct TensorSpec {
     pub shape: Vec<Dim>,
 }
 
-/// A loaded model's inputs and outputs.
+/// One version of a loaded model: its inputs and outputs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelSpec {
+    /// The number of its version folder; none where the model has no versions.
+    pub version: Option<Arc<str>>,
     /// V2 `platform`, as `onnx_onnxruntime`.
     pub platform: &'static str,
     pub inputs: Vec<TensorSpec>,
@@ -111,8 +113,9 @@ impl ModelSpec {
     }
 
     /// Checks a request and puts its inputs in the model's order. What fails here is the caller's fault, and reaches
-    /// neither a lane nor an engine. Takes the inputs out of the request; the rest of it stays for the encoder.
-    pub fn bind(&self, request: &mut InferRequest) -> Result<(Work, Payload)> {
+    /// neither a lane nor an engine. Takes the inputs out of the request; the rest of it stays for the encoder. `pinned`:
+    /// the caller asked for this version.
+    pub fn bind(self: &Arc<Self>, request: &mut InferRequest, pinned: bool) -> Result<(Work, Payload)> {
         let outputs = self.bind_outputs(request)?;
         let inputs = self.bind_inputs(std::mem::take(&mut request.inputs))?;
         let batchable = self.batchable();
@@ -121,9 +124,12 @@ impl ModelSpec {
         let shares = batchable && same_rows && rows > 0;
         // All inputs of a model that pads are matrices of one length.
         let length = if shares && self.pads { inputs[0].shape.get(1).copied() } else { None };
-        let signature = shares.then(|| match length {
-            Some(_) => Signature([].into()),
-            None => Signature(inputs.iter().flat_map(|input| input.shape[1..].iter().copied()).collect()),
+        let signature = shares.then(|| Signature {
+            version: self.version.clone(),
+            dims: match length {
+                Some(_) => [].into(),
+                None => inputs.iter().flat_map(|input| input.shape[1..].iter().copied()).collect(),
+            },
         });
         let work = Work {
             rows: if batchable { rows.max(1) } else { 1 },
@@ -131,7 +137,12 @@ impl ModelSpec {
             signature,
             length,
         };
-        Ok((work, Payload::Infer { inputs, outputs }))
+        Ok((work, Payload::Infer { spec: self.clone(), pinned, inputs, outputs }))
+    }
+
+    /// Whether calls for `other` can be run on this one: they differ in the version at most.
+    pub fn takes_calls_of(&self, other: &ModelSpec) -> bool {
+        (&self.inputs, &self.outputs, self.pads) == (&other.inputs, &other.outputs, other.pads)
     }
 
     fn bind_inputs(&self, given: Vec<Tensor>) -> Result<Vec<Tensor>> {
@@ -256,6 +267,7 @@ mod tests {
 
     fn encoder() -> ModelSpec {
         ModelSpec {
+            version: None,
             platform: "test",
             inputs: vec![
                 spec("ids", Datatype::Int8, &[dynamic("batch"), dynamic("seq")]),
@@ -274,23 +286,28 @@ mod tests {
         Tensor::new(name, Datatype::Int8, Shape::from_slice(shape), data).unwrap()
     }
 
+    fn signature(dims: &[usize]) -> Signature {
+        Signature { version: None, dims: dims.into() }
+    }
+
     fn request(inputs: Vec<Tensor>) -> InferRequest {
         InferRequest { inputs, ..Default::default() }
     }
 
     #[test]
     fn inputs_come_out_in_the_models_order_with_rows_and_signature() {
-        let (work, payload) =
-            encoder().bind(&mut request(vec![tensor("mask", &[2, 3]), tensor("ids", &[2, 3])])).unwrap();
-        let Payload::Infer { inputs, outputs } = payload;
+        let (work, payload) = Arc::new(encoder())
+            .bind(&mut request(vec![tensor("mask", &[2, 3]), tensor("ids", &[2, 3])]), false)
+            .unwrap();
+        let Payload::Infer { inputs, outputs, .. } = payload;
         assert_eq!(&*inputs[0].name, "ids");
         assert_eq!(outputs, [0, 1]);
-        assert_eq!(work, Work { rows: 2, bytes: 12, signature: Some(Signature([3, 3].into())), length: None });
+        assert_eq!(work, Work { rows: 2, bytes: 12, signature: Some(signature(&[3, 3])), length: None });
     }
 
     #[test]
     fn wrong_requests_name_the_field_and_what_is_taken() {
-        let text = |inputs| encoder().bind(&mut request(inputs)).unwrap_err().message().to_owned();
+        let text = |inputs| Arc::new(encoder()).bind(&mut request(inputs), false).unwrap_err().message().to_owned();
         assert_eq!(text(vec![tensor("ids", &[1, 3])]), "input 'mask' is missing: the model's inputs are 'ids', 'mask'");
         assert!(text(vec![tensor("x", &[1, 3])]).contains("'x' is not known"));
         assert!(text(vec![tensor("ids", &[3])]).contains("has shape [3], the model takes [-1, -1]"));
@@ -303,7 +320,7 @@ mod tests {
         let asked = |names: &[&str]| {
             let outputs = names.iter().map(|&name| RequestedOutput { name: name.into(), binary: None }).collect();
             let inputs = vec![tensor("ids", &[1, 1]), tensor("mask", &[1, 1])];
-            encoder().bind(&mut InferRequest { inputs, outputs, ..Default::default() })
+            Arc::new(encoder()).bind(&mut InferRequest { inputs, outputs, ..Default::default() }, false)
         };
         assert!(matches!(asked(&["b", "a"]).unwrap().1, Payload::Infer { outputs, .. } if outputs == [1, 0]));
         assert!(asked(&["c"]).unwrap_err().message().contains("the model's outputs are 'a', 'b'"));
@@ -328,8 +345,10 @@ mod tests {
     fn calls_of_a_model_that_pads_share_a_signature_whatever_their_length() {
         let mut model = encoder();
         model.pads = true;
-        let work =
-            |shape: &[usize]| model.bind(&mut request(vec![tensor("ids", shape), tensor("mask", shape)])).unwrap().0;
+        let model = Arc::new(model);
+        let work = |shape: &[usize]| {
+            model.bind(&mut request(vec![tensor("ids", shape), tensor("mask", shape)]), false).unwrap().0
+        };
         let (short, long) = (work(&[1, 3]), work(&[2, 9]));
         assert_eq!(short.signature, long.signature);
         assert_eq!((short.length, long.length), (Some(3), Some(9)));

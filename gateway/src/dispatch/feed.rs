@@ -118,9 +118,9 @@ impl Feed for Lane {
     fn state_changed(&self, state: SetState) {
         let (readiness, ready) = match state {
             SetState::Loading => (Readiness::Loading, 0),
-            SetState::Ready { spec, ready, load, .. } => {
-                self.metrics.loaded(load);
-                (Readiness::Ready(spec), ready)
+            SetState::Ready { model, ready, took, .. } => {
+                self.metrics.loaded(took);
+                (Readiness::Ready(model), ready)
             }
             SetState::Failed { reason } => (Readiness::Failed(reason), 0),
         };

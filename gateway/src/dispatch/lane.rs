@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use weirgate_deploy::plane::LaneOf;
 use weirgate_protocol::oip::Batching;
-use weirgate_protocol::{Error, ModelSpec, Result, RetryClass};
+use weirgate_protocol::{Error, LoadedModel, Result, RetryClass};
 use weirgate_replicas::{Finished, Job, Replica};
 use weirgate_replicas_core::{Backlog, BatchPolicy, Dispatch};
 use weirgate_router::lane::Waiting;
@@ -23,7 +23,7 @@ use crate::observe::LaneMetrics;
 pub enum Readiness {
     /// Calls are held until the model has loaded.
     Loading,
-    Ready(Arc<ModelSpec>),
+    Ready(Arc<LoadedModel>),
     /// Calls are refused with this reason.
     Failed(Arc<str>),
 }
@@ -125,10 +125,10 @@ impl Lane {
         matches!(*self.readiness.borrow(), Readiness::Failed(_))
     }
 
-    /// The model's spec, if it has loaded.
-    pub fn loaded(&self) -> Result<Arc<ModelSpec>> {
+    /// The model, if it has loaded.
+    pub fn loaded(&self) -> Result<Arc<LoadedModel>> {
         match &*self.readiness.borrow() {
-            Readiness::Ready(spec) => Ok(spec.clone()),
+            Readiness::Ready(model) => Ok(model.clone()),
             Readiness::Failed(reason) => Err(self.failed(reason)),
             Readiness::Loading => Err(self.still_loading()),
         }
@@ -171,9 +171,9 @@ impl Lane {
 
     /// Waits until the model has loaded, for as long as the caller has. Where the lane is retired before that, the call
     /// is to be routed again.
-    pub async fn ready(&self, deadline: Instant) -> Result<Arc<ModelSpec>, Turned> {
-        if let Readiness::Ready(spec) = &*self.readiness.borrow() {
-            return Ok(spec.clone());
+    pub async fn ready(&self, deadline: Instant) -> Result<Arc<LoadedModel>, Turned> {
+        if let Readiness::Ready(model) = &*self.readiness.borrow() {
+            return Ok(model.clone());
         }
         let mut changes = self.readiness.subscribe();
         let settled = changes.wait_for(|readiness| !matches!(readiness, Readiness::Loading) || !self.takes_calls());
@@ -184,7 +184,7 @@ impl Lane {
             )
         })?;
         match readiness.as_deref() {
-            Ok(Readiness::Ready(spec)) => Ok(spec.clone()),
+            Ok(Readiness::Ready(model)) => Ok(model.clone()),
             _ if !self.takes_calls() => Err(Turned::Moved),
             Ok(Readiness::Failed(reason)) => Err(Turned::Failed(self.failed(reason))),
             Ok(Readiness::Loading) | Err(_) => Err(Turned::Moved),

@@ -7,7 +7,9 @@ mod health;
 mod infer;
 mod messages;
 mod peek;
+mod reflection;
 mod stream;
+mod triton;
 mod unary;
 
 use std::sync::Arc;
@@ -34,7 +36,7 @@ pub const MODEL_INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
 
 /// Routes of the gRPC services.
 pub fn router() -> Router<Arc<Gateway>> {
-    Router::new()
+    let router = Router::new()
         .route(MODEL_INFER, post(infer::model_infer))
         .route("/inference.GRPCInferenceService/ModelStreamInfer", post(stream::model_stream_infer))
         .route("/inference.GRPCInferenceService/ServerLive", post(server_live))
@@ -42,8 +44,15 @@ pub fn router() -> Router<Arc<Gateway>> {
         .route("/inference.GRPCInferenceService/ServerMetadata", post(server_metadata))
         .route("/inference.GRPCInferenceService/ModelReady", post(model_ready))
         .route("/inference.GRPCInferenceService/ModelMetadata", post(model_info))
+        .route("/inference.GRPCInferenceService/ModelConfig", post(triton::model_config))
+        .route("/inference.GRPCInferenceService/ModelStatistics", post(triton::model_statistics))
         .route("/grpc.health.v1.Health/{method}", post(health_call))
-        .layer(CatchPanicLayer::custom(panicked))
+        .merge(reflection::router());
+    let not_built = |router: Router<Arc<Gateway>>, rpc: &&'static str| {
+        let rpc = *rpc;
+        router.route(&format!("/inference.GRPCInferenceService/{rpc}"), post(move || triton::refuse(rpc)))
+    };
+    triton::NOT_BUILT.iter().fold(router, not_built).layer(CatchPanicLayer::custom(panicked))
 }
 
 /// A panic of ours costs the one call that met it.
@@ -86,8 +95,8 @@ async fn model_ready(State(gateway): Shared, request: Request) -> Response {
 
 async fn model_info(State(gateway): Shared, request: Request) -> Response {
     let answer = |asked: oip::ModelMetadataRequest, &address: &Address<'_>| {
-        let spec = gateway.loaded(&Asked { model: &asked.name, version: &asked.version, address })?;
-        Ok(model_metadata(&asked.name, &[] as &[&str], &spec))
+        let model = gateway.loaded_model(&Asked { model: &asked.name, version: &asked.version, address })?;
+        Ok(model_metadata(&asked.name, &model.versions(), model.version(&asked.version)?))
     };
     unary(&gateway, request, answer).await
 }

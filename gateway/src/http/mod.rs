@@ -1,5 +1,6 @@
 //! The HTTP adapters, and the router of the data port.
 
+mod triton;
 mod v2;
 
 use std::panic::AssertUnwindSafe;
@@ -98,6 +99,7 @@ fn v2_routes() -> Router<Arc<Gateway>> {
         .route("/v2/models/{model}/versions/{version}", get(v2::model_version_metadata))
         .route("/v2/models/{model}/versions/{version}/ready", get(v2::model_version_ready))
         .route("/v2/models/{model}/versions/{version}/infer", post(v2::infer_version))
+        .merge(triton::router())
 }
 
 /// Takes `/{namespace}/{service}` off the path where there is such a service, and answers the rest.

@@ -12,7 +12,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use http_body::{Frame, SizeHint};
-use weirgate_protocol::{Error, ModelSpec, Protocol, Result, v2};
+use weirgate_protocol::{Error, LoadedModel, ModelSpec, Protocol, Result, v2};
 
 use crate::gateway::{Asked, Gateway};
 use crate::pipeline::{self, InferCall};
@@ -24,10 +24,10 @@ use crate::server::edge::{Arrival, Arrived};
 /// `Inference-Header-Content-Length`, as the `http` crate wants header names.
 const HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
 
-type Shared = State<Arc<Gateway>>;
+pub(super) type Shared = State<Arc<Gateway>>;
 
-type Named = Result<Path<String>, PathRejection>;
-type NamedVersion = Result<Path<(String, String)>, PathRejection>;
+pub(super) type Named = Result<Path<String>, PathRejection>;
+pub(super) type NamedVersion = Result<Path<(String, String)>, PathRejection>;
 
 pub async fn infer(State(gateway): Shared, model: Named, request: Request) -> Response {
     let (prefix, arrived) = taken(&request);
@@ -63,7 +63,7 @@ fn taken(request: &Request) -> (Option<TakenPrefix>, Arrived) {
     (request.extensions().get().cloned(), Arrived::of(request.extensions(), request.headers()))
 }
 
-fn named<T>(path: Result<Path<T>, PathRejection>) -> Result<T> {
+pub(super) fn named<T>(path: Result<Path<T>, PathRejection>) -> Result<T> {
     path.map(|Path(names)| names).map_err(|_| Error::invalid("the path's names are not UTF-8"))
 }
 
@@ -170,18 +170,18 @@ pub async fn model_version_metadata(State(gateway): Shared, asked: NamedVersion,
 }
 
 pub async fn model_ready(State(gateway): Shared, model: Named, request: Request) -> Response {
-    with_model(&gateway, unversioned(model), &request, |model, _| v2::model_ready(model, true))
+    with_model(&gateway, unversioned(model), &request, |name, _, _| v2::model_ready(name, true))
 }
 
 pub async fn model_version_ready(State(gateway): Shared, asked: NamedVersion, request: Request) -> Response {
-    with_model(&gateway, named(asked), &request, |model, _| v2::model_ready(model, true))
+    with_model(&gateway, named(asked), &request, |name, _, _| v2::model_ready(name, true))
 }
 
-fn metadata(model: &str, spec: &ModelSpec) -> Bytes {
-    v2::model_metadata(model, &[] as &[&str], spec)
+fn metadata(name: &str, model: &LoadedModel, spec: &ModelSpec) -> Bytes {
+    v2::model_metadata(name, &model.versions(), spec)
 }
 
-fn unversioned(model: Named) -> Result<(String, String)> {
+pub(super) fn unversioned(model: Named) -> Result<(String, String)> {
     named(model).map(|model| (model, String::new()))
 }
 
@@ -190,20 +190,20 @@ fn with_model(
     gateway: &Gateway,
     asked: Result<(String, String)>,
     request: &Request,
-    answer: impl FnOnce(&str, &ModelSpec) -> Bytes,
+    answer: impl FnOnce(&str, &LoadedModel, &ModelSpec) -> Bytes,
 ) -> Response {
     let address = Address::of(request);
-    let loaded = asked.and_then(|(model, version)| {
-        let spec = gateway.loaded(&Asked { model: &model, version: &version, address })?;
-        Ok((spec, model))
+    let answered = asked.and_then(|(name, version)| {
+        let model = gateway.loaded_model(&Asked { model: &name, version: &version, address })?;
+        Ok(answer(&name, &model, model.version(&version)?))
     });
-    match loaded {
-        Ok((spec, model)) => json(StatusCode::OK, answer(&model, &spec)),
+    match answered {
+        Ok(body) => json(StatusCode::OK, body),
         Err(error) => respond::rest_error(&error),
     }
 }
 
-fn json(status: StatusCode, body: Bytes) -> Response {
+pub(super) fn json(status: StatusCode, body: Bytes) -> Response {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

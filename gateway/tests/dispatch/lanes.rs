@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use weirgate::dispatch::{Lane, Turned};
 use weirgate_deploy::plane::LaneOf;
 use weirgate_protocol::{Call, ErrorCode, Head, InferRequest, Protocol, Target};
-use weirgate_replicas::{Answer, Feed, ReplicaSet, ReplicaSetConfig, SetState};
+use weirgate_replicas::{Answer, Feed, ReplicaSet, ReplicaSetConfig, SetState, Wanted};
 use weirgate_router::LaneLimits;
 
 use crate::model::{FAILS, PANICS, REFUSED, Record, eventually, loader, runtime, tensor, values};
@@ -20,7 +20,7 @@ use crate::model::{FAILS, PANICS, REFUSED, Record, eventually, loader, runtime, 
 struct Rig {
     lane: Arc<Lane>,
     tasks: JoinSet<()>,
-    scale: tokio::sync::watch::Sender<usize>,
+    scale: tokio::sync::watch::Sender<Wanted>,
     record: Record,
 }
 
@@ -37,7 +37,7 @@ impl Rig {
             container_concurrency: None,
             loader: loader(1, pace, &record),
         };
-        let (scale, wanted) = tokio::sync::watch::channel(replicas);
+        let (scale, wanted) = tokio::sync::watch::channel(Wanted::replicas(replicas));
         let mut tasks = JoinSet::new();
         tasks.spawn(ReplicaSet::new(config, lane.clone()).run(wanted));
         tasks.spawn(lane.clone().courier());
@@ -47,7 +47,7 @@ impl Rig {
     /// Waits until nothing waits and nothing runs, then stops everything.
     async fn finish(mut self) {
         eventually("nothing waits and nothing runs", || self.lane.load() == (0, 0)).await;
-        self.scale.send(0).unwrap();
+        self.scale.send(Wanted::default()).unwrap();
         tokio::time::timeout(Duration::from_secs(20), self.tasks.join_next()).await.unwrap();
     }
 }
@@ -78,7 +78,7 @@ async fn call_while(
     let reservation = lane.admit(given.len() * 8, deadline, now).map_err(turned)?;
     let spec = lane.ready(deadline).await.map_err(turned)?;
     let mut request = InferRequest { inputs: vec![tensor("x", &shape, &given)], ..Default::default() };
-    let (work, payload) = spec.bind(&mut request)?;
+    let (work, payload) = spec.newest().bind(&mut request, false)?;
     happens(&lane);
     let head = Head { request_id: "test".into(), traceparent: None, protocol: Protocol::V2Http, arrived: now };
     let target = Target { namespace: "test".into(), service: "plus-one".into(), model: "plus-one".into() };

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use weirgate_models::{Interrupt, LoadError, Model, RunError};
 use weirgate_protocol::{Datatype, Dim, ModelSpec, Shape, Tensor, TensorSpec};
+use weirgate_replicas::Versions;
 use weirgate_replicas::local::Loader;
 
 /// Rows with these values upset the model.
@@ -42,7 +43,13 @@ pub fn spec() -> Arc<ModelSpec> {
         datatype: Datatype::Uint64,
         shape: vec![Dim::Dynamic("batch".into()), Dim::Dynamic("n".into())],
     };
-    Arc::new(ModelSpec { platform: "test", inputs: vec![tensor("x")], outputs: vec![tensor("y")], pads: false })
+    Arc::new(ModelSpec {
+        version: None,
+        platform: "test",
+        inputs: vec![tensor("x")],
+        outputs: vec![tensor("y")],
+        pads: false,
+    })
 }
 
 pub fn values(tensor: &Tensor) -> Vec<u64> {
@@ -103,7 +110,8 @@ pub fn loader(more: u64, pace: Duration, record: &Record) -> Arc<Loader> {
     Arc::new(move || {
         loads.fetch_add(1, Ordering::SeqCst);
         let model = Adds { more, spec: spec(), stop: Arc::default(), runs: runs.clone(), pace };
-        Ok::<Box<dyn Model>, LoadError>(Box::new(model))
+        let model: Box<dyn Model> = Box::new(model);
+        Ok::<Versions, LoadError>(model.into())
     })
 }
 

@@ -15,7 +15,7 @@ use weirgate::gateway::Gateway;
 use weirgate::http::DataRoutes;
 use weirgate::server::edge::{Arrived, Routes};
 use weirgate_deploy::plane::{DataPlane, LaneOf};
-use weirgate_replicas::{Feed, ReplicaSet, ReplicaSetConfig};
+use weirgate_replicas::{Feed, ReplicaSet, ReplicaSetConfig, Wanted};
 use weirgate_router::{Revision, RouteTable, Service, Turns};
 
 use crate::model::{Record, loader};
@@ -38,7 +38,7 @@ pub struct Running {
     pub more: u64,
     pub lane: Arc<Lane>,
     pub feed: Arc<dyn Feed>,
-    scale: watch::Sender<usize>,
+    scale: watch::Sender<Wanted>,
     replicas: JoinSet<()>,
 }
 
@@ -60,7 +60,14 @@ impl World {
     pub fn open(&self, name: &str, more: u64) -> Running {
         let of = LaneOf { namespace: "test", service: "adds", revision: name };
         let (lane, feed) = self.gateway.open_lane(&of);
-        Running { name: name.to_owned(), more, lane, feed, scale: watch::Sender::new(1), replicas: JoinSet::new() }
+        Running {
+            name: name.to_owned(),
+            more,
+            lane,
+            feed,
+            scale: watch::Sender::new(Wanted::replicas(1)),
+            replicas: JoinSet::new(),
+        }
     }
 
     /// A revision with a replica that takes `pace` for each batch.
@@ -144,7 +151,7 @@ impl Running {
 
     /// Ends the replicas.
     pub async fn stop(mut self) {
-        self.scale.send_replace(0);
+        self.scale.send_replace(Wanted::default());
         while let Some(ended) = self.replicas.join_next().await {
             ended.unwrap();
         }

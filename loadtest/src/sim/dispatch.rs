@@ -61,7 +61,7 @@ impl Dispatch {
 
     /// Lets a call enter.
     pub(super) fn enter(&mut self, id: usize, call: &Call, reserved: usize, deadline: Instant, now: Instant) -> Ticket {
-        let signature = call.shape.map(|shape| Signature(Box::new([shape])));
+        let signature = call.shape.map(|shape| Signature { version: None, dims: Box::new([shape]) });
         let item = Item { id, signature, length: call.length };
         let waiting = Waiting { item, rows: call.rows, bytes: call.bytes, entered: now, deadline };
         self.lane.enter(reserved, waiting)

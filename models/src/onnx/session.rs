@@ -28,7 +28,7 @@ pub struct OnnxModel {
 }
 
 impl OnnxModel {
-    pub fn load(path: &Path, options: OnnxOptions) -> Result<OnnxModel, LoadError> {
+    pub fn load(path: &Path, version: Option<Arc<str>>, options: OnnxOptions) -> Result<OnnxModel, LoadError> {
         let environment = environment()?;
         let shown = path.display();
         let refuse = |error: &str| LoadError(format!("{shown} can't be loaded: {}", one_line(error)));
@@ -36,6 +36,7 @@ impl OnnxModel {
         let mut builder = configure(builder, options).map_err(|error| refuse(error.message()))?;
         let session = builder.commit_from_file(path).map_err(|error| refuse(error.message()))?;
         let spec = ModelSpec {
+            version,
             platform: "onnx_onnxruntime",
             inputs: session.inputs().iter().map(convert::tensor_spec).collect::<Result<_, _>>()?,
             outputs: session.outputs().iter().map(convert::tensor_spec).collect::<Result<_, _>>()?,

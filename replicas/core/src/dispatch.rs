@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn each_waiting_call_wakes_one_idle_engine() {
-        let (now, shape) = (start(), Signature([].into()));
+        let (now, shape) = (start(), Signature::default());
         let mut dispatch = Dispatch::<u8>::default();
         for engine in [1, 2] {
             assert_eq!(dispatch.pull::<usize>(&engine, &POLICY, now, std::iter::empty()), Decision::Empty);
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_call_with_less_time_ends_the_wait_for_company() {
-        let (now, shape) = (start(), Signature([].into()));
+        let (now, shape) = (start(), Signature::default());
         let mut dispatch = Dispatch::<u8>::default();
         let patient = call(&shape, now, ms(60_000));
         assert_eq!(dispatch.pull(&1, &LINGERS, now, std::iter::once((0, patient))), Decision::Wait(now + ms(5_000)));

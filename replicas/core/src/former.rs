@@ -250,7 +250,7 @@ mod tests {
     }
 
     fn sig(dims: &[usize]) -> Signature {
-        Signature(dims.into())
+        Signature { version: None, dims: dims.into() }
     }
 
     fn take(keys: &[usize], reason: CloseReason) -> Decision<usize> {

@@ -15,6 +15,7 @@ fn health_and_metadata() {
 fn model_metadata_has_minus_one_for_dynamic_dimensions() {
     let tensor = |name: &str, shape| TensorSpec { name: name.into(), datatype: Datatype::Fp32, shape };
     let spec = ModelSpec {
+        version: None,
         pads: false,
         platform: "test",
         inputs: vec![tensor("x", vec![Dim::Dynamic("batch".into()), Dim::Fixed(3)])],

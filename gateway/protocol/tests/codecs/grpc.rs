@@ -136,6 +136,7 @@ fn a_bad_answer_is_the_replicas_fault() {
 #[test]
 fn metadata() {
     let spec = ModelSpec {
+        version: None,
         pads: false,
         platform: "test",
         inputs: vec![TensorSpec {

@@ -8,6 +8,8 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use weirgate_deploy::state::default_path;
 
+use crate::http::CorsOrigin;
+
 /// Settings of `weirgate serve`. Every flag has an environment variable, `WEIRGATE_` and its name.
 #[derive(Args, Clone, Debug)]
 pub struct ServeConfig {
@@ -50,7 +52,11 @@ pub struct ServeConfig {
     #[arg(long, value_name = "N", env = "WEIRGATE_MAX_CONNECTIONS", default_value = "16384")]
     pub max_connections: NonZeroUsize,
 
-    /// Seconds in which a client must send its request head, and the longest pause within a body
+    /// Origin whose pages may call the data port from a browser, or *; may be given several times; by default none
+    #[arg(long = "cors-origin", value_name = "ORIGIN", env = "WEIRGATE_CORS_ORIGIN", value_delimiter = ',')]
+    pub cors_origins: Vec<CorsOrigin>,
+
+    /// Seconds in which a client must send its request head, and the longest pause in sending a body or taking an answer
     #[arg(long, value_name = "SECONDS", env = "WEIRGATE_CLIENT_TIMEOUT", default_value = "30", value_parser = parse_positive_seconds)]
     pub client_timeout: Duration,
 

@@ -31,6 +31,9 @@ const LARGE_BODY: usize = 256 << 10;
 static LARGE_WORK: LazyLock<Semaphore> =
     LazyLock::new(|| Semaphore::new(std::thread::available_parallelism().map_or(1, NonZeroUsize::get)));
 
+/// Compressing takes about as much longer than encoding.
+const COMPRESSION: usize = 8;
+
 /// How often a call is routed again before it is refused: each time means that its service has changed meanwhile.
 const MOST_MOVES: usize = 100;
 
@@ -60,9 +63,25 @@ impl Answered {
         &mut self,
         encode: impl FnOnce(InferResponse, &InferRequest) -> Result<T>,
     ) -> Result<T, Refusal> {
+        self.encode_weighing(1, encode).await
+    }
+
+    /// The same for an answer that `encode` compresses too.
+    pub async fn encode_compressed<T>(
+        &mut self,
+        encode: impl FnOnce(InferResponse, &InferRequest) -> Result<T>,
+    ) -> Result<T, Refusal> {
+        self.encode_weighing(COMPRESSION, encode).await
+    }
+
+    async fn encode_weighing<T>(
+        &mut self,
+        weight: usize,
+        encode: impl FnOnce(InferResponse, &InferRequest) -> Result<T>,
+    ) -> Result<T, Refusal> {
         let bytes: usize = self.response.outputs.iter().map(|output| output.data.len()).sum();
         let response = std::mem::take(&mut self.response);
-        let encoded = in_place(bytes, || encode(response, &self.request)).await;
+        let encoded = in_place(bytes.saturating_mul(weight), || encode(response, &self.request)).await;
         encoded.map_err(|error| {
             self.routed.lane().metrics.failed(self.protocol, error.code(), self.arrived.elapsed());
             Refusal::of(error, &self.routed)
@@ -146,8 +165,12 @@ where
     let (mut reservation, model, (bytes, read)) = prepare(gateway, routed, &call.asked, call.body, deadline).await?;
     let spec = model.version(call.asked.version)?;
     let pinned = !call.asked.version.is_empty();
-    let (decode, length) = (call.decode, bytes.len());
+    let (decode, codings, framing, limit) =
+        (call.decode, call.body.codings(), call.body.framing(), gateway.body_limit());
+    // What comes out of an encoded body is not known, so it counts as a large one.
+    let length = if codings.is_identity() { bytes.len() } else { bytes.len().max(LARGE_BODY) };
     let bind = || -> Result<_> {
+        let bytes = codings.undo_framed(bytes, framing, limit, |held| reservation.cover(held))?;
         let mut request = decode(bytes, spec)?;
         let (work, payload) = spec.bind(&mut request, pinned)?;
         Ok((request, work, payload))

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use tonic::metadata::MetadataValue;
 use weirgate_protocol::{Error, openai, v2};
 
@@ -29,39 +29,37 @@ impl Dialect {
     }
 }
 
-/// Why a call is not answered, and the revision it was for, if it came that far.
+/// Why a call is not answered, and what the answer says besides: the revision it was for, if it came that far.
 #[derive(Clone, Debug)]
 pub struct Refusal {
     error: Error,
-    revision: Option<HeaderValue>,
+    header: Option<(HeaderName, HeaderValue)>,
 }
 
 impl Refusal {
     pub fn of(error: Error, routed: &Routed) -> Refusal {
-        Refusal { error, revision: Some(routed.lane().revision().clone()) }
+        Refusal::with_header(error, REVISION, routed.lane().revision().clone())
     }
 
-    /// The error, and the revision that the call was for.
-    pub fn into_parts(self) -> (Error, Option<HeaderValue>) {
-        (self.error, self.revision)
+    pub fn with_header(error: Error, name: HeaderName, value: HeaderValue) -> Refusal {
+        Refusal { error, header: Some((name, value)) }
+    }
+
+    pub fn into_error(self) -> Error {
+        self.error
     }
 
     pub fn answer(self, dialect: Dialect) -> Response<Body> {
-        with_revision(dialect.error(&self.error), self.revision)
+        let mut response = dialect.error(&self.error);
+        response.headers_mut().extend(self.header);
+        response
     }
 }
 
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
-        Refusal { error, revision: None }
+        Refusal { error, header: None }
     }
-}
-
-fn with_revision(mut response: Response<Body>, revision: Option<HeaderValue>) -> Response<Body> {
-    if let Some(revision) = revision {
-        response.headers_mut().insert(REVISION, revision);
-    }
-    response
 }
 
 /// An error as V1, V2 and the admin port answer it.

@@ -1,5 +1,6 @@
 //! `ModelInfer`.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -10,16 +11,18 @@ use http::HeaderMap;
 use http::request::Parts;
 use weirgate_protocol::deadline::MAX_TIMEOUT;
 use weirgate_protocol::oip::{self, ModelInferRequest};
-use weirgate_protocol::{Error, InferRequest, ModelSpec, Protocol, Result};
+use weirgate_protocol::{Error, ErrorCode, InferRequest, ModelSpec, Protocol, Result};
 
+use super::compression;
 use super::peek::{LIMIT, Peek, check_counts, peek};
 use super::unary::{self, PREFIX};
 use crate::gateway::{Asked, Gateway};
 use crate::pipeline::{self, Answered, InferCall};
 use crate::respond::{Dialect, Refusal};
 use crate::server::address::Address;
-use crate::server::body::BodyReader;
+use crate::server::body::{BodyLimit, BodyReader};
 use crate::server::edge::{Arrival, Arrived};
+use crate::server::encoding::{self, Encoding};
 
 pub(super) async fn model_infer(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let arrived = Arrived::of(request.extensions(), request.headers());
@@ -37,14 +40,23 @@ async fn run(gateway: &Gateway, arrived: Arrived, request: Request) -> Result<Re
     let mut body = BodyReader::new(body, PREFIX, gateway.config.client_timeout);
     let found = async {
         unary::check_content_type(&parts)?;
-        find_model(gateway, &arrival, &mut body).await
+        find_model(gateway, &arrival, &parts.headers, &mut body).await
     };
-    let model = found.await.inspect_err(|error| pipeline::refuse_unrouted(&arrival, "", error))?;
+    let found = found.await.inspect_err(|error| pipeline::refuse_unrouted(&arrival, "", error));
+    let model = found.map_err(compression::refusal)?;
+    let encoding = compression::of_answer(model.encoding, &parts.headers);
     let message = InferMessage { arrival: &arrival, parts: &parts, model: &model, body: &mut body };
     let (mut answered, raw) = message.infer(gateway, |_| ()).await?;
-    let encode = |response, _: &InferRequest| unary::frame(&oip::encode_response(response, raw)?);
-    let frame = answered.encode(encode).await?;
     let mut headers = HeaderMap::with_capacity(6);
+    let encode = |response, _: &InferRequest| oip::encode_response(response, raw);
+    let frame = match encoding {
+        None => answered.encode(|response, request| unary::frame(&encode(response, request)?)).await?,
+        Some(_) => {
+            compression::announce(encoding, &mut headers);
+            let frame = |response, request: &_| compression::frame(&encode(response, request)?, encoding);
+            answered.encode_compressed(frame).await?
+        }
+    };
     answered.finish(&mut headers);
     Ok(unary::respond_with(frame, headers))
 }
@@ -53,6 +65,8 @@ async fn run(gateway: &Gateway, arrived: Arrived, request: Request) -> Result<Re
 pub(super) struct Named {
     model: String,
     version: String,
+    /// How the message is compressed.
+    pub(super) encoding: Option<Encoding>,
 }
 
 /// One message to infer with, of which the first bytes have been read.
@@ -71,14 +85,15 @@ impl InferMessage<'_> {
         gateway: &Gateway,
         seen: impl FnOnce(&ModelInferRequest),
     ) -> Result<(Answered, bool), Refusal> {
-        let Named { model, version } = self.model;
+        let Named { model, version, encoding } = self.model;
         let mut raw = false;
         let call = InferCall {
             arrival: self.arrival,
             asked: Asked { model, version, address: Address::new(None, &self.parts.uri, &self.parts.headers) },
             body: self.body,
             decode: |bytes: Bytes, _: &ModelSpec| {
-                let bytes = unary::message(bytes)?;
+                // With a compressed message, its prefix is gone too.
+                let bytes = if encoding.is_some() { bytes } else { unary::message(bytes)? };
                 check_counts(&bytes)?;
                 let message: ModelInferRequest = unary::decode(bytes)?;
                 if message.model_name != *model || message.model_version != *version {
@@ -98,10 +113,15 @@ impl InferMessage<'_> {
 }
 
 /// Reads as much of the message as it takes to route it.
-pub(super) async fn find_model(gateway: &Gateway, arrival: &Arrival, body: &mut BodyReader<Body>) -> Result<Named> {
+pub(super) async fn find_model(
+    gateway: &Gateway,
+    arrival: &Arrival,
+    headers: &HeaderMap,
+    body: &mut BodyReader<Body>,
+) -> Result<Named> {
     // The service's own timeout is not known yet.
     let deadline = arrival.head.arrived + arrival.timeout.unwrap_or(MAX_TIMEOUT);
-    unary::read_prefix(body, deadline).await?;
+    let encoding = unary::read_prefix(body, headers, deadline).await?;
     body.check_length(gateway.body_limit())?;
     let mut whole = false;
     let mut look_at = 0;
@@ -111,15 +131,32 @@ pub(super) async fn find_model(gateway: &Gateway, arrival: &Arrival, body: &mut 
         if whole || read >= look_at {
             // Looking again only at twice the bytes keeps many tiny pieces cheap.
             look_at = (2 * read).min(LIMIT);
-            match peek(body.peeked().get(PREFIX..).unwrap_or_default(), whole) {
-                Peek::Found { model, version } => return Ok(Named { model, version }),
-                Peek::More if read < LIMIT => {}
-                Peek::More | Peek::Missing => {
-                    let text = format!("model_name is not set within the first {LIMIT} bytes of the message");
-                    return Err(Error::invalid(text));
-                }
+            let start = start_of(body.peeked().get(PREFIX..).unwrap_or_default(), encoding);
+            let longest = LIMIT.min(read.max(start.len()));
+            match peek(&start, whole && start.len() < LIMIT) {
+                Peek::Found { model, version } => return Ok(Named { model, version, encoding }),
+                Peek::More if longest < LIMIT => {}
+                Peek::More | Peek::Missing => return Err(no_name(body, encoding)),
             }
         }
         whole = !body.peek_more(deadline).await?;
+    }
+}
+
+/// The first bytes of a message that is not compressed any more.
+fn start_of(read: &[u8], encoding: Option<Encoding>) -> Cow<'_, [u8]> {
+    match encoding {
+        None => read.into(),
+        Some(encoding) => encoding::start(encoding, read, LIMIT).into(),
+    }
+}
+
+/// Why a message has no name: where it can't be decompressed, that.
+fn no_name(body: &BodyReader<Body>, encoding: Option<Encoding>) -> Error {
+    let read = Bytes::copy_from_slice(body.peeked());
+    let limit = BodyLimit { bytes: LIMIT, set_by: "for the place of model_name" };
+    match body.codings().undo_framed(read, PREFIX, limit, |_| Ok(())) {
+        Err(error) if encoding.is_some() && error.code() == ErrorCode::InvalidRequest => error,
+        _ => Error::invalid(format!("model_name is not set within the first {LIMIT} bytes of the message")),
     }
 }

@@ -14,7 +14,7 @@ use http_body_util::BodyExt;
 use tokio::sync::oneshot;
 use weirgate_protocol::{Error, Result};
 
-use super::unary::{PREFIX, check_flag};
+use super::unary::PREFIX;
 use crate::server::body::BodyLimit;
 
 /// A stream's messages. Waiting for the next one can be given up at any time; nothing is lost.
@@ -70,7 +70,9 @@ impl Source {
             self.read.advance(skipped);
             self.skip -= skipped;
             if let Some(&[flag, a, b, c, d]) = self.read.first_chunk() {
-                check_flag(flag)?;
+                if flag > 1 {
+                    return Err(Error::invalid(format!("the flag before a message is {flag}: send 0 or 1")));
+                }
                 return Ok(Some(u32::from_be_bytes([a, b, c, d]) as usize));
             }
             match self.body.frame().await {
@@ -213,7 +215,7 @@ mod tests {
         };
         assert_eq!(refusal(vec![0, 0]), "the stream ended within a message");
         assert_eq!(refusal(frame(b"cut off")[..9].to_vec()), "the stream ended within a message");
-        assert_eq!(refusal(vec![7; 5]), "the flag before a message is 7: send 0");
+        assert_eq!(refusal(vec![7; 5]), "the flag before a message is 7: send 0 or 1");
         assert_eq!(refusal(frame(&[0; 101])), "the request has 101 bytes or more, the limit is 100 (test)");
     }
 }

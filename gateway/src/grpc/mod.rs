@@ -3,6 +3,7 @@
 //! The unary calls read their message with the same [`BodyReader`](crate::server::body::BodyReader) as HTTP, so that one
 //! limit and one text hold for both, and a call is routed by a peek at its first bytes and admitted before it is parsed.
 
+mod compression;
 mod health;
 mod infer;
 mod messages;

@@ -31,16 +31,18 @@ use weirgate_protocol::oip::infer_parameter::ParameterChoice;
 use weirgate_protocol::oip::{self, InferParameter, ModelInferRequest, ModelInferResponse, ModelStreamInferResponse};
 use weirgate_protocol::{Error, Head, InferRequest, InferResponse, Protocol, Result, RetryClass};
 
+use super::compression;
 use super::infer::{InferMessage, find_model};
 use super::messages::{Message, Messages};
 use super::peek;
 use super::unary::{self, PREFIX};
 use crate::gateway::Gateway;
 use crate::pipeline;
-use crate::respond;
+use crate::respond::{self, Dialect, Refusal};
 use crate::server::address::REVISION;
 use crate::server::body::BodyReader;
 use crate::server::edge::{self, Arrival, Arrived};
+use crate::server::encoding::Encoding;
 
 /// Calls of one stream that are under way at once.
 const MOST_CALLS: usize = 16;
@@ -57,11 +59,13 @@ pub(super) async fn model_stream_infer(State(gateway): State<Arc<Gateway>>, requ
     let (parts, body) = request.into_parts();
     let calls = match Calls::open(gateway, arrived, parts, body) {
         Ok(calls) => calls,
-        Err(error) => return respond::grpc_error(&error).into_http(),
+        Err(error) => return compression::refusal(error).answer(Dialect::Grpc),
     };
+    let encoding = calls.shared.encoding;
     let frames = unfold(calls, |mut calls| async { Some((Ok::<_, Infallible>(calls.next().await?), calls)) });
     let mut response = Response::new(Body::new(StreamBody::new(frames)));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    compression::announce(encoding, response.headers_mut());
     response
 }
 
@@ -70,6 +74,8 @@ struct Shared {
     gateway: Arc<Gateway>,
     parts: Parts,
     head: Head,
+    /// How answers to compressed messages are compressed.
+    encoding: Option<Encoding>,
     /// How long each call may take.
     timeout: Option<Duration>,
     /// When the stream must have ended.
@@ -96,7 +102,8 @@ impl Calls {
         let errors_end_it = parts.headers.get(GRPC_ERRORS).is_some_and(|value| value == "true");
         // Without a deadline it is not looked at.
         let late = Box::pin(tokio::time::sleep_until(deadline.unwrap_or(head.arrived).into()));
-        let shared = Arc::new(Shared { gateway, parts, head, timeout, deadline });
+        let encoding = compression::of_answer(compression::of_call(&parts.headers)?, &parts.headers);
+        let shared = Arc::new(Shared { gateway, parts, head, encoding, timeout, deadline });
         let (messages, under_way) = (Messages::new(body), FuturesOrdered::new());
         Ok(Calls { shared, messages, under_way, late, errors_end_it, end: Some(Ok(())) })
     }
@@ -183,16 +190,19 @@ async fn answer(shared: Arc<Shared>, message: Message, errors_end_it: bool) -> R
 async fn infer(shared: &Shared, message: Message, id: &mut String) -> Result<Bytes> {
     let (gateway, arrival) = (&*shared.gateway, shared.arrival());
     let mut body = BodyReader::new(Body::new(message), PREFIX, gateway.config.client_timeout);
-    let found = find_model(gateway, &arrival, &mut body).await;
+    let found = find_model(gateway, &arrival, &shared.parts.headers, &mut body).await;
     let model = found.inspect_err(|error| pipeline::refuse_unrouted(&arrival, "", error))?;
-    *id = peek::id(body.peeked().get(PREFIX..).unwrap_or_default()).unwrap_or_default();
+    if model.encoding.is_none() {
+        *id = peek::id(body.peeked().get(PREFIX..).unwrap_or_default()).unwrap_or_default();
+    }
     let message = InferMessage { arrival: &arrival, parts: &shared.parts, model: &model, body: &mut body };
     let mut wants_final = false;
     let see = |message: &ModelInferRequest| {
         id.clone_from(&message.id);
         wants_final = message.parameters.get(WANTS_FINAL).is_some_and(is_true);
     };
-    let refused = |refusal: respond::Refusal| refusal.into_parts().0;
+    let encoding = shared.encoding.filter(|_| model.encoding.is_some());
+    let refused = Refusal::into_error;
     let (mut answered, raw) = message.infer(gateway, see).await.map_err(refused)?;
     let mut parameters = HashMap::with_capacity(2);
     let revision = String::from_utf8_lossy(answered.revision().as_bytes()).into_owned();
@@ -202,9 +212,14 @@ async fn infer(shared: &Shared, message: Message, id: &mut String) -> Result<Byt
     }
     let encode = |response: InferResponse, _: &InferRequest| {
         let response = ModelInferResponse { parameters, ..oip::encode_response(response, raw)? };
-        unary::frame(&ModelStreamInferResponse { error_message: String::new(), infer_response: Some(response) })
+        let message = ModelStreamInferResponse { error_message: String::new(), infer_response: Some(response) };
+        compression::frame(&message, encoding)
     };
-    let message = answered.encode(encode).await.map_err(refused)?;
+    let message = match encoding {
+        None => answered.encode(encode).await,
+        Some(_) => answered.encode_compressed(encode).await,
+    };
+    let message = message.map_err(refused)?;
     answered.finish_bare();
     Ok(message)
 }

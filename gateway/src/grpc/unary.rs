@@ -13,11 +13,13 @@ use http_body::Frame;
 use prost::Message;
 use weirgate_protocol::{Error, Protocol, Result};
 
+use super::compression;
 use crate::gateway::Gateway;
-use crate::respond;
+use crate::respond::Dialect;
 use crate::server::address::Address;
 use crate::server::body::{BodyLimit, BodyReader};
 use crate::server::edge::{Arrival, Arrived};
+use crate::server::encoding::Encoding;
 
 /// The flag and length before each message.
 pub(super) const PREFIX: usize = 5;
@@ -43,17 +45,18 @@ where
         check_content_type(&parts)?;
         let mut body = BodyReader::new(body, PREFIX, gateway.config.client_timeout);
         let deadline = Instant::now() + SMALL_CALL;
-        read_prefix(&mut body, deadline).await?;
+        read_prefix(&mut body, &parts.headers, deadline).await?;
         body.check_length(SMALL_MESSAGE)?;
         while body.peek_more(deadline).await? {
             body.check_length(SMALL_MESSAGE)?;
         }
         let request = message(Bytes::copy_from_slice(body.peeked()))?;
+        let request = body.codings().undo(request, SMALL_MESSAGE, |_| Ok(()))?;
         answer(decode(request)?, &Address::new(None, &parts.uri, &parts.headers))
     };
     match result.await.and_then(|answer| frame(&answer)) {
         Ok(frame) => respond_with(frame, HeaderMap::new()),
-        Err(error) => respond::grpc_error(&error).into_http(),
+        Err(error) => compression::refusal(error).answer(Dialect::Grpc),
     }
 }
 
@@ -70,29 +73,25 @@ pub(super) fn check_content_type(parts: &http::request::Parts) -> Result<()> {
     }
 }
 
-/// Reads until the length of the message is known, and announces it.
-pub(super) async fn read_prefix(body: &mut BodyReader<Body>, deadline: Instant) -> Result<()> {
+/// Reads until the length of the message is known, and announces it. Returns how the message is compressed.
+pub(super) async fn read_prefix(
+    body: &mut BodyReader<Body>,
+    headers: &HeaderMap,
+    deadline: Instant,
+) -> Result<Option<Encoding>> {
     while body.peeked().len() < PREFIX {
         if !body.peek_more(deadline).await? {
             return Err(Error::invalid("the call ended before its message began"));
         }
     }
     let peeked = body.peeked();
-    check_flag(peeked[0])?;
+    let encoding = compression::of_message(peeked[0], headers)?;
     let length = u32::from_be_bytes([peeked[1], peeked[2], peeked[3], peeked[4]]);
     body.announce(PREFIX + length as usize);
-    Ok(())
-}
-
-/// The flag before a message says whether it is compressed.
-pub(super) fn check_flag(flag: u8) -> Result<()> {
-    match flag {
-        0 => Ok(()),
-        1 => Err(Error::unsupported(
-            "the message is compressed, which is not supported yet: send it without grpc-encoding",
-        )),
-        other => Err(Error::invalid(format!("the flag before a message is {other}: send 0"))),
+    if let Some(encoding) = encoding {
+        body.set_codings(encoding.into());
     }
+    Ok(encoding)
 }
 
 /// The message within a unary call's whole body.

@@ -1,10 +1,12 @@
 //! The HTTP adapters, and the router of the data port.
 
+mod cors;
 mod triton;
 mod v2;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -12,15 +14,17 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::{get, post};
 use futures_util::FutureExt;
-use http::{Method, Uri, header};
+use http::{HeaderValue, Method, StatusCode, Uri, header};
 use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::trace::TraceLayer;
 use weirgate_protocol::Error;
 
 use crate::gateway::Gateway;
+pub use crate::http::cors::CorsOrigin;
 use crate::respond::Dialect;
 use crate::server::address::{Prefix, TakenPrefix};
+use crate::server::body::BodyReader;
 use crate::server::edge::{Arrived, Routes};
 use crate::{grpc, respond};
 
@@ -30,22 +34,29 @@ pub struct DataRoutes {
     gateway: Arc<Gateway>,
     router: Router,
     /// Every request goes through the router, so that its layers see it.
-    traced: bool,
+    layered: bool,
 }
 
 impl DataRoutes {
     pub fn new(gateway: Arc<Gateway>) -> DataRoutes {
         // A span per request is for debugging: where nobody would see it, the layer is not there.
         let traced = tracing::enabled!(target: "tower_http::trace", tracing::Level::DEBUG);
-        let router = router(gateway.clone());
-        let router = if traced { router.layer(TraceLayer::new_for_http().on_failure(())) } else { router };
-        DataRoutes { gateway, router, traced }
+        let origins = &gateway.config.cors_origins;
+        let mut router = router(gateway.clone());
+        if !origins.is_empty() {
+            router = router.layer(cors::layer(origins));
+        }
+        if traced {
+            router = router.layer(TraceLayer::new_for_http().on_failure(()));
+        }
+        let layered = traced || !origins.is_empty();
+        DataRoutes { gateway, router, layered }
     }
 }
 
 impl Routes for DataRoutes {
     async fn answer(self, arrived: Arrived, request: Request) -> Response {
-        if self.traced || request.method() != Method::POST {
+        if self.layered || request.method() != Method::POST {
             return self.router.answer(arrived, request).await;
         }
         let uri = request.uri().clone();
@@ -107,9 +118,12 @@ async fn prefixed(gateway: Arc<Gateway>, behind: Router, mut request: Request) -
     let Some((prefix, rest)) = Prefix::split(request.uri().path()) else { return not_found(request).await };
     match gateway.table().by_path(prefix.namespace, prefix.label) {
         Ok(Some(_)) => {}
-        Ok(None) if rest.starts_with("/v2") => return answer(&request, &prefix.unknown()),
+        Ok(None) if rest.starts_with("/v2") => {
+            let unknown = prefix.unknown();
+            return refuse(request, &unknown).await;
+        }
         Ok(None) => return not_found(request).await,
-        Err(error) => return answer(&request, &error),
+        Err(error) => return refuse(request, &error).await,
     }
     let (taken, length) = (TakenPrefix::from(prefix), request.uri().path().len() - rest.len());
     let Some(uri) = without_prefix(request.uri(), length) else { return not_found(request).await };
@@ -130,14 +144,39 @@ fn without_prefix(uri: &Uri, length: usize) -> Option<Uri> {
 }
 
 async fn not_found(request: Request) -> Response {
+    if request.method() == Method::OPTIONS && request.uri().path() == "*" {
+        let mut response = no_content();
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET,HEAD,POST,OPTIONS"));
+        return response;
+    }
     let shown: String = request.uri().path().chars().take(128).collect();
-    answer(&request, &Error::not_found(format!("there is no route '{shown}'")))
+    refuse(request, &Error::not_found(format!("there is no route '{shown}'"))).await
 }
 
+/// What a route's own methods leave over; the router adds which those are.
 async fn method_not_allowed(request: Request) -> Response {
+    if request.method() == Method::OPTIONS {
+        return no_content();
+    }
     let shown: String = request.uri().path().chars().take(128).collect();
-    let text = format!("method {} is not allowed on '{shown}'", request.method());
-    answer(&request, &Error::method_not_allowed(text))
+    let method: String = request.method().as_str().chars().take(32).collect();
+    refuse(request, &Error::method_not_allowed(format!("method {method} is not allowed on '{shown}'"))).await
+}
+
+fn no_content() -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+/// Refuses a request that has no handler, and reads on what its client still sends.
+async fn refuse(request: Request, error: &Error) -> Response {
+    let response = answer(&request, error);
+    // Who waits for `100 Continue` has sent nothing yet, and reading would ask for it.
+    if !request.headers().contains_key(header::EXPECT) {
+        BodyReader::new(request.into_body(), 0, Duration::ZERO).discard().await;
+    }
+    response
 }
 
 /// An error of a request that has no handler, in the dialect that its head speaks.

@@ -12,17 +12,18 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use http_body::{Frame, SizeHint};
-use weirgate_protocol::{Error, LoadedModel, ModelSpec, Protocol, Result, v2};
+use weirgate_protocol::{Error, InferRequest, LoadedModel, ModelSpec, Protocol, Result, v2};
 
 use crate::gateway::{Asked, Gateway};
 use crate::pipeline::{self, InferCall};
 use crate::respond::{self, Dialect, Refusal};
 use crate::server::address::{Address, Prefix, TakenPrefix};
 use crate::server::body::BodyReader;
+use crate::server::codings::{Accepted, Codings, READ_HERE};
 use crate::server::edge::{Arrival, Arrived};
 
 /// `Inference-Header-Content-Length`, as the `http` crate wants header names.
-const HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
+pub const HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
 
 pub(super) type Shared = State<Arc<Gateway>>;
 
@@ -93,7 +94,8 @@ async fn infer_tensors(
     body: &mut BodyReader<Body>,
 ) -> Result<Response, Refusal> {
     let arrival = Arrival::new(parts, arrived, Protocol::V2Http)?;
-    refuse_encoding(&parts.headers).inspect_err(|error| pipeline::refuse_unrouted(&arrival, model, error))?;
+    body.set_codings(codings(&arrival, model, &parts.headers)?);
+    let accepted = Accepted::of(&parts.headers);
     let header_length = parts.headers.get(HEADER_LENGTH).map(HeaderValue::as_bytes).map(String::from_utf8_lossy);
     let call = InferCall {
         arrival: &arrival,
@@ -102,8 +104,16 @@ async fn infer_tensors(
         decode: |bytes: Bytes, _: &ModelSpec| v2::decode_request(&bytes, header_length.as_deref()),
     };
     let mut answered = pipeline::infer(gateway, call).await?;
-    let encoded = answered.encode(|response, request| v2::encode_response(&response, request)).await?;
     let mut headers = HeaderMap::with_capacity(8);
+    let encode = |response, request: &InferRequest| {
+        let mut encoded = v2::encode_response(&response, request)?;
+        encoded.parts = accepted.apply(encoded.parts, &mut headers)?;
+        Ok(encoded)
+    };
+    let encoded = match accepted.any() {
+        true => answered.encode_compressed(encode).await?,
+        false => answered.encode(encode).await?,
+    };
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(encoded.content_type()));
     if let Some(length) = encoded.header_length {
         headers.insert(HEADER_LENGTH, length.into());
@@ -114,14 +124,12 @@ async fn infer_tensors(
     Ok(response)
 }
 
-fn refuse_encoding(headers: &HeaderMap) -> Result<()> {
-    match headers.get(header::CONTENT_ENCODING) {
-        Some(value) if value != "identity" => {
-            let shown: String = String::from_utf8_lossy(value.as_bytes()).chars().take(32).collect();
-            Err(Error::unsupported(format!("content-encoding '{shown}' is not supported yet: send the body as it is")))
-        }
-        _ => Ok(()),
-    }
+/// How the body is encoded, or which codings are read instead.
+fn codings(arrival: &Arrival, model: &str, headers: &HeaderMap) -> Result<Codings, Refusal> {
+    Codings::of(headers).map_err(|error| {
+        pipeline::refuse_unrouted(arrival, model, &error);
+        Refusal::with_header(error, header::ACCEPT_ENCODING, READ_HERE)
+    })
 }
 
 /// A body of known pieces: the JSON head, and tensors where they lie.

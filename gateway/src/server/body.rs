@@ -10,6 +10,7 @@ use http_body::Frame;
 use http_body_util::BodyExt;
 use weirgate_protocol::{Error, Result, RetryClass};
 
+use super::codings::Codings;
 use crate::dispatch::Reservation;
 
 /// How long, and for how many bytes, the body of a refused request is read on.
@@ -51,6 +52,7 @@ pub struct BodyReader<B> {
     framing: usize,
     /// The longest pause between two pieces.
     pause: Duration,
+    codings: Codings,
 }
 
 impl<B> BodyReader<B>
@@ -69,7 +71,22 @@ where
             waited: Duration::ZERO,
             framing,
             pause,
+            codings: Codings::default(),
         }
+    }
+
+    /// Notes how the body is encoded. It is read as it comes; whoever decodes it undoes that first.
+    pub fn set_codings(&mut self, codings: Codings) {
+        self.codings = codings;
+    }
+
+    pub fn codings(&self) -> Codings {
+        self.codings
+    }
+
+    /// Bytes of framing around the message itself. Codings are those of the message.
+    pub fn framing(&self) -> usize {
+        self.framing
     }
 
     /// The bytes read so far.

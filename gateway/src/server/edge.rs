@@ -7,20 +7,21 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
-use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request, Response, Version};
 use hyper::body::Incoming;
 use tower::Service;
 use weirgate_protocol::deadline::{parse_grpc_timeout, parse_timeout_seconds};
 use weirgate_protocol::{Head, Protocol, Result};
 
+use super::untaken::{Answer, Untaken};
 use crate::observe::Stages;
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout-seconds");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
-const OVERHEAD: HeaderName = HeaderName::from_static("x-weirgate-overhead-us");
-const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+pub const OVERHEAD: HeaderName = HeaderName::from_static("x-weirgate-overhead-us");
+pub const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// Ids longer than this are replaced by one of ours.
 const LONGEST_ID: usize = 128;
@@ -60,13 +61,16 @@ impl Routes for Router {
 pub async fn serve(
     routes: impl Routes,
     peer: IpAddr,
+    untaken: &Arc<Untaken>,
     request: Request<Incoming>,
-) -> Result<Response<Body>, Infallible> {
+) -> Result<Response<Answer>, Infallible> {
     let arrived = Arrived { at: Instant::now(), request_id: request_id(request.headers()), peer: Some(peer) };
     let id = arrived.request_id.clone();
+    // Over HTTP/1 what a client does not take is seen at the socket.
+    let untaken = (request.version() == Version::HTTP_2).then(|| untaken.clone());
     let mut response = routes.answer(arrived, request.map(Body::new)).await;
     response.headers_mut().insert(REQUEST_ID, id);
-    Ok(response)
+    Ok(response.map(|body| Answer::new(body, untaken)))
 }
 
 fn request_id(headers: &HeaderMap) -> HeaderValue {

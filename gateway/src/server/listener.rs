@@ -15,18 +15,31 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::edge::{self, Routes};
+use super::untaken::{PIECE, Untaken};
+use super::write_timeout::WriteTimeout;
 
 /// Streams that one h2 connection may have open, and how much of each is buffered before the client must wait.
 const MAX_STREAMS: u32 = 1_024;
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
+/// The largest head over h2: what every field takes as its RFC counts, which is its bytes and 32. Above it is 431.
+const HEADER_LIST: u32 = 32 << 10;
+/// Streams that a client may open and reset before their requests were looked at. More is the rapid reset attack, and ends
+/// the connection; so does what makes us reset streams so often.
+const PENDING_RESETS: usize = 20;
+const OWN_RESETS: usize = 1_024;
+/// What one stream may have on its way to the socket.
+const SEND_BUFFER: usize = 4 * PIECE;
+/// Header lines of an HTTP/1 request, and the bytes of its head. Bodies are read in pieces of up to the same size.
+const HEADERS: usize = 100;
+const READ_BUFFER: usize = 408 << 10;
 /// After an error of `accept` that is not a connection's own, as running out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 #[derive(Clone, Copy, Debug)]
 pub struct ListenerConfig {
     pub max_connections: NonZeroUsize,
-    /// For the head of a request, and for a dead h2 peer to answer a ping.
+    /// For the head of a request, for a dead h2 peer to answer a ping, and the longest pause in taking an answer.
     pub client_timeout: Duration,
 }
 
@@ -51,7 +64,7 @@ impl Listener {
         let builder = Arc::new(connection_builder(self.config.client_timeout));
         let places = Arc::new(Semaphore::new(self.config.max_connections.get()));
         let mut connections = JoinSet::new();
-        let (closing, first_byte) = (close.clone(), self.config.client_timeout);
+        let (closing, client_timeout) = (close.clone(), self.config.client_timeout);
         loop {
             let accepted = tokio::select! {
                 () = closed(&mut close) => break,
@@ -60,7 +73,7 @@ impl Listener {
             };
             if let Some((stream, peer, place)) = accepted {
                 let serve =
-                    serve_connection(builder.clone(), stream, peer, routes.clone(), first_byte, closing.clone());
+                    serve_connection(builder.clone(), stream, peer, routes.clone(), client_timeout, closing.clone());
                 connections.spawn(async move {
                     serve.await;
                     drop(place);
@@ -95,13 +108,22 @@ async fn accept(
 
 fn connection_builder(client_timeout: Duration) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(client_timeout);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(client_timeout)
+        .max_headers(HEADERS)
+        .max_buf_size(READ_BUFFER);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(HEADER_LIST)
+        .max_pending_accept_reset_streams(PENDING_RESETS)
+        .max_local_error_reset_streams(OWN_RESETS)
+        .max_send_buf_size(SEND_BUFFER)
         .keep_alive_interval(client_timeout)
         .keep_alive_timeout(client_timeout);
     builder
@@ -112,14 +134,14 @@ async fn serve_connection(
     stream: TcpStream,
     peer: IpAddr,
     routes: impl Routes,
-    first_byte: Duration,
+    client_timeout: Duration,
     mut close: watch::Receiver<bool>,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");
     }
     // Until the first byte says which protocol it is, no other timer runs.
-    let first = tokio::time::timeout(first_byte, stream.readable());
+    let first = tokio::time::timeout(client_timeout, stream.readable());
     let begun = tokio::select! {
         begun = first => matches!(begun, Ok(Ok(()))),
         () = closed(&mut close) => false,
@@ -127,13 +149,27 @@ async fn serve_connection(
     if !begun {
         return;
     }
-    let service = service_fn(move |request: http::Request<Incoming>| edge::serve(routes.clone(), peer, request));
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let untaken = Arc::new(Untaken::default());
+    let service = service_fn(|request: http::Request<Incoming>| {
+        let (routes, untaken) = (routes.clone(), untaken.clone());
+        async move { edge::serve(routes, peer, &untaken, request).await }
+    });
+    let stream = TokioIo::new(WriteTimeout::new(stream, client_timeout));
+    let mut connection = pin!(builder.serve_connection(stream, service));
+    let served = async {
+        tokio::select! {
+            result = connection.as_mut() => result,
+            () = closed(&mut close) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        }
+    };
     let result = tokio::select! {
-        result = connection.as_mut() => result,
-        () = closed(&mut close) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+        result = served => result,
+        () = untaken.outlasts(client_timeout) => {
+            tracing::debug!(?client_timeout, "connection ended: its client does not take its answers");
+            return;
         }
     };
     if let Err(error) = result {

@@ -2,7 +2,11 @@
 
 pub mod address;
 pub mod body;
+pub mod codings;
 pub mod edge;
+pub mod encoding;
 mod listener;
+pub mod untaken;
+mod write_timeout;
 
 pub use listener::{Listener, ListenerConfig};

@@ -71,10 +71,13 @@ impl Stream {
 
     /// The next message; `None` after the last.
     pub async fn next<M: Message + Default>(&mut self) -> Option<M> {
-        Some(M::decode(self.next_bytes().await?).unwrap())
+        let (flag, message) = self.next_frame().await?;
+        assert_eq!(flag, 0, "the message is compressed");
+        Some(M::decode(message).unwrap())
     }
 
-    async fn next_bytes(&mut self) -> Option<Bytes> {
+    /// The next message with its flag.
+    pub async fn next_frame(&mut self) -> Option<(u8, Bytes)> {
         loop {
             if let Some(message) = take_message(&mut self.read) {
                 return Some(message);
@@ -89,21 +92,20 @@ impl Stream {
 
     /// The status that the stream ends with; there must be no message before it.
     pub async fn end(&mut self) -> Result<(), Refused> {
-        assert_eq!(self.next_bytes().await, None, "the stream goes on");
+        assert_eq!(self.next_frame().await, None, "the stream goes on");
         let status = status(&self.trailers);
         if status.code == OK { Ok(()) } else { Err(status) }
     }
 }
 
-fn take_message(read: &mut BytesMut) -> Option<Bytes> {
+fn take_message(read: &mut BytesMut) -> Option<(u8, Bytes)> {
     let &[flag, a, b, c, d] = read.first_chunk()?;
-    assert_eq!(flag, 0, "messages are not compressed");
     let length = u32::from_be_bytes([a, b, c, d]) as usize;
     if read.len() < 5 + length {
         return None;
     }
     read.advance(5);
-    Some(read.split_to(length).freeze())
+    Some((flag, read.split_to(length).freeze()))
 }
 
 /// A body of what is sent, piece by piece.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod grpc;
+mod grpc_compression;
 mod grpc_hostile;
 mod heads;
 mod limits;

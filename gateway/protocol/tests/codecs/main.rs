@@ -8,3 +8,4 @@ mod numbers;
 mod refusals;
 mod round_trips;
 mod support;
+mod triton;

@@ -22,6 +22,8 @@ pub type Answer<T> = oneshot::Sender<Result<T, Refused>>;
 pub enum Command {
     Apply(Vec<Service>, Answer<Vec<Applied>>),
     Delete(Named, Answer<()>),
+    Load(Named, Answer<()>),
+    Unload(Named, Answer<()>),
     Rollout {
         named: Named,
         rollout: Rollout,
@@ -79,6 +81,12 @@ pub enum Refused {
     /// The state folder could not take it; nothing has changed.
     #[error("{0}")]
     NotStored(String),
+    /// Too many wait for the same.
+    #[error("{0}")]
+    Busy(String),
+    /// It was tried, and the text says why it did not succeed.
+    #[error("{0}")]
+    Failed(String),
     #[error("the server is stopping")]
     Stopping,
 }
@@ -163,6 +171,16 @@ impl Control {
     /// Takes a service out: its calls finish, further ones find no such model.
     pub async fn delete(&self, named: Named) -> Result<(), Refused> {
         self.ask(|answer| Command::Delete(named, answer)).await
+    }
+
+    /// Loads a service's model: anew where it runs, and again where it was unloaded. Answered when it has loaded.
+    pub async fn load(&self, named: Named) -> Result<(), Refused> {
+        self.ask(|answer| Command::Load(named, answer)).await
+    }
+
+    /// Takes a service's model out of memory until it is loaded again, its manifest changes, or the server restarts.
+    pub async fn unload(&self, named: Named) -> Result<(), Refused> {
+        self.ask(|answer| Command::Unload(named, answer)).await
     }
 
     /// Changes how calls are split. A service that a file owns is changed only with `write_back`, which changes the file.

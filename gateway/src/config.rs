@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use weirgate_deploy::state::default_path;
 
 use crate::http::CorsOrigin;
+use crate::repository::ModelControl;
 
 /// Settings of `weirgate serve`. Every flag has an environment variable, `WEIRGATE_` and its name.
 #[derive(Args, Clone, Debug)]
@@ -32,6 +33,10 @@ pub struct ServeConfig {
     /// Folder below which models must lie; may be given several times; by default anywhere
     #[arg(long = "model-root", value_name = "DIR", env = "WEIRGATE_MODEL_ROOT", value_delimiter = ':')]
     pub model_roots: Vec<PathBuf>,
+
+    /// Who may load and unload models by the repository API on the data port
+    #[arg(long, value_name = "WHO", env = "WEIRGATE_MODEL_CONTROL", default_value = "token")]
+    pub model_control: ModelControl,
 
     #[command(flatten)]
     pub state: StateArgs,

@@ -18,12 +18,22 @@ use crate::observe::{RevisionRow, render_revisions};
 use crate::server::address::Address;
 use crate::server::body::BodyLimit;
 
+/// What this server has of what V2, Triton and KServe call extensions.
+const EXTENSIONS: [&str; 6] = [
+    "binary_tensor_data",
+    "model_configuration",
+    "model_repository",
+    "model_repository(unload_dependents)",
+    "model_repository_extension",
+    "statistics",
+];
 /// Name, version and V2 extensions of this server.
-pub const SERVER: (&str, &str, &[&str]) =
-    ("weirgate", env!("CARGO_PKG_VERSION"), &["binary_tensor_data", "model_configuration", "statistics"]);
+pub const SERVER: (&str, &str, &[&str]) = ("weirgate", env!("CARGO_PKG_VERSION"), &EXTENSIONS);
 
 pub(crate) type Table = RouteTable<Arc<Lane>>;
-pub(crate) type ServedRoute = Route<Arc<Lane>>;
+
+/// A service of the route table.
+pub type ServiceRoute = Arc<Route<Arc<Lane>>>;
 
 /// What is asked for: a model, and by which address.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,7 +46,7 @@ pub struct Asked<'a> {
 /// A service of the route table, and the one of its revisions that is to answer.
 #[derive(Clone)]
 pub struct Routed {
-    route: Arc<Route<Arc<Lane>>>,
+    route: ServiceRoute,
     revision: usize,
     /// The caller asked for this very revision.
     pinned: bool,
@@ -129,6 +139,21 @@ impl Gateway {
         Ok(model)
     }
 
+    /// The service of a model, whether it can answer or not.
+    pub fn service(&self, asked: &Asked<'_>) -> Result<Service<Arc<Lane>>> {
+        let table = self.table.load();
+        Ok(find_service(&table, asked)?.0.service.clone())
+    }
+
+    /// The services that can be asked at an address: the one that it names, or all.
+    pub fn services(&self, address: &Address<'_>) -> Result<Vec<ServiceRoute>> {
+        let table = self.table.load();
+        Ok(match addressed(&table, address)? {
+            Some(Addressed { route, .. }) => vec![route.clone()],
+            None => table.routes().to_vec(),
+        })
+    }
+
     /// Whether a model can answer now, if there is one.
     pub fn model_ready(&self, asked: &Asked<'_>) -> Result<bool> {
         ready(self.loaded(asked).map(drop))
@@ -169,7 +194,7 @@ impl Gateway {
 
     /// Whether every model can answer now, except for those that are stopped on purpose.
     pub fn all_models_ready(&self) -> bool {
-        let answers = |route: &Arc<Route<Arc<Lane>>>| {
+        let answers = |route: &ServiceRoute| {
             let base = route.represent(Wanted::Any);
             route.is_stopped() || base.is_ok_and(|base| route.service.revisions[base].lane.loaded().is_ok())
         };
@@ -178,7 +203,7 @@ impl Gateway {
 
     /// Whether every model is ready or has failed: nothing is still loading.
     pub fn settled(&self) -> bool {
-        let loading = |route: &Arc<Route<Arc<Lane>>>| {
+        let loading = |route: &ServiceRoute| {
             let base = route.represent(Wanted::Any);
             base.is_ok_and(|base| matches!(route.service.revisions[base].lane.readiness(), Readiness::Loading))
         };
@@ -211,7 +236,13 @@ impl Gateway {
 }
 
 /// The service of a model at an address, and the revision asked for.
-pub(crate) fn find<'a>(table: &'a Table, asked: &Asked<'a>) -> Result<(&'a Arc<Route<Arc<Lane>>>, Wanted<'a>)> {
+pub(crate) fn find<'a>(table: &'a Table, asked: &Asked<'a>) -> Result<(&'a ServiceRoute, Wanted<'a>)> {
+    let (route, by_address) = find_service(table, asked)?;
+    Ok((route, route.wanted(asked.address.revision()?, by_address)?))
+}
+
+/// The service of a model at an address, and the revision that the address names.
+fn find_service<'a>(table: &'a Table, asked: &Asked<'a>) -> Result<(&'a ServiceRoute, Wanted<'a>)> {
     let Asked { model, address, .. } = asked;
     let (route, by_address) = match addressed(table, address)? {
         Some(Addressed { route, wanted }) => (route, wanted),
@@ -226,11 +257,11 @@ pub(crate) fn find<'a>(table: &'a Table, asked: &Asked<'a>) -> Result<(&'a Arc<R
             shown(model)
         )));
     }
-    Ok((route, route.wanted(address.revision()?, by_address)?))
+    Ok((route, by_address))
 }
 
 /// The service that a path or a host names. Where the path does, the host is only how the gateway was reached.
-pub(crate) fn addressed<'a>(table: &'a Table, address: &Address<'_>) -> Result<Option<Addressed<'a, Arc<Lane>>>> {
+fn addressed<'a>(table: &'a Table, address: &Address<'_>) -> Result<Option<Addressed<'a, Arc<Lane>>>> {
     let Some(prefix) = address.prefix else {
         return address.host().map_or(Ok(None), |host| table.by_host(host));
     };

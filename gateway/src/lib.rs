@@ -22,6 +22,7 @@ pub mod grpc;
 pub mod http;
 pub mod observe;
 pub mod pipeline;
+pub mod repository;
 pub mod respond;
 pub mod serve;
 pub mod server;

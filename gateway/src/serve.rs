@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -16,6 +17,7 @@ use crate::admin::Access;
 use crate::config::ServeConfig;
 use crate::gateway::Gateway;
 use crate::observe::{Registry, init_logs};
+use crate::repository::Repository;
 use crate::server::{Listener, ListenerConfig};
 use crate::{admin, http};
 
@@ -80,7 +82,7 @@ async fn run(config: ServeConfig, (watcher, files): (Watcher, Files)) -> Result<
     let (data_address, admin_address) = (data.address().map_err(refused)?, admin.address().map_err(refused)?);
     let (drain_delay, drain_timeout, client_timeout) =
         (config.drain_delay, config.drain_timeout, config.client_timeout);
-    let access = Access::new(token, admin_address, config.admin_hosts.clone());
+    let access = Arc::new(Access::new(token, admin_address, config.admin_hosts.clone()));
     let gateway = Gateway::new(config);
     let platform = LocalConfig {
         data_url: format!("http://{}", reachable(data_address)),
@@ -88,6 +90,7 @@ async fn run(config: ServeConfig, (watcher, files): (Watcher, Files)) -> Result<
     };
     let (local, control) = Local::start(gateway.clone(), state, watcher, files, platform)?;
     tracing::info!(services = control.list().len(), "serving");
+    let repository = Repository::new(gateway.clone(), control.clone(), access.clone());
     let routes =
         admin::router(gateway.clone(), registry.clone()).merge(admin::control_router(control, access, client_timeout));
 
@@ -97,7 +100,11 @@ async fn run(config: ServeConfig, (watcher, files): (Watcher, Files)) -> Result<
     background.spawn(admin.serve(routes, admin_closes, ADMIN_DRAIN));
     background.spawn(upkeep(registry));
     let mut serving = JoinSet::new();
-    serving.spawn(data.serve(http::DataRoutes::new(gateway.clone()), data_closes, drain_timeout));
+    serving.spawn(data.serve(
+        http::DataRoutes::new(gateway.clone(), Some(Arc::new(repository))),
+        data_closes,
+        drain_timeout,
+    ));
 
     let signal = signals.next().await;
     tracing::info!(signal, ?drain_delay, "stopping: finishing what runs");

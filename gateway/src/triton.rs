@@ -6,9 +6,9 @@
 
 use weirgate_protocol::oip::{ModelConfig, ModelStatistics, ModelStatisticsResponse, model_config};
 use weirgate_protocol::{Error, ErrorCode, Result};
-use weirgate_router::{Addressed, Wanted};
+use weirgate_router::Wanted;
 
-use crate::gateway::{Asked, Gateway, ServedRoute, addressed, find};
+use crate::gateway::{Asked, Gateway, ServiceRoute, find};
 use crate::observe::Statistics;
 use crate::server::address::Address;
 
@@ -33,19 +33,14 @@ impl Gateway {
 
     /// What every model has answered so far; at a service's own host or path, its model.
     pub fn all_statistics(&self, address: &Address<'_>) -> Result<ModelStatisticsResponse> {
-        let table = self.table();
-        let of = |route: &ServedRoute| Ok(statistics(route, &newest_version(route, Wanted::Any, "")?));
-        let model_stats = match addressed(&table, address)? {
-            Some(Addressed { route, .. }) => vec![of(route)?],
-            None => table.routes().iter().map(|route| of(route)).collect::<Result<_>>()?,
-        };
-        Ok(ModelStatisticsResponse { model_stats })
+        let of = |route: &ServiceRoute| Ok(statistics(route, &newest_version(route, Wanted::Any, "")?));
+        Ok(ModelStatisticsResponse { model_stats: self.services(address)?.iter().map(of).collect::<Result<_>>()? })
     }
 }
 
 /// The version that statistics are shown with: the one asked for, or the newest. None where the model has none, or is not
 /// loaded: it has counts all the same.
-fn newest_version(route: &ServedRoute, wanted: Wanted<'_>, asked: &str) -> Result<String> {
+fn newest_version(route: &ServiceRoute, wanted: Wanted<'_>, asked: &str) -> Result<String> {
     let loaded = route.represent(wanted).and_then(|revision| route.service.revisions[revision].lane.loaded());
     match loaded {
         Ok(model) => Ok(model.version(asked)?.version.as_deref().unwrap_or_default().to_owned()),
@@ -54,7 +49,7 @@ fn newest_version(route: &ServedRoute, wanted: Wanted<'_>, asked: &str) -> Resul
     }
 }
 
-fn statistics(route: &ServedRoute, version: &str) -> ModelStatistics {
+fn statistics(route: &ServiceRoute, version: &str) -> ModelStatistics {
     let mut sum = Statistics::default();
     for revision in &route.service.revisions {
         sum.add(&revision.lane.metrics.tally);

@@ -18,6 +18,6 @@ mod versions;
 pub use credits::{Credits, Grant};
 pub use job::{Answer, Finished, Job, Parts, Timing};
 pub use onnx::{OnnxSource, onnx_loader};
-pub use replica::{AnsweredCalls, BatchReport, Feed, Pull, Replica, SetState};
+pub use replica::{AnsweredCalls, BatchReport, Failure, Feed, Pull, Replica, SetState};
 pub use supervisor::{ReplicaSet, ReplicaSetConfig, Wanted};
 pub use versions::Versions;

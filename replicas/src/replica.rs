@@ -94,10 +94,18 @@ pub enum SetState {
         ready: usize,
         /// How long that replica took to load.
         took: Duration,
-        failure: Option<Arc<str>>,
+        failure: Option<Failure>,
         /// Every replica that serves has loaded the model since this [`Wanted::load`] was asked for.
         load: u64,
     },
-    /// No replica is ready, and the last one failed to load: calls are refused with this reason.
-    Failed { reason: Arc<str> },
+    /// No replica is ready, and the last one failed to load: calls are refused with its reason.
+    Failed(Failure),
+}
+
+/// Why a replica could not load its model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub reason: Arc<str>,
+    /// The last [`Wanted::load`](crate::Wanted::load) that it was to do.
+    pub load: u64,
 }

@@ -14,7 +14,7 @@ use weirgate_replicas_core::RestartPolicy;
 
 use crate::credits::LocalCredits;
 use crate::local::{Event, EventKind, Loader, LocalReplica};
-use crate::replica::{Feed, SetState};
+use crate::replica::{Failure, Feed, SetState};
 
 /// What a set of replicas runs.
 #[derive(Clone)]
@@ -56,7 +56,7 @@ pub struct ReplicaSet {
     ready: Option<(Arc<LoadedModel>, Duration)>,
     /// The last [`Wanted::load`].
     load: u64,
-    last_failure: Option<Arc<str>>,
+    last_failure: Option<Failure>,
 }
 
 /// The place of one replica: who serves, and who is loading to serve next.
@@ -214,10 +214,11 @@ impl ReplicaSet {
                 self.forget_failure();
                 self.report();
             }
-            EventKind::LoadFailed(error) => {
-                slot.loading = None;
-                self.failed_to_load(index, &error.0, now);
-            }
+            EventKind::LoadFailed(error) => match slot.loading.take() {
+                // What it tried to load is not what is asked for any more.
+                Some(loading) if loading.load < self.load => slot.start_at = Some(now),
+                _ => self.failed_to_load(index, &error.0, now),
+            },
             EventKind::Suspect(error) => {
                 let delay = slot.policy.failed(now);
                 slot.start_at = Some(now + delay);
@@ -238,7 +239,7 @@ impl ReplicaSet {
         let delay = self.slots[index].policy.failed(now);
         self.slots[index].start_at = Some(now + delay);
         tracing::error!(service = %self.config.name, error, retry_in = ?delay, "model failed to load");
-        self.last_failure = Some(error.into());
+        self.last_failure = Some(Failure { reason: error.into(), load: self.load });
         self.report();
     }
 
@@ -258,7 +259,7 @@ impl ReplicaSet {
                 failure: failure.clone(),
                 load: self.slots.iter().filter_map(|slot| Some(slot.serving.as_ref()?.load)).min().unwrap_or_default(),
             },
-            (_, Some(reason)) => SetState::Failed { reason: reason.clone() },
+            (_, Some(failure)) => SetState::Failed(failure.clone()),
             _ => SetState::Loading,
         };
         self.feed.state_changed(state);

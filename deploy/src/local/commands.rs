@@ -29,6 +29,15 @@ impl<P: DataPlane> Controller<P> {
                 self.settle();
                 let _ = answer.send(result);
             }
+            Command::Load(named, answer) => {
+                self.load(&named, answer);
+                self.settle();
+            }
+            Command::Unload(named, answer) => {
+                let result = self.unload(&named);
+                self.settle();
+                let _ = answer.send(result);
+            }
             Command::Rollout { named, rollout, write_back, answer } => {
                 let result = self.roll_out(named, &rollout, write_back);
                 self.settle();

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use weirgate_deploy_core::rollout::Health;
 use weirgate_deploy_core::{Problem, Service, Severity};
-use weirgate_replicas::SetState;
+use weirgate_replicas::{Failure, SetState};
 
 use super::LocalConfig;
 use super::absent::{self, Absent};
@@ -250,7 +250,8 @@ impl<P: DataPlane> Controller<P> {
         self.dirty.insert(key.service.clone());
         let running = &mut service.running[index];
         match told {
-            Told::State(health) => {
+            Told::State(health, loads) => {
+                running.loads = loads;
                 let before = std::mem::replace(&mut running.health, health.clone());
                 if running.phase == Phase::Running {
                     let name = running.plan.name.clone();
@@ -280,7 +281,7 @@ impl<P: DataPlane> Controller<P> {
                 }
                 let reason = "its replicas have ended by a fault of the platform";
                 service.event("Warning", "ReplicasLost", format!("revision {name}: {reason}"));
-                feed.state_changed(SetState::Failed { reason: reason.into() });
+                feed.state_changed(SetState::Failed(Failure { reason: reason.into(), load: 0 }));
                 self.plane.retire_lane(&lane);
                 self.tasks.spawn(tell_drained(self.plane.lane_drained(&lane), key, self.news.0.clone()));
             }

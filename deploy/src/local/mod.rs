@@ -13,6 +13,7 @@ mod absent;
 mod commands;
 mod controller;
 mod files;
+mod loading;
 mod memory;
 mod reconcile;
 mod record;

@@ -38,6 +38,9 @@ impl<P: DataPlane> Controller<P> {
                 self.bound(named, &Decision::default());
                 self.retire(named);
                 self.store(named);
+                if let Some(service) = self.services.get_mut(named) {
+                    service.answer_loads();
+                }
                 self.show(named);
             }
             self.views.send_replace(Arc::new(self.seen.values().cloned().collect()));
@@ -135,7 +138,9 @@ impl<P: DataPlane> Controller<P> {
                         let key = Key { service: named.clone(), run: *runs };
                         let of = LaneOf { namespace: &named.namespace, service: &named.name, revision: &plan.name };
                         let (lane, feed) = plane.open_lane(&of);
-                        service.running.push(Running::new(key, plan, lane, feed));
+                        let running = Running::new(key, plan, lane, feed);
+                        running.load(service.loads);
+                        service.running.push(running);
                         service.running.len() - 1
                     }
                     Err(failure) => {

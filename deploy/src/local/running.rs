@@ -26,8 +26,8 @@ pub(super) struct Key {
 /// What the tasks of a revision tell the controller.
 #[derive(Debug)]
 pub(super) enum Told {
-    /// How the replicas fare.
-    State(Health),
+    /// How the replicas fare, and what they have loaded.
+    State(Health, Loads),
     /// The lane is empty and closed.
     Drained,
     /// The replicas have ended.
@@ -36,12 +36,22 @@ pub(super) enum Told {
 
 pub(super) type News = UnboundedSender<(Key, Told)>;
 
+/// Which of the loads that were asked for have been done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Loads {
+    /// The last one that every replica which serves has done.
+    pub done: u64,
+    /// The one that has failed, where one has.
+    pub failed: Option<u64>,
+}
+
 pub(super) struct Running<L> {
     pub key: Key,
     pub plan: RevisionPlan,
     pub lane: L,
     pub phase: Phase,
     pub health: Health,
+    pub loads: Loads,
     pub feed: Arc<dyn Feed>,
     started: bool,
     wanted: channel::Sender<Wanted>,
@@ -61,18 +71,24 @@ pub(super) enum Phase {
 impl<L> Running<L> {
     pub fn new(key: Key, plan: RevisionPlan, lane: L, feed: Arc<dyn Feed>) -> Self {
         let (wanted, _) = channel::channel(Wanted::default());
-        Running { key, plan, lane, phase: Phase::Waiting, health: Health::default(), feed, started: false, wanted }
+        let (phase, health) = (Phase::Waiting, Health::default());
+        Running { key, plan, lane, phase, health, loads: Loads::default(), feed, started: false, wanted }
     }
 
     pub fn started(&self) -> bool {
         self.started
     }
 
+    /// Has every replica load the model anew.
+    pub fn load(&self, load: u64) {
+        self.wanted.send_modify(|now| now.load = load);
+    }
+
     /// Starts the replicas; once.
     pub fn start(&mut self, replicas: usize, roots: &Arc<[PathBuf]>, tasks: &mut JoinSet<()>, news: &News) {
         self.started = true;
         self.phase = Phase::Running;
-        self.wanted.send_replace(Wanted::replicas(replicas));
+        self.wanted.send_modify(|now| now.replicas = replicas);
         let (key, news) = (self.key.clone(), news.clone());
         let feed = Arc::new(Reporting { feed: self.feed.clone(), key: key.clone(), news: news.clone() });
         let set = ReplicaSet::new(config(&self.key.service, &self.plan, roots), feed);
@@ -149,14 +165,14 @@ impl Feed for Reporting {
     }
 
     fn state_changed(&self, state: SetState) {
-        let health = match &state {
-            SetState::Loading => Health::default(),
-            SetState::Ready { ready, failure, .. } => {
-                Health { ready: *ready, failure: failure.as_deref().map(str::to_owned) }
-            }
-            SetState::Failed { reason } => Health { ready: 0, failure: Some(reason.as_ref().to_owned()) },
+        let (ready, done, failure) = match &state {
+            SetState::Loading => (0, 0, None),
+            SetState::Ready { ready, load, failure, .. } => (*ready, *load, failure.clone()),
+            SetState::Failed(failure) => (0, 0, Some(failure.clone())),
         };
+        let loads = Loads { done, failed: failure.as_ref().map(|failure| failure.load) };
+        let health = Health { ready, failure: failure.map(|failure| failure.reason.to_string()) };
         self.feed.state_changed(state);
-        let _ = self.news.send((self.key.clone(), Told::State(health)));
+        let _ = self.news.send((self.key.clone(), Told::State(health, loads)));
     }
 }

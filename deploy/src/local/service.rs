@@ -6,9 +6,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use weirgate_deploy_core::rollout::{Decision, Rollout};
 use weirgate_deploy_core::status::{Observed, Status, status};
-use weirgate_deploy_core::{InferenceService, Problem, Service, ServicePlan};
+use weirgate_deploy_core::{InferenceService, Problem, Service, ServicePlan, Settings};
 use weirgate_router::Turns;
 
+use super::loading::Waiting;
 use super::record::Record;
 use super::running::{Phase, Running};
 use crate::control::{Event, Named, Owner};
@@ -30,6 +31,12 @@ pub(super) struct Managed<L> {
     pub turns: Turns,
     pub status: Status,
     pub events: VecDeque<Event>,
+    /// Its model is out of memory by request.
+    pub unloaded: bool,
+    /// How often its model was asked to be loaded.
+    pub loads: u64,
+    /// Those who wait for that.
+    pub waiting: Vec<Waiting>,
     /// It is to go as soon as nothing of it runs.
     pub deleted: bool,
 }
@@ -69,6 +76,9 @@ impl<L> Managed<L> {
             turns: Turns::default(),
             status: Status::default(),
             events: VecDeque::new(),
+            unloaded: false,
+            loads: 0,
+            waiting: Vec::new(),
             deleted: false,
         };
         service.want(wanted);
@@ -96,7 +106,7 @@ impl<L> Managed<L> {
         }
         let before = std::mem::replace(&mut self.record.manifest, manifest);
         self.record.owner = owner;
-        self.deleted = false;
+        (self.deleted, self.unloaded) = (false, false);
         if let Some(text) = unsupported.as_ref().filter(|text| self.unsupported.as_ref() != Some(text)) {
             self.event("Warning", "InvalidPredictorSpec", text.clone());
         }
@@ -114,7 +124,9 @@ impl<L> Managed<L> {
 
     /// Asks the revisions for what a plan says.
     pub fn act_on(&mut self, plan: ServicePlan) {
-        self.record.rollout.ask(&plan, seconds());
+        let stopped = plan.settings.stopped || self.unloaded;
+        let asked = ServicePlan { settings: Settings { stopped, ..plan.settings.clone() }, ..plan.clone() };
+        self.record.rollout.ask(&asked, seconds());
         self.plan = Some(plan);
     }
 
@@ -151,6 +163,7 @@ impl<L> Managed<L> {
             rollout: &self.record.rollout,
             decision: &self.decision,
             unsupported: self.unsupported.as_deref(),
+            unloaded: self.unloaded,
             generation: self.record.generation,
             namespace_url: &namespace_url,
             name: &self.named.name,

@@ -55,6 +55,9 @@ fn refusal<L>(service: &Managed<L>) -> Refusal {
         None if service.plan.as_ref().is_some_and(|plan| plan.settings.stopped) => {
             (format!("service '{named}' is stopped by its annotation serving.kserve.io/stop"), true)
         }
+        None if service.unloaded => {
+            (format!("service '{named}' is unloaded: load its model again, by the repository API or a restart"), true)
+        }
         None => (format!("service '{named}' has no revision that can run"), false),
     };
     Refusal { text: text.into(), stopped }

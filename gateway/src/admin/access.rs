@@ -30,7 +30,7 @@ impl Access {
         check_origin(parts, &host)?;
         let reads = parts.method == Method::GET || parts.method == Method::HEAD;
         let here = peer.is_some_and(|peer| peer.is_loopback()) && is_loopback(&host) && !is_forwarded(&parts.headers);
-        if reads && here { Ok(()) } else { self.check_token(parts) }
+        if reads && here { Ok(()) } else { self.check_token(&parts.headers) }
     }
 
     /// The one host that the request names. A page of a foreign site that has its own name resolve to this machine would
@@ -76,8 +76,9 @@ impl Access {
         format!("localhost, loopback addresses, {bound}{}", names.collect::<String>())
     }
 
-    fn check_token(&self, parts: &Parts) -> Result<()> {
-        let header = parts.headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+    /// Whether the token was sent.
+    pub(crate) fn check_token(&self, headers: &HeaderMap) -> Result<()> {
+        let header = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
         let bearer = header.and_then(|header| header.split_at_checked(7));
         match bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer ")) {
             Some((_, token)) if self.token.is(token.trim_ascii()) => Ok(()),

@@ -20,6 +20,7 @@ use weirgate_protocol::{Error, Result};
 
 use super::access::Access;
 use super::wire::{API, ApplyAnswer, ApplyRequest, Document, Refusal, RolloutRequest, Told, Views};
+use crate::repository::refused;
 use crate::respond;
 use crate::server::body::{BodyLimit, BodyReader};
 use crate::server::edge::Arrived;
@@ -36,8 +37,8 @@ struct Api {
 }
 
 /// The routes. Each asks `access` first. A client that pauses for `client_timeout` is given up.
-pub fn router(control: Control, access: Access, client_timeout: Duration) -> Router {
-    let api = Api { control, access: Arc::new(access), client_timeout };
+pub fn router(control: Control, access: Arc<Access>, client_timeout: Duration) -> Router {
+    let api = Api { control, access, client_timeout };
     Router::new()
         .route(&format!("{API}/inferenceservices"), get(list_all))
         .route(&format!("{API}/namespaces/{{namespace}}/inferenceservices"), get(list_namespace))
@@ -162,21 +163,9 @@ fn wrong_manifests(problems: &[Problem]) -> Response {
 
 /// A body of JSON, within the limits of size and time.
 async fn read<T: DeserializeOwned>(body: Body, pause: Duration) -> Result<T> {
-    let mut reader = BodyReader::new(body, 0, pause);
-    let deadline = Instant::now() + BODY_TIME;
-    let mut whole = async || {
-        reader.check_length(BODY_LIMIT)?;
-        while reader.peek_more(deadline).await? {
-            reader.check_length(BODY_LIMIT)?;
-        }
-        serde_json::from_slice(reader.peeked())
-            .map_err(|error| Error::invalid(format!("the body is not the JSON that is expected here: {error}")))
-    };
-    let read = whole().await;
-    if read.is_err() {
-        reader.discard().await;
-    }
-    read
+    let body = BodyReader::new(body, 0, pause).read_small(BODY_LIMIT, Instant::now() + BODY_TIME).await?;
+    serde_json::from_slice(&body)
+        .map_err(|error| Error::invalid(format!("the body is not the JSON that is expected here: {error}")))
 }
 
 /// Whether `?view=full` was asked for.
@@ -189,16 +178,6 @@ fn full_view(request: &Request) -> Result<bool> {
             let shown: String = other.chars().take(64).collect();
             Err(Error::invalid(format!("view is '{shown}': allowed is full, or leave it out")))
         }
-    }
-}
-
-fn refused(refused: Refused) -> Error {
-    let text = refused.to_string();
-    match refused {
-        Refused::NotFound(_) => Error::not_found(text),
-        Refused::Owned(_) => Error::conflict(text),
-        Refused::Invalid(_) => Error::invalid(text),
-        Refused::NotStored(_) | Refused::Stopping => Error::unavailable(text),
     }
 }
 

@@ -122,7 +122,7 @@ impl Feed for Lane {
                 self.metrics.loaded(took);
                 (Readiness::Ready(model), ready)
             }
-            SetState::Failed { reason } => (Readiness::Failed(reason), 0),
+            SetState::Failed(failure) => (Readiness::Failed(failure.reason), 0),
         };
         let mut core = self.core.lock();
         core.dispatch.set_engines(ready);

@@ -9,6 +9,7 @@ mod infer;
 mod messages;
 mod peek;
 mod reflection;
+mod repository;
 mod stream;
 mod triton;
 mod unary;
@@ -28,6 +29,7 @@ use crate::gateway::{Asked, Gateway, SERVER};
 use crate::respond;
 use crate::server::address::Address;
 pub use infer::infer_model;
+pub use repository::repository_router;
 use unary::unary;
 
 type Shared = State<Arc<Gateway>>;

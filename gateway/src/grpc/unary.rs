@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use bytes::{BufMut, Bytes, BytesMut};
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use http_body::Frame;
 use prost::Message;
@@ -40,28 +41,42 @@ where
     A: Message,
 {
     let result = async {
-        let (parts, body) = request.into_parts();
-        Arrival::new(&parts, Arrived::of(&parts.extensions, &parts.headers), Protocol::V2Grpc)?;
-        check_content_type(&parts)?;
-        let mut body = BodyReader::new(body, PREFIX, gateway.config.client_timeout);
-        let deadline = Instant::now() + SMALL_CALL;
-        read_prefix(&mut body, &parts.headers, deadline).await?;
-        body.check_length(SMALL_MESSAGE)?;
-        while body.peek_more(deadline).await? {
-            body.check_length(SMALL_MESSAGE)?;
-        }
-        let request = message(Bytes::copy_from_slice(body.peeked()))?;
-        let request = body.codings().undo(request, SMALL_MESSAGE, |_| Ok(()))?;
-        answer(decode(request)?, &Address::new(None, &parts.uri, &parts.headers))
+        let (parts, asked, _) = read_small(gateway, request).await?;
+        answer(asked, &Address::new(None, &parts.uri, &parts.headers))
     };
-    match result.await.and_then(|answer| frame(&answer)) {
+    respond_small(result.await)
+}
+
+/// The head, the message and the arrival of a small request.
+pub(super) async fn read_small<Q: Message + Default>(
+    gateway: &Gateway,
+    request: Request,
+) -> Result<(Parts, Q, Arrival)> {
+    let (parts, body) = request.into_parts();
+    let arrival = Arrival::new(&parts, Arrived::of(&parts.extensions, &parts.headers), Protocol::V2Grpc)?;
+    check_content_type(&parts)?;
+    let mut body = BodyReader::new(body, PREFIX, gateway.config.client_timeout);
+    let deadline = Instant::now() + SMALL_CALL;
+    read_prefix(&mut body, &parts.headers, deadline).await?;
+    body.check_length(SMALL_MESSAGE)?;
+    while body.peek_more(deadline).await? {
+        body.check_length(SMALL_MESSAGE)?;
+    }
+    let request = message(Bytes::copy_from_slice(body.peeked()))?;
+    let request = body.codings().undo(request, SMALL_MESSAGE, |_| Ok(()))?;
+    Ok((parts, decode(request)?, arrival))
+}
+
+/// The answer to a small request.
+pub(super) fn respond_small(answer: Result<impl Message>) -> Response {
+    match answer.and_then(|answer| frame(&answer)) {
         Ok(frame) => respond_with(frame, HeaderMap::new()),
         Err(error) => compression::refusal(error).answer(Dialect::Grpc),
     }
 }
 
 /// Messages are protobuf; gRPC names other codecs in the content type.
-pub(super) fn check_content_type(parts: &http::request::Parts) -> Result<()> {
+pub(super) fn check_content_type(parts: &Parts) -> Result<()> {
     let value = parts.headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     let codec = value.strip_prefix(b"application/grpc").map(|rest| rest.split(|&byte| byte == b';').next());
     match codec {

@@ -1,6 +1,7 @@
 //! The HTTP adapters, and the router of the data port.
 
 mod cors;
+mod repository;
 mod triton;
 mod v2;
 
@@ -10,18 +11,21 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use axum::routing::{get, post};
 use futures_util::FutureExt;
 use http::{HeaderValue, Method, StatusCode, Uri, header};
+use serde::Serialize;
 use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::trace::TraceLayer;
-use weirgate_protocol::Error;
+use weirgate_protocol::{Error, Result};
 
 use crate::gateway::Gateway;
 pub use crate::http::cors::CorsOrigin;
+use crate::repository::Repository;
 use crate::respond::Dialect;
 use crate::server::address::{Prefix, TakenPrefix};
 use crate::server::body::BodyReader;
@@ -38,11 +42,12 @@ pub struct DataRoutes {
 }
 
 impl DataRoutes {
-    pub fn new(gateway: Arc<Gateway>) -> DataRoutes {
+    /// Without a repository its routes are not there.
+    pub fn new(gateway: Arc<Gateway>, repository: Option<Arc<Repository>>) -> DataRoutes {
         // A span per request is for debugging: where nobody would see it, the layer is not there.
         let traced = tracing::enabled!(target: "tower_http::trace", tracing::Level::DEBUG);
         let origins = &gateway.config.cors_origins;
-        let mut router = router(gateway.clone());
+        let mut router = router(gateway.clone(), repository);
         if !origins.is_empty() {
             router = router.layer(cors::layer(origins));
         }
@@ -88,11 +93,19 @@ fn model_to_infer(path: &str) -> Option<(Option<Prefix<'_>>, &str)> {
 }
 
 /// Every route of the data port. What has none may be one of them behind a prefix.
-fn router(gateway: Arc<Gateway>) -> Router {
-    let behind = v2_routes().method_not_allowed_fallback(method_not_allowed).fallback(not_found);
+fn router(gateway: Arc<Gateway>, repository: Option<Arc<Repository>>) -> Router {
+    let (rest_repository, grpc_repository) = match repository {
+        Some(repository) => {
+            (repository::routes().with_state(repository.clone()), grpc::repository_router().with_state(repository))
+        }
+        None => (Router::new(), Router::new()),
+    };
+    let rest = || v2_routes().merge(rest_repository.clone());
+    let behind = rest().method_not_allowed_fallback(method_not_allowed).fallback(not_found);
     let behind = behind.with_state(gateway.clone());
-    v2_routes()
+    rest()
         .merge(grpc::router())
+        .merge(grpc_repository)
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(move |State(gateway): State<Arc<Gateway>>, request: Request| prefixed(gateway, behind, request))
         .with_state(gateway)
@@ -141,6 +154,23 @@ fn without_prefix(uri: &Uri, length: usize) -> Option<Uri> {
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = Some(rest.parse().ok()?);
     Uri::from_parts(parts).ok()
+}
+
+/// The names that a path holds.
+fn path_names<T>(path: Result<Path<T>, PathRejection>) -> Result<T> {
+    path.map(|Path(names)| names).map_err(|_| Error::invalid("the path's names are not UTF-8"))
+}
+
+/// An answer in JSON.
+fn json(value: &impl Serialize) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(body) => {
+            let mut response = Response::new(Body::from(body));
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            response
+        }
+        Err(error) => respond::rest_error(&Error::internal(format!("the answer can't be written as JSON: {error}"))),
+    }
 }
 
 async fn not_found(request: Request) -> Response {

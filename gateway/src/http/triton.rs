@@ -11,7 +11,8 @@ use http::StatusCode;
 use weirgate_protocol::Result;
 use weirgate_protocol::oip::{config_body, statistics_body};
 
-use super::v2::{Named, NamedVersion, Shared, json, named, unversioned};
+use super::path_names;
+use super::v2::{Named, NamedVersion, Shared, json, unversioned};
 use crate::gateway::{Asked, Gateway};
 use crate::respond;
 use crate::server::address::Address;
@@ -41,7 +42,7 @@ async fn statistics(State(gateway): Shared, model: Named, request: Request) -> R
 }
 
 async fn version_statistics(State(gateway): Shared, asked: NamedVersion, request: Request) -> Response {
-    about(named(asked), &request, |asked| Ok(statistics_body(&gateway.statistics_of(asked)?)))
+    about(path_names(asked), &request, |asked| Ok(statistics_body(&gateway.statistics_of(asked)?)))
 }
 
 async fn config(State(gateway): Shared, model: Named, request: Request) -> Response {
@@ -49,7 +50,7 @@ async fn config(State(gateway): Shared, model: Named, request: Request) -> Respo
 }
 
 async fn version_config(State(gateway): Shared, asked: NamedVersion, request: Request) -> Response {
-    about(named(asked), &request, |asked| Ok(config_body(&gateway.config_of(asked)?)))
+    about(path_names(asked), &request, |asked| Ok(config_body(&gateway.config_of(asked)?)))
 }
 
 /// Answers what is asked about a model.

@@ -12,8 +12,9 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use http_body::{Frame, SizeHint};
-use weirgate_protocol::{Error, InferRequest, LoadedModel, ModelSpec, Protocol, Result, v2};
+use weirgate_protocol::{InferRequest, LoadedModel, ModelSpec, Protocol, Result, v2};
 
+use super::path_names;
 use crate::gateway::{Asked, Gateway};
 use crate::pipeline::{self, InferCall};
 use crate::respond::{self, Dialect, Refusal};
@@ -32,7 +33,7 @@ pub(super) type NamedVersion = Result<Path<(String, String)>, PathRejection>;
 
 pub async fn infer(State(gateway): Shared, model: Named, request: Request) -> Response {
     let (prefix, arrived) = taken(&request);
-    match named(model) {
+    match path_names(model) {
         Ok(model) => infer_model(&gateway, &model, prefix.as_ref().map(TakenPrefix::as_prefix), arrived, request).await,
         Err(error) => respond::rest_error(&error),
     }
@@ -53,7 +54,7 @@ pub async fn infer_version(State(gateway): Shared, named_version: NamedVersion, 
     let (prefix, arrived) = taken(&request);
     let prefix = prefix.as_ref().map(TakenPrefix::as_prefix);
     let answer = async {
-        let (model, version) = named(named_version)?;
+        let (model, version) = path_names(named_version)?;
         run(&gateway, (&model, &version), prefix, arrived, request).await
     };
     answer.await.unwrap_or_else(|refusal| refusal.answer(Dialect::Rest))
@@ -62,10 +63,6 @@ pub async fn infer_version(State(gateway): Shared, named_version: NamedVersion, 
 /// What was left with a request on its way through the router.
 fn taken(request: &Request) -> (Option<TakenPrefix>, Arrived) {
     (request.extensions().get().cloned(), Arrived::of(request.extensions(), request.headers()))
-}
-
-pub(super) fn named<T>(path: Result<Path<T>, PathRejection>) -> Result<T> {
-    path.map(|Path(names)| names).map_err(|_| Error::invalid("the path's names are not UTF-8"))
 }
 
 async fn run(
@@ -174,7 +171,7 @@ pub async fn model_metadata(State(gateway): Shared, model: Named, request: Reque
 }
 
 pub async fn model_version_metadata(State(gateway): Shared, asked: NamedVersion, request: Request) -> Response {
-    with_model(&gateway, named(asked), &request, metadata)
+    with_model(&gateway, path_names(asked), &request, metadata)
 }
 
 pub async fn model_ready(State(gateway): Shared, model: Named, request: Request) -> Response {
@@ -182,7 +179,7 @@ pub async fn model_ready(State(gateway): Shared, model: Named, request: Request)
 }
 
 pub async fn model_version_ready(State(gateway): Shared, asked: NamedVersion, request: Request) -> Response {
-    with_model(&gateway, named(asked), &request, |name, _, _| v2::model_ready(name, true))
+    with_model(&gateway, path_names(asked), &request, |name, _, _| v2::model_ready(name, true))
 }
 
 fn metadata(name: &str, model: &LoadedModel, spec: &ModelSpec) -> Bytes {
@@ -190,7 +187,7 @@ fn metadata(name: &str, model: &LoadedModel, spec: &ModelSpec) -> Bytes {
 }
 
 pub(super) fn unversioned(model: Named) -> Result<(String, String)> {
-    named(model).map(|model| (model, String::new()))
+    path_names(model).map(|model| (model, String::new()))
 }
 
 /// Answers what a loaded model is asked about, or why there is none.

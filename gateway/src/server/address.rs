@@ -68,6 +68,12 @@ impl<'a> Address<'a> {
         Address::new(prefix, request.uri(), request.headers())
     }
 
+    /// The same of its head alone.
+    pub fn of_parts(parts: &'a http::request::Parts) -> Address<'a> {
+        let prefix = parts.extensions.get::<TakenPrefix>().map(TakenPrefix::as_prefix);
+        Address::new(prefix, &parts.uri, &parts.headers)
+    }
+
     /// `:authority`, or the `Host` header; a host that is no text is nobody's.
     pub fn host(&self) -> Option<&'a str> {
         let (uri, headers) = self.head?;

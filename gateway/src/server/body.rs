@@ -137,12 +137,29 @@ where
         while self.peek_more(deadline).await? {
             reservation.cover(self.check_length(limit)?.min(self.peeked().len()))?;
         }
-        let bytes = if self.joined.is_empty() {
-            std::mem::take(&mut self.first)
-        } else {
-            std::mem::take(&mut self.joined).freeze()
+        Ok((self.take(), self.waited))
+    }
+
+    /// Reads all of a small body, or reads on what is refused.
+    pub async fn read_small(&mut self, limit: BodyLimit, deadline: Instant) -> Result<Bytes> {
+        let read = async {
+            self.check_length(limit)?;
+            while self.peek_more(deadline).await? {
+                self.check_length(limit)?;
+            }
+            Ok(())
         };
-        Ok((bytes, self.waited))
+        match read.await {
+            Ok(()) => Ok(self.take()),
+            Err(error) => {
+                self.discard().await;
+                Err(error)
+            }
+        }
+    }
+
+    fn take(&mut self) -> Bytes {
+        if self.joined.is_empty() { std::mem::take(&mut self.first) } else { std::mem::take(&mut self.joined).freeze() }
     }
 
     async fn frame(&mut self, deadline: Instant) -> Result<Option<Bytes>> {

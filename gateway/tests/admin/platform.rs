@@ -41,6 +41,9 @@ pub async fn remember(mut asked: mpsc::Receiver<Command>, publish: watch::Sender
                 let full = full.then(|| Refused::NotStored("the disk is full".to_owned()));
                 let _ = answer.send(full.map_or(Ok(applied), Err));
             }
+            Command::Load(named, answer) | Command::Unload(named, answer) => {
+                let _ = answer.send(Err(Refused::Failed(format!("nothing of {named} is here"))));
+            }
             Command::Delete(named, answer) => {
                 let refused = owned(&named, false);
                 let removed = if refused.is_none() { known.remove(&named) } else { None };

@@ -49,7 +49,7 @@ impl Server {
         let address = listener.address().unwrap();
         let secret = token.secret().to_owned();
         let access = Access::new(token, address, vec!["weirgate.test".to_owned()]);
-        let router = control_router(Control::new(commands, views), access, CLIENT_TIMEOUT);
+        let router = control_router(Control::new(commands, views), Arc::new(access), CLIENT_TIMEOUT);
         let (close, closes) = watch::channel(false);
         let mut tasks = JoinSet::new();
         tasks.spawn(remember(asked, publish));

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use weirgate::dispatch::{Lane, Turned};
 use weirgate_deploy::plane::LaneOf;
 use weirgate_protocol::{Call, ErrorCode, Head, InferRequest, Protocol, Target};
-use weirgate_replicas::{Answer, Feed, ReplicaSet, ReplicaSetConfig, SetState, Wanted};
+use weirgate_replicas::{Answer, Failure, Feed, ReplicaSet, ReplicaSetConfig, SetState, Wanted};
 use weirgate_router::LaneLimits;
 
 use crate::model::{FAILS, PANICS, REFUSED, Record, eventually, loader, runtime, tensor, values};
@@ -242,7 +242,8 @@ fn complaint_38_a_run_nobody_waits_for_is_stopped() {
 fn a_call_that_is_decoded_while_its_revision_fails_is_told_at_once() {
     runtime().block_on(async {
         let rig = Rig::start(1, 8, Duration::ZERO, Duration::ZERO);
-        let fails = |lane: &Lane| lane.state_changed(SetState::Failed { reason: "it is broken".into() });
+        let fails =
+            |lane: &Lane| lane.state_changed(SetState::Failed(Failure { reason: "it is broken".into(), load: 0 }));
         let hour = Duration::from_secs(3_600);
         let told = call_while(rig.lane.clone(), [1, 1], vec![7], hour, fails);
         let error = tokio::time::timeout(Duration::from_secs(20), told).await.unwrap().unwrap_err();

@@ -7,7 +7,7 @@ use axum::body::Body;
 use http::Request;
 use weirgate_deploy::plane::DataPlane;
 use weirgate_protocol::StickyKey;
-use weirgate_replicas::SetState;
+use weirgate_replicas::{Failure, SetState};
 use weirgate_router::{Refusal, RouteTable};
 
 use crate::model::{eventually, runtime};
@@ -155,7 +155,7 @@ fn calls_with_a_key_stay_together() {
 fn a_broken_revision_takes_only_what_asks_for_it() {
     runtime().block_on(async {
         let (world, _stable, canary) = canary().await;
-        canary.feed.state_changed(SetState::Failed { reason: "it is broken".into() });
+        canary.feed.state_changed(SetState::Failed(Failure { reason: "it is broken".into(), load: 0 }));
         for value in 0..200 {
             world.infer(value, &[]).await.is_from("adds-1", value + 1_000);
         }

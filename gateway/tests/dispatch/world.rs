@@ -53,7 +53,7 @@ impl World {
     pub fn new() -> World {
         let config = Flags::parse_from(["test", "-f", "none.yaml"]).config;
         let gateway = Gateway::new(config);
-        World { routes: DataRoutes::new(gateway.clone()), gateway, turns: Turns::default() }
+        World { routes: DataRoutes::new(gateway.clone(), None), gateway, turns: Turns::default() }
     }
 
     /// A revision without replicas: its calls are held.

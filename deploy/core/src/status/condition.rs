@@ -70,7 +70,11 @@ fn predictor_fault(observed: &Observed<'_>, base: Option<&Known>, newest: Option
         return Some(("InvalidPredictorSpec", text.to_owned()));
     }
     if stopped(observed) {
-        return Some(("Stopped", "the annotation serving.kserve.io/stop is \"true\"".to_owned()));
+        let text = match observed.unloaded {
+            true => "the model is unloaded by request",
+            false => "the annotation serving.kserve.io/stop is \"true\"",
+        };
+        return Some(("Stopped", text.to_owned()));
     }
     [newest, base].into_iter().flatten().find_map(revision_fault)
 }

@@ -18,6 +18,8 @@ pub struct Observed<'a> {
     pub decision: &'a Decision,
     /// Why the manifest can't be acted on.
     pub unsupported: Option<&'a str>,
+    /// Its model was taken out of memory by request.
+    pub unloaded: bool,
     pub generation: u64,
     /// Where calls of the namespace's services are answered; a service's own address is `{here}/{name}`.
     pub namespace_url: &'a str,

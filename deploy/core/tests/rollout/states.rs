@@ -13,6 +13,7 @@ fn look(service: &mut Service, unsupported: Option<&str>, before: Option<&Status
         rollout: &service.0,
         decision: &decision,
         unsupported,
+        unloaded: false,
         generation: 3,
         namespace_url: "http://127.0.0.1:8080/default",
         name: "digits",

@@ -84,26 +84,21 @@ fn data_type(datatype: Datatype) -> DataType {
     }
 }
 
-/// The one parameter of an unload: it asks for models that only this one needed, and there are none.
-const UNLOAD_DEPENDENTS: &str = "unload_dependents";
-
 /// A request to load or unload a model, of either kind of client.
 pub trait LoadRequest {
-    /// The model's name; an error where the request asks for what is not done.
-    fn model(self) -> Result<String>;
+    /// The model's name, and the parameters.
+    fn into_parts(self) -> Result<(String, HashMap<String, ModelRepositoryParameter>)>;
 }
 
 impl LoadRequest for RepositoryModelLoadRequest {
-    fn model(self) -> Result<String> {
-        refuse_parameters("load", &self.parameters, &[])?;
-        model_of(self.repository_name, self.model_name)
+    fn into_parts(self) -> Result<(String, HashMap<String, ModelRepositoryParameter>)> {
+        Ok((model_of(self.repository_name, self.model_name)?, self.parameters))
     }
 }
 
 impl LoadRequest for RepositoryModelUnloadRequest {
-    fn model(self) -> Result<String> {
-        refuse_parameters("unload", &self.parameters, &[UNLOAD_DEPENDENTS])?;
-        model_of(self.repository_name, self.model_name)
+    fn into_parts(self) -> Result<(String, HashMap<String, ModelRepositoryParameter>)> {
+        Ok((model_of(self.repository_name, self.model_name)?, self.parameters))
     }
 }
 
@@ -116,17 +111,6 @@ fn model_of(first: String, second: String) -> Result<String> {
         (false, false) => Err(Error::unsupported(format!(
             "repository_name is '{}', and repositories have no names here: leave it empty",
             Shown(&first)
-        ))),
-    }
-}
-
-/// A parameter that was ignored would leave a model in use that is not the one asked for.
-fn refuse_parameters(what: &str, parameters: &HashMap<String, ModelRepositoryParameter>, known: &[&str]) -> Result<()> {
-    match parameters.keys().filter(|name| !known.contains(&name.as_str())).min() {
-        None => Ok(()),
-        Some(name) => Err(Error::unsupported(format!(
-            "{what} parameter '{}' is not supported: models are set up by their InferenceService",
-            Shown(name)
         ))),
     }
 }

@@ -18,7 +18,8 @@ fn number(field: u8, value: u8) -> Vec<u8> {
 }
 
 fn load(wire: &[u8]) -> Result<String, String> {
-    RepositoryModelLoadRequest::decode(wire).unwrap().model().map_err(|error| error.message().to_owned())
+    let parts = RepositoryModelLoadRequest::decode(wire).unwrap().into_parts();
+    parts.map(|(model, _)| model).map_err(|error| error.message().to_owned())
 }
 
 #[test]
@@ -31,13 +32,11 @@ fn both_kinds_of_client_name_the_model() {
 }
 
 #[test]
-fn parameters_of_a_load_are_refused_by_name() {
-    let parameter = |name: &[u8]| field(3, &[field(1, name), field(2, &number(1, 1))].concat());
-    let with = |name: &[u8]| [field(2, b"m"), parameter(name)].concat();
-    assert!(load(&with(b"config")).unwrap_err().starts_with("load parameter 'config' is not supported"));
-    let unload = |name: &[u8]| RepositoryModelUnloadRequest::decode(&with(name)[..]).unwrap().model();
-    assert_eq!(unload(b"unload_dependents").as_deref(), Ok("m"));
-    assert!(unload(b"other").unwrap_err().message().contains("'other'"));
+fn a_load_has_its_parameters() {
+    let parameter = field(3, &[field(1, b"config"), field(2, &number(1, 1))].concat());
+    let asked = RepositoryModelUnloadRequest::decode(&[field(2, b"m"), parameter].concat()[..]).unwrap();
+    let (model, parameters) = asked.into_parts().unwrap();
+    assert_eq!((model.as_str(), parameters.keys().next().unwrap().as_str()), ("m", "config"));
 }
 
 #[test]

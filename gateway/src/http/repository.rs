@@ -1,0 +1,116 @@
+//! The model repository over HTTP: V2's list of models, and Triton's and KServe's repository extension.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::response::Response;
+use axum::routing::{get, post};
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use weirgate_protocol::{Error, Protocol, Result};
+
+use super::{json, path_names};
+use crate::gateway::Asked;
+use crate::repository::{Change, IndexEntry, PATIENCE, Repository, check_parameters, index};
+use crate::respond;
+use crate::server::address::Address;
+use crate::server::body::{BodyLimit, BodyReader};
+use crate::server::edge::{Arrival, Arrived};
+
+const SMALL_BODY: BodyLimit = BodyLimit { bytes: 64 << 10, set_by: "of the repository API" };
+type Shared = State<Arc<Repository>>;
+type Named = Result<Path<String>, PathRejection>;
+
+pub fn routes() -> Router<Arc<Repository>> {
+    Router::new()
+        .route("/v2/models", get(models))
+        .route("/v2/repository/index", post(list))
+        .route("/v2/repository/models/{model}/load", post(load))
+        .route("/v2/repository/models/{model}/unload", post(unload))
+}
+
+#[derive(Deserialize, Default)]
+struct IndexRequest {
+    #[serde(default)]
+    ready: bool,
+}
+
+#[derive(Deserialize, Default)]
+struct ChangeRequest {
+    #[serde(default)]
+    parameters: Map<String, Value>,
+}
+
+/// KServe's answer; Triton's clients look at the status alone.
+#[derive(Serialize)]
+struct Changed<'a> {
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    load: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unload: Option<bool>,
+}
+
+async fn models(State(repository): Shared, request: Request) -> Response {
+    let names = || -> Result<Response> {
+        let routes = repository.gateway().services(&Address::of(&request))?;
+        let mut names: Vec<_> = routes.iter().map(|route| route.service.model.to_string()).collect();
+        names.sort();
+        names.dedup();
+        Ok(json(&json!({ "models": names })))
+    };
+    names().unwrap_or_else(|error| respond::rest_error(&error))
+}
+
+async fn list(State(repository): Shared, request: Request) -> Response {
+    let answer = async {
+        let (parts, body) = request.into_parts();
+        let IndexRequest { ready } = read(&repository, body).await?;
+        let entries = index(repository.gateway(), &Address::of_parts(&parts), ready)?;
+        let entry = |entry: &IndexEntry| json!({ "name": entry.name, "version": entry.version, "state": entry.state, "reason": entry.reason });
+        Ok(json(&entries.iter().map(entry).collect::<Vec<_>>()))
+    };
+    answer.await.unwrap_or_else(|error: Error| respond::rest_error(&error))
+}
+
+async fn load(State(repository): Shared, model: Named, request: Request) -> Response {
+    change(&repository, Change::Load, model, request).await
+}
+
+async fn unload(State(repository): Shared, model: Named, request: Request) -> Response {
+    change(&repository, Change::Unload, model, request).await
+}
+
+async fn change(repository: &Repository, change: Change, model: Named, request: Request) -> Response {
+    let answer = async {
+        let model = path_names(model)?;
+        let (parts, body) = request.into_parts();
+        let arrived = Arrived::of(&parts.extensions, &parts.headers);
+        let peer = arrived.peer;
+        let patience = Arrival::new(&parts, arrived, Protocol::V2Http)?.timeout.unwrap_or(PATIENCE);
+        let ChangeRequest { parameters } = read(repository, body).await?;
+        check_parameters(change, parameters.keys())?;
+        let asked = Asked { model: &model, version: "", address: Address::of_parts(&parts) };
+        repository.change(change, &asked, &parts.headers, peer, patience).await?;
+        let done = |asked| (change == asked).then_some(true);
+        Ok(json(&Changed { name: &model, load: done(Change::Load), unload: done(Change::Unload) }))
+    };
+    answer.await.unwrap_or_else(|error: Error| respond::rest_error(&error))
+}
+
+/// A small body of JSON; an empty one asks for nothing special.
+async fn read<T: DeserializeOwned + Default>(repository: &Repository, body: Body) -> Result<T> {
+    let mut reader = BodyReader::new(body, 0, repository.gateway().config.client_timeout);
+    let body: Bytes = reader.read_small(SMALL_BODY, Instant::now() + PATIENCE).await?;
+    if body.trim_ascii().is_empty() {
+        return Ok(T::default());
+    }
+    serde_json::from_slice(&body)
+        .map_err(|error| Error::invalid(format!("the body is not the JSON that is expected here: {error}")))
+}

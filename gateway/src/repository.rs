@@ -1,0 +1,160 @@
+//! The model repository: which models there are, and loading and unloading them by name, for every protocol that can ask.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use http::HeaderMap;
+use weirgate_deploy::Control;
+use weirgate_deploy::control::{Named, Refused};
+use weirgate_protocol::{Error, Result, RetryClass};
+use weirgate_router::Wanted;
+
+use crate::admin::Access;
+use crate::dispatch::Readiness;
+use crate::gateway::{Asked, Gateway, ServiceRoute};
+use crate::server::address::Address;
+
+/// How long a load may take whose caller names no timeout.
+pub const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Who may load and unload models on the data port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ModelControl {
+    /// Who sends the control API's token.
+    Token,
+    /// Everybody who reaches the data port.
+    Open,
+    /// Nobody.
+    Off,
+}
+
+/// The repository of one gateway.
+pub struct Repository {
+    gateway: Arc<Gateway>,
+    control: Control,
+    access: Arc<Access>,
+}
+
+/// One version of a model, as Triton's index has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexEntry {
+    pub name: String,
+    /// Empty where the model has no versions, or none is loaded.
+    pub version: String,
+    /// `READY`, `LOADING` or `UNAVAILABLE`.
+    pub state: &'static str,
+    /// Why it is not ready.
+    pub reason: String,
+}
+
+/// What is to become of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    Load,
+    Unload,
+}
+
+impl Repository {
+    pub fn new(gateway: Arc<Gateway>, control: Control, access: Arc<Access>) -> Repository {
+        Repository { gateway, control, access }
+    }
+
+    pub fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
+
+    /// Loads or unloads the model asked for. A load is answered when the model has loaded, or `patience` has passed: then it
+    /// goes on all the same.
+    pub async fn change(
+        &self,
+        change: Change,
+        asked: &Asked<'_>,
+        headers: &HeaderMap,
+        peer: Option<IpAddr>,
+        patience: Duration,
+    ) -> Result<()> {
+        self.allow(headers)?;
+        let service = self.gateway.service(asked)?;
+        let named = Named { namespace: service.namespace.to_string(), name: service.name.to_string() };
+        tracing::info!(service = %named, ?change, ?peer, "asked on the data port");
+        let done = async {
+            match change {
+                Change::Load => self.control.load(named).await,
+                Change::Unload => self.control.unload(named).await,
+            }
+        };
+        let done = tokio::time::timeout(patience, done).await.map_err(|_| {
+            let text = format!("model '{}' has not loaded within {patience:?}: it goes on loading", asked.model);
+            Error::deadline(text, RetryClass::MayHaveExecuted)
+        })?;
+        done.map_err(refused)
+    }
+
+    fn allow(&self, headers: &HeaderMap) -> Result<()> {
+        match self.gateway.config.model_control {
+            ModelControl::Open => Ok(()),
+            ModelControl::Token => self.access.check_token(headers),
+            ModelControl::Off => {
+                Err(Error::forbidden("models are not loaded or unloaded on this port (flag --model-control off)"))
+            }
+        }
+    }
+}
+
+/// Parameters of Triton's would change what is loaded, and are not acted on. A model has no dependents here.
+pub fn check_parameters<'a>(change: Change, names: impl IntoIterator<Item = &'a String>) -> Result<()> {
+    let harmless = |name: &&String| change == Change::Unload && *name == "unload_dependents";
+    match names.into_iter().find(|name| !harmless(name)) {
+        None => Ok(()),
+        Some(name) => {
+            let name: String = name.chars().take(64).collect();
+            Err(Error::invalid(format!(
+                "parameter '{name}' is not supported: a model is loaded as its manifest says, so leave it out"
+            )))
+        }
+    }
+}
+
+/// The models at an address, by name; `ready`: only those that can answer.
+pub fn index(gateway: &Gateway, address: &Address<'_>, ready: bool) -> Result<Vec<IndexEntry>> {
+    let routes = gateway.services(address)?;
+    let mut entries: Vec<_> = routes.iter().flat_map(entries).collect();
+    entries.retain(|entry| !ready || entry.state == "READY");
+    entries.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(entries)
+}
+
+fn entries(route: &ServiceRoute) -> Vec<IndexEntry> {
+    let service = &route.service;
+    let entry = |version: &str, state, reason: &str| IndexEntry {
+        name: service.model.to_string(),
+        version: version.into(),
+        state,
+        reason: reason.into(),
+    };
+    let base = match route.represent(Wanted::Any) {
+        Ok(base) => &service.revisions[base].lane,
+        Err(error) => return vec![entry("", "UNAVAILABLE", error.message())],
+    };
+    match base.readiness() {
+        Readiness::Loading => vec![entry("", "LOADING", "")],
+        Readiness::Failed(reason) => vec![entry("", "UNAVAILABLE", &reason)],
+        Readiness::Ready(model) => {
+            model.specs().map(|spec| entry(spec.version.as_deref().unwrap_or_default(), "READY", "")).collect()
+        }
+    }
+}
+
+/// What a platform's refusal is to whoever asked.
+pub fn refused(refused: Refused) -> Error {
+    let text = refused.to_string();
+    match refused {
+        Refused::NotFound(_) => Error::not_found(text),
+        Refused::Owned(_) => Error::conflict(text),
+        Refused::Invalid(_) => Error::invalid(text),
+        Refused::Busy(_) => Error::queue_full(text, Duration::from_secs(1)),
+        Refused::Failed(_) | Refused::NotStored(_) | Refused::Stopping => Error::unavailable(text),
+    }
+}

@@ -1,0 +1,188 @@
+//! The repository API over HTTP: listing models, and loading and unloading them by name.
+
+use http::{Method, Request};
+use http_body_util::Full;
+use serde_json::{Value, json};
+use weirgate_tests::http::{Body, Reply};
+use weirgate_tests::process::Folder;
+use weirgate_tests::{Http1, Server, Service, eventually, row};
+
+use super::versions::{add_version, answer, versioned};
+
+fn post(server: &Server, path: &str, token: Option<&str>, body: &str) -> Request<Body> {
+    let mut builder = Request::builder().method(Method::POST).uri(path).header("host", server.data.to_string());
+    if let Some(token) = token {
+        builder = builder.header("authorization", format!("Bearer {token}"));
+    }
+    builder.body(Full::from(body.to_owned())).unwrap()
+}
+
+async fn change(server: &Server, client: &mut Http1, model: &str, action: &str) -> Reply {
+    let token = server.token();
+    client.send(post(server, &format!("/v2/repository/models/{model}/{action}"), Some(&token), "")).await
+}
+
+async fn index(server: &Server, client: &mut Http1, body: &str) -> Value {
+    let reply = client.send(post(server, "/v2/repository/index", None, body)).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    serde_json::from_slice(&reply.body).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_index_and_the_list_show_every_model_and_why_one_is_not_ready() {
+    let folder = Folder::new();
+    let sum = versioned(&folder, &[1, 2], Some("{ all {} }"));
+    let services = [Service::new("identity"), Service::new("broken"), Service::at("sum", sum)];
+    let server = Server::start(services).await;
+    let mut client = Http1::connect(server.data).await;
+    let all = index(&server, &mut client, "").await;
+    let named = |entry: &Value| (entry["name"].clone(), entry["version"].clone(), entry["state"].clone());
+    let found: Vec<_> = all.as_array().unwrap().iter().map(named).collect();
+    let expected =
+        [("broken", "", "UNAVAILABLE"), ("identity", "", "READY"), ("sum", "2", "READY"), ("sum", "1", "READY")];
+    assert_eq!(found, expected.map(|(name, version, state)| (json!(name), json!(version), json!(state))));
+    assert!(all[0]["reason"].as_str().unwrap().contains("can't be loaded"), "{all}");
+    let ready = index(&server, &mut client, r#"{"ready":true}"#).await;
+    assert_eq!(ready.as_array().unwrap().len(), 3, "{ready}");
+    let list: Value = serde_json::from_slice(&client.get("/v2/models").await.body).unwrap();
+    assert_eq!(list, json!({"models": ["broken", "identity", "sum"]}));
+    let one: Value = serde_json::from_slice(&client.get("/default/identity/v2/models").await.body).unwrap();
+    assert_eq!(one, json!({"models": ["identity"]}));
+    let wrong = client.send(post(&server, "/v2/repository/index", None, r#"{"ready":"yes"}"#)).await;
+    assert_eq!(wrong.status, 400, "{wrong:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unloaded_model_refuses_calls_until_it_is_loaded_again() {
+    let server = Server::start([Service::new("identity"), Service::new("add_1")]).await;
+    let mut client = Http1::connect(server.data).await;
+    let unloaded = change(&server, &mut client, "identity", "unload").await;
+    assert_eq!((unloaded.status, unloaded.text()), (200, r#"{"name":"identity","unload":true}"#.to_owned()));
+    let reply = client.infer("identity", &row(&[1.0])).await;
+    assert_eq!(reply.status, 503, "{reply:?}");
+    assert!(reply.error().contains("is unloaded"), "{reply:?}");
+    let entries = index(&server, &mut client, "").await;
+    assert_eq!(entries[1]["state"], "UNAVAILABLE", "{entries}");
+    // It is meant to be away: the rest of the server is ready, and the other model answers.
+    assert_eq!(client.get("/v2/health/ready").await.status, 200);
+    assert_eq!(client.get("/v2/models/identity/ready").await.status, 503);
+    client.infer("add-1", &row(&[1.0])).await.response();
+    let condition = server.condition("identity", "PredictorReady").await;
+    assert_eq!(condition["message"], "the model is unloaded by request");
+    eventually("its memory to be free", async || {
+        let revisions = server.revisions("identity").await;
+        revisions.iter().all(|revision| revision.ready_replicas == 0).then_some(())
+    })
+    .await;
+    assert_eq!(change(&server, &mut client, "identity", "unload").await.status, 200, "once more changes nothing");
+
+    let loaded = change(&server, &mut client, "identity", "load").await;
+    assert_eq!((loaded.status, loaded.text()), (200, r#"{"name":"identity","load":true}"#.to_owned()));
+    // Answered when it is loaded, so the first call finds it.
+    client.infer("identity", &row(&[1.0])).await.response();
+    assert_eq!(change(&server, &mut client, "nobody", "load").await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_takes_up_a_new_version_without_losing_a_call() {
+    let folder = Folder::new();
+    let sum = versioned(&folder, &[1], None);
+    let server = Server::start([Service::at("sum", sum.clone()).replicas(2)]).await;
+    let mut client = Http1::connect(server.data).await;
+    assert_eq!(answer(&client.infer("sum", &row(&[0.0])).await.response()), (1.0, Some("1")));
+    add_version(&sum, 2, 2);
+    let mut busy = Http1::connect(server.data).await;
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let callers = async {
+        let mut answers = Vec::new();
+        while !*stopped.borrow() {
+            let (added, version) = {
+                let response = busy.infer("sum", &row(&[0.0])).await.response();
+                let (added, version) = answer(&response);
+                (added, version.unwrap().to_owned())
+            };
+            assert_eq!(added.to_string(), version, "the answer and its version are of one model");
+            answers.push(version);
+        }
+        answers
+    };
+    let load = async {
+        let reply = change(&server, &mut client, "sum", "load").await;
+        stop.send_replace(true);
+        reply
+    };
+    let (answers, reply) = tokio::join!(callers, load);
+    assert_eq!(reply.status, 200, "{reply:?}");
+    assert!(answers.is_sorted(), "once the new version has answered… {answers:?}");
+    assert_eq!(answer(&client.infer("sum", &row(&[0.0])).await.response()), (2.0, Some("2")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_that_fails_says_why_and_the_model_before_goes_on() {
+    let folder = Folder::new();
+    let sum = versioned(&folder, &[1], None);
+    let server = Server::start([Service::at("sum", sum.clone())]).await;
+    let mut client = Http1::connect(server.data).await;
+    std::fs::create_dir(sum.join("2")).unwrap();
+    std::fs::write(sum.join("2/model.onnx"), "no model").unwrap();
+    let reply = change(&server, &mut client, "sum", "load").await;
+    assert_eq!(reply.status, 503, "{reply:?}");
+    assert!(reply.error().contains("can't be loaded"), "{reply:?}");
+    assert_eq!(answer(&client.infer("sum", &row(&[0.0])).await.response()), (1.0, Some("1")));
+    // Mended, it loads.
+    std::fs::remove_dir_all(sum.join("2")).unwrap();
+    add_version(&sum, 3, 3);
+    assert_eq!(change(&server, &mut client, "sum", "load").await.status, 200);
+    assert_eq!(answer(&client.infer("sum", &row(&[0.0])).await.response()), (3.0, Some("3")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn loading_needs_the_token_unless_it_is_open_to_all() {
+    let server = Server::start([Service::new("identity")]).await;
+    let mut client = Http1::connect(server.data).await;
+    let path = "/v2/repository/models/identity/unload";
+    for (token, status) in [(None, 401), (Some("wrong"), 403)] {
+        let reply = client.send(post(&server, path, token, "")).await;
+        assert_eq!(reply.status, status, "{reply:?}");
+        assert!(reply.error().contains("token"), "{reply:?}");
+    }
+    client.infer("identity", &row(&[1.0])).await.response();
+
+    let open = Server::with([Service::new("identity")]).flag("--model-control", "open").start().await;
+    let mut client = Http1::connect(open.data).await;
+    assert_eq!(client.send(post(&open, path, None, "{}")).await.status, 200);
+    let off = Server::with([Service::new("identity")]).flag("--model-control", "off").start().await;
+    let mut client = Http1::connect(off.data).await;
+    let reply = client.send(post(&off, path, Some(&off.token()), "")).await;
+    assert_eq!(reply.status, 403, "{reply:?}");
+    assert!(reply.error().contains("--model-control"), "{reply:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parameters_that_would_change_what_is_loaded_are_refused_by_name() {
+    let server = Server::with([Service::new("identity")]).flag("--model-control", "open").start().await;
+    let mut client = Http1::connect(server.data).await;
+    let load = "/v2/repository/models/identity/load";
+    let reply = client.send(post(&server, load, None, r#"{"parameters":{"config":"{}"}}"#)).await;
+    assert_eq!(reply.status, 400, "{reply:?}");
+    assert!(reply.error().contains("'config'"), "{reply:?}");
+    let unload = "/v2/repository/models/identity/unload";
+    let reply = client.send(post(&server, unload, None, r#"{"parameters":{"unload_dependents":true}}"#)).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_and_a_changed_manifest_load_what_was_unloaded() {
+    let mut server = Server::start([Service::new("identity")]).await;
+    let mut client = Http1::connect(server.data).await;
+    assert_eq!(change(&server, &mut client, "identity", "unload").await.status, 200);
+    server.write(&Service::new("identity").timeout(20));
+    eventually("the changed service to answer", async || {
+        (client.infer("identity", &row(&[1.0])).await.status == 200).then_some(())
+    })
+    .await;
+    assert_eq!(change(&server, &mut client, "identity", "unload").await.status, 200);
+    assert!(server.stop().await.success());
+    server.restart().await;
+    Http1::connect(server.data).await.infer("identity", &row(&[1.0])).await.response();
+}

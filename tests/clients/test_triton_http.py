@@ -1,5 +1,6 @@
 """The V2 protocol over HTTP, as NVIDIA's client speaks it: JSON and the binary tensor extension, both ways."""
 
+import gzip
 import http.client
 import json
 import urllib.request
@@ -368,6 +369,30 @@ def test_minilm_equals_onnxruntime_for_concurrent_callers(client, minilm):
     wanted = {sentence: embedder.embed([sentence]) for sentence in SENTENCES}
     for sentence, call in calls:
         np.testing.assert_allclose(call.get_result().as_numpy("sentence_embedding"), wanted[sentence], atol=1e-5)
+
+
+# Compression
+
+
+@pytest.mark.parametrize("binary", [False, True])
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+def test_compressed_calls_and_answers(client, coding, binary):
+    rows = np.arange(40_000, dtype=np.float32).reshape(4, 10_000) % 100
+    options = {"request_compression_algorithm": coding, "response_compression_algorithm": coding}
+    answer = echo(client, "FP32", rows, binary_in=binary, binary_out=binary, **options)
+    assert_same("FP32", rows, answer.as_numpy("y"))
+
+
+def test_compressed_answers_say_so_and_are_smaller(http_address):
+    data = [float(number % 100) for number in range(10_000)]
+    body = json.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 10_000], "data": data}]})
+    path, plain = "/v2/models/identity-fp32/infer", {"content-type": "application/json"}
+    _, whole, given = post(http_address, path, body, plain)
+    assert given["content-encoding"] is None
+    status, packed, given = post(http_address, path, body, plain | {"accept-encoding": "gzip, deflate"})
+    assert (status, given["content-encoding"], given["vary"]) == (200, "gzip", "accept-encoding")
+    assert int(given["content-length"]) == len(packed) < len(whole) / 2
+    assert gzip.decompress(packed) == whole
 
 
 # Headers and metrics

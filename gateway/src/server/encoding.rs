@@ -267,9 +267,9 @@ mod tests {
 
     #[test]
     fn several_members_and_deflate_without_a_frame_are_read() {
-        let (one, two) = (Bytes::from_static(b"one"), Bytes::from_static(b"two"));
+        let parts = [Bytes::from_static(b"one"), Bytes::from_static(b"two")];
         for encoding in [Encoding::Gzip, Encoding::Zstd] {
-            let members = [compress(encoding, &[one.clone()]).unwrap(), compress(encoding, &[two.clone()]).unwrap()];
+            let members = parts.each_ref().map(|part| compress(encoding, std::slice::from_ref(part)).unwrap());
             assert_eq!(undo(encoding, &members.concat(), 6).unwrap(), "onetwo");
         }
         let mut raw = flate2::write::DeflateEncoder::new(Vec::new(), Compression::best());

@@ -2,11 +2,17 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod cors;
+mod encodings;
+mod floods;
 mod grpc;
 mod grpc_compression;
 mod grpc_hostile;
 mod heads;
+mod hostile;
 mod limits;
+mod methods;
+mod patience;
 mod reflection;
 mod repository;
 mod repository_grpc;

@@ -65,18 +65,6 @@ async fn bad_json_is_400_and_says_where() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn compressed_bodies_are_501_and_name_the_encoding() {
-    let server = Server::start([Service::new("identity")]).await;
-    let mut client = Http1::connect(server.data).await;
-    let (builder, body) = calls::rest("identity", &row(&[1.0]), false);
-    let reply = client.send(builder.header("content-encoding", "gzip").body(body).unwrap()).await;
-    assert_eq!(reply.status, 501, "{reply:?}");
-    assert!(reply.error().contains("'gzip'"), "{reply:?}");
-    let (builder, body) = calls::rest("identity", &row(&[1.0]), false);
-    client.send(builder.header("content-encoding", "identity").body(body).unwrap()).await.response();
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn rest_works_over_h2_with_prior_knowledge() {
     let server = Server::start([Service::new("identity")]).await;
     let client = Http2::connect(server.data).await;

@@ -61,6 +61,10 @@ async fn run(gateway: &Gateway, arrived: Arrived, request: Request) -> Result<Re
     Ok(unary::respond_with(frame, headers))
 }
 
+/// How much of a compressed message is read for the first bytes of what it holds: a block of zstd gives nothing until it is
+/// whole, and may have 128 KiB.
+const PACKED_LIMIT: usize = 4 * LIMIT;
+
 /// The model that a message asks for.
 pub(super) struct Named {
     model: String,
@@ -130,12 +134,12 @@ pub(super) async fn find_model(
         let read = body.peeked().len();
         if whole || read >= look_at {
             // Looking again only at twice the bytes keeps many tiny pieces cheap.
-            look_at = (2 * read).min(LIMIT);
+            let most = if encoding.is_some() { PACKED_LIMIT } else { LIMIT };
+            look_at = (2 * read).min(most);
             let start = start_of(body.peeked().get(PREFIX..).unwrap_or_default(), encoding);
-            let longest = LIMIT.min(read.max(start.len()));
             match peek(&start, whole && start.len() < LIMIT) {
                 Peek::Found { model, version } => return Ok(Named { model, version, encoding }),
-                Peek::More if longest < LIMIT => {}
+                Peek::More if read < most && start.len() < LIMIT => {}
                 Peek::More | Peek::Missing => return Err(no_name(body, encoding)),
             }
         }

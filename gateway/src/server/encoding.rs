@@ -314,7 +314,8 @@ mod tests {
 
     #[test]
     fn the_start_is_read_of_what_has_come() {
-        let text = text();
+        // Several blocks of zstd, which gives nothing of one that is cut.
+        let text = Bytes::from(text().repeat(8));
         for encoding in ALL {
             let packed = compress(encoding, &[text.clone()]).unwrap();
             assert_eq!(start(encoding, &packed, 1_000), text[..1_000], "{encoding:?}");

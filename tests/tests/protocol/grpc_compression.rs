@@ -86,6 +86,27 @@ async fn answers_are_compressed_as_their_requests_are() {
     }
 }
 
+/// Nothing of a block of zstd is known until all of it has come, and one that does not compress is large.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_hardly_compresses_is_routed_too() {
+    let server = Server::start([Service::new("identity")]).await;
+    let client = Grpc::connect(server.data).await;
+    // A sequence without a pattern that an encoder would see.
+    let mut state = 1_u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32
+    };
+    let sent: Vec<f32> = (0..100_000).map(|_| next()).collect();
+    let message = oip::encode_request("identity", None, row(&sent), true).unwrap().encode_to_vec();
+    for encoding in ["gzip", "deflate", "zstd"] {
+        let body = packed(encoding, &message);
+        assert!(body.len() > 250_000, "{encoding} makes {} bytes", body.len());
+        let reply = client.0.send(request(encoding, "identity", grpc::frame(1, &body))).await;
+        assert_eq!(answer(encoding, &reply), (0, sent.clone()));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn small_calls_may_be_compressed_too() {
     let server = Server::start([Service::new("identity")]).await;

@@ -13,11 +13,44 @@ const ZERO_COPY: [&str; 3] = [
     ".inference.InferTensorContents.bytes_contents",
 ];
 
+/// Messages that REST answers with too, as JSON with the fields' own names.
+const JSON: [&str; 12] = [
+    ".inference.ModelConfig",
+    ".inference.ModelVersionPolicy",
+    ".inference.ModelInput",
+    ".inference.ModelOutput",
+    ".inference.ModelDynamicBatching",
+    ".inference.ModelInstanceGroup",
+    ".inference.ModelStatisticsResponse",
+    ".inference.ModelStatistics",
+    ".inference.StatisticDuration",
+    ".inference.InferStatistics",
+    ".inference.InferBatchStatistics",
+    ".inference.MemoryUsage",
+];
+/// Left out of that JSON where it is not set.
+const OPTIONAL: &str = ".inference.ModelConfig.dynamic_batching";
+/// Enums, written by name, and the functions that do it.
+const JSON_ENUMS: [(&str, &str); 3] = [
+    (".inference.ModelInput.data_type", "data_type"),
+    (".inference.ModelOutput.data_type", "data_type"),
+    (".inference.ModelInstanceGroup.kind", "instance_kind"),
+];
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
     let descriptors = protox::compile(["proto/oip.proto"], ["proto"])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("oip.fds"), descriptors.encode_to_vec())?;
-    prost_build::Config::new().bytes(ZERO_COPY).compile_fds(descriptors)?;
+    let mut config = prost_build::Config::new();
+    config.bytes(ZERO_COPY);
+    for message in JSON {
+        config.message_attribute(message, "#[derive(serde::Serialize)]");
+    }
+    config.field_attribute(OPTIONAL, "#[serde(skip_serializing_if = \"Option::is_none\")]");
+    for (field, function) in JSON_ENUMS {
+        config.field_attribute(field, format!("#[serde(serialize_with = \"super::json::{function}\")]"));
+    }
+    config.compile_fds(descriptors)?;
     Ok(())
 }

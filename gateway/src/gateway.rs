@@ -20,8 +20,17 @@ use crate::observe::{RevisionRow, render_revisions};
 use crate::server::address::Address;
 use crate::server::body::BodyLimit;
 
+/// What this server has of what V2, Triton and KServe call extensions.
+const EXTENSIONS: [&str; 6] = [
+    "binary_tensor_data",
+    "model_configuration",
+    "model_repository",
+    "model_repository(unload_dependents)",
+    "model_repository_extension",
+    "statistics",
+];
 /// Name, version and V2 extensions of this server.
-pub const SERVER: (&str, &str, &[&str]) = ("weirgate", env!("CARGO_PKG_VERSION"), &["binary_tensor_data"]);
+pub const SERVER: (&str, &str, &[&str]) = ("weirgate", env!("CARGO_PKG_VERSION"), &EXTENSIONS);
 
 pub(crate) type Table = RouteTable<Arc<Lane>>;
 
@@ -68,6 +77,8 @@ pub struct Gateway {
     pub config: ServeConfig,
     table: ArcSwap<Table>,
     draining: AtomicBool,
+    /// Whether open streams are to end.
+    closing: watch::Sender<bool>,
     /// The lanes' couriers. Each ends with its lane, and all with the gateway.
     couriers: Mutex<JoinSet<()>>,
     /// Counts changes of readiness and of the table, for those who watch them.
@@ -88,6 +99,7 @@ impl Gateway {
             config,
             table: ArcSwap::default(),
             draining: AtomicBool::new(false),
+            closing: watch::Sender::new(false),
             couriers: Mutex::default(),
             changes: watch::Sender::new(0),
             astray: Semaphore::new(places),
@@ -176,6 +188,17 @@ impl Gateway {
 
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
+    }
+
+    /// Ends the streams that clients would leave open for as long as they live.
+    pub fn close_streams(&self) {
+        self.closing.send_replace(true);
+    }
+
+    /// Resolves when streams are to end.
+    pub async fn closes(&self) {
+        // The sender lives as long as the gateway.
+        let _ = self.closing.subscribe().wait_for(|closing| *closing).await;
     }
 
     /// Whether every model can answer now, except for those that are stopped on purpose.

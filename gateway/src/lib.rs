@@ -27,3 +27,4 @@ pub mod repository;
 pub mod respond;
 pub mod serve;
 pub mod server;
+pub mod triton;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use tokio::sync::Semaphore;
 use weirgate_protocol::{
     Call, Error, InferRequest, InferResponse, LoadedModel, ModelSpec, Protocol, Result, RetryClass, Target,
@@ -83,18 +83,31 @@ impl Answered {
         let response = std::mem::take(&mut self.response);
         let encoded = in_place(bytes.saturating_mul(weight), || encode(response, &self.request)).await;
         encoded.map_err(|error| {
-            self.routed.lane().metrics.failed(self.protocol, error.code());
+            self.routed.lane().metrics.failed(self.protocol, error.code(), self.arrived.elapsed());
             Refusal::of(error, &self.routed)
         })
     }
 
+    /// The revision that answered.
+    pub fn revision(&self) -> &HeaderValue {
+        self.routed.lane().revision()
+    }
+
     /// Call when the answer is encoded: notes its times, and adds to its headers what every answer carries.
     pub fn finish(mut self, headers: &mut HeaderMap) {
-        self.stages.total = self.arrived.elapsed();
-        let lane = self.routed.lane();
-        lane.metrics.answered(self.protocol, &self.stages);
-        headers.insert(REVISION, lane.revision().clone());
+        self.note();
+        headers.insert(REVISION, self.revision().clone());
         edge::stamp(headers, &self.stages);
+    }
+
+    /// Call instead of [`Answered::finish`] where the answer has no headers of its own.
+    pub fn finish_bare(mut self) {
+        self.note();
+    }
+
+    fn note(&mut self) {
+        self.stages.total = self.arrived.elapsed();
+        self.routed.lane().metrics.answered(self.protocol, &self.stages);
     }
 }
 
@@ -115,7 +128,8 @@ where
             Ok(Answered { request, response, routed, protocol, stages, arrived })
         }
         Err(error) => {
-            routed.lane().metrics.failed(arrival.head.protocol, error.code());
+            let (protocol, took) = (arrival.head.protocol, arrival.head.arrived.elapsed());
+            routed.lane().metrics.failed(protocol, error.code(), took);
             log_failure(arrival, &routed.service().name, &error);
             Err(Refusal::of(error, &routed))
         }
@@ -151,11 +165,12 @@ where
     let (mut reservation, model, (bytes, read)) = prepare(gateway, routed, &call.asked, call.body, deadline).await?;
     let spec = model.version(call.asked.version)?;
     let pinned = !call.asked.version.is_empty();
-    let (decode, codings, limit) = (call.decode, call.body.codings(), gateway.body_limit());
+    let (decode, codings, framing, limit) =
+        (call.decode, call.body.codings(), call.body.framing(), gateway.body_limit());
     // What comes out of an encoded body is not known, so it counts as a large one.
     let length = if codings.is_identity() { bytes.len() } else { bytes.len().max(LARGE_BODY) };
     let bind = || -> Result<_> {
-        let bytes = codings.undo(bytes, limit, |held| reservation.cover(held))?;
+        let bytes = codings.undo_framed(bytes, framing, limit, |held| reservation.cover(held))?;
         let mut request = decode(bytes, spec)?;
         let (work, payload) = spec.bind(&mut request, pinned)?;
         Ok((request, work, payload))

@@ -16,6 +16,9 @@ use crate::dispatch::Readiness;
 use crate::gateway::{Asked, Gateway, ServiceRoute};
 use crate::server::address::Address;
 
+/// How long a load may take whose caller names no timeout.
+pub const PATIENCE: Duration = Duration::from_secs(300);
+
 /// Who may load and unload models on the data port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ModelControl {
@@ -96,6 +99,20 @@ impl Repository {
             ModelControl::Off => {
                 Err(Error::forbidden("models are not loaded or unloaded on this port (flag --model-control off)"))
             }
+        }
+    }
+}
+
+/// Parameters of Triton's would change what is loaded, and are not acted on. A model has no dependents here.
+pub fn check_parameters<'a>(change: Change, names: impl IntoIterator<Item = &'a String>) -> Result<()> {
+    let harmless = |name: &&String| change == Change::Unload && *name == "unload_dependents";
+    match names.into_iter().find(|name| !harmless(name)) {
+        None => Ok(()),
+        Some(name) => {
+            let name: String = name.chars().take(64).collect();
+            Err(Error::invalid(format!(
+                "parameter '{name}' is not supported: a model is loaded as its manifest says, so leave it out"
+            )))
         }
     }
 }

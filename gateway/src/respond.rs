@@ -45,6 +45,10 @@ impl Refusal {
         Refusal { error, header: Some((name, value)) }
     }
 
+    pub fn into_error(self) -> Error {
+        self.error
+    }
+
     pub fn answer(self, dialect: Dialect) -> Response<Body> {
         let mut response = dialect.error(&self.error);
         response.headers_mut().extend(self.header);

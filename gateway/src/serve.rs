@@ -114,6 +114,7 @@ async fn run(config: ServeConfig, (watcher, files): (Watcher, Files)) -> Result<
     let in_order = async {
         tokio::time::sleep(drain_delay).await;
         let _ = close_data.send(true);
+        gateway.close_streams();
         let finished = matches!(serving.join_next().await, Some(Ok(true)));
         let stopped = tokio::time::timeout(ENGINE_STOP, local.stop()).await.is_ok();
         let _ = close_admin.send(true);

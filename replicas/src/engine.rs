@@ -33,7 +33,7 @@ pub(crate) fn execute(versions: &mut Versions, jobs: Vec<Job>) -> (BatchReport, 
     };
     let run = Run::new(model.interrupt());
     let (jobs, gone): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| job.start(&run));
-    let report = BatchReport { rows: jobs.iter().map(|job| job.call.work.rows).sum(), bytes: 0, engine: None };
+    let report = BatchReport { rows: jobs.iter().map(|job| job.call.work.rows).sum(), ..BatchReport::default() };
     let mut batch = Execution { model, report, finished: Vec::with_capacity(calls) };
     batch.refuse(gone, &nobody_waits());
     run.leave();
@@ -59,10 +59,13 @@ struct Execution<'a> {
 
 impl Execution<'_> {
     fn run(&mut self, jobs: Vec<Job>) -> Health {
+        self.report.runs += 1;
         match attempt(self.model, &jobs) {
             Attempt::Done { rows, bytes, started, engine } => {
                 self.report.engine = Some(engine);
                 self.report.bytes = bytes;
+                let taken = jobs.first().and_then(|job| job.taken).unwrap_or(started);
+                self.report.join = started.saturating_duration_since(taken);
                 self.answer(jobs, rows, started, engine);
                 Health::Good
             }
@@ -122,6 +125,7 @@ impl Execution<'_> {
                 batch: started.saturating_duration_since(taken),
                 engine,
             };
+            self.report.answered.add(job.call.work.rows, &timing);
             let version = self.model.spec().version.clone();
             self.finished.push(job.finish(Ok(Answer { outputs, version, timing })));
         }

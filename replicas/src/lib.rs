@@ -18,7 +18,7 @@ mod versions;
 pub use credits::{Credits, Grant};
 pub use job::{Answer, Finished, Job, Parts, Timing};
 pub use onnx::{OnnxSource, onnx_loader};
-pub use replica::{BatchReport, Failure, Feed, Pull, Replica, SetState};
+pub use replica::{AnsweredCalls, BatchReport, Failure, Feed, Pull, Replica, SetState};
 pub use supervisor::{ReplicaSet, ReplicaSetConfig, Wanted};
 pub use versions::Versions;
 pub use weirgate_models::storage::{Source, Store};

@@ -7,7 +7,7 @@ use weirgate_protocol::LoadedModel;
 use weirgate_replicas_core::CloseReason;
 
 use crate::credits::Credits;
-use crate::job::{Finished, Job};
+use crate::job::{Finished, Job, Timing};
 
 /// Whoever executes calls.
 pub trait Replica: Send + Sync {
@@ -55,8 +55,31 @@ pub struct BatchReport {
     pub rows: usize,
     /// Bytes of input that the model was given, padding included.
     pub bytes: usize,
-    /// The model's own time; `None` where no run succeeded.
+    /// The model's own time; `None` where no run succeeded, or the batch had to be taken apart.
     pub engine: Option<Duration>,
+    /// From being taken to the start of the run, of the call that was taken first.
+    pub join: Duration,
+    /// Runs of the model, those that failed too.
+    pub runs: usize,
+    pub answered: AnsweredCalls,
+}
+
+/// The calls of a batch that were answered, and their times added up.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AnsweredCalls {
+    pub calls: usize,
+    pub rows: usize,
+    pub timing: Timing,
+}
+
+impl AnsweredCalls {
+    pub(crate) fn add(&mut self, rows: usize, timing: &Timing) {
+        self.calls += 1;
+        self.rows += rows;
+        self.timing.queue += timing.queue;
+        self.timing.batch += timing.batch;
+        self.timing.engine += timing.engine;
+    }
 }
 
 /// What a set of replicas can do at the moment.

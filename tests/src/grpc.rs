@@ -113,16 +113,21 @@ pub fn request(path: &str, body: Bytes) -> Request<Body> {
 pub fn answer(reply: &Reply) -> Result<Bytes, Refused> {
     assert_eq!(reply.status, 200, "a gRPC answer is HTTP 200: {reply:?}");
     let metadata = if reply.headers.contains_key("grpc-status") { &reply.headers } else { &reply.trailers };
-    let text = |name: &str| metadata.get(name).map(|value| value.to_str().unwrap().to_owned());
-    let code: i32 =
-        text("grpc-status").unwrap_or_else(|| panic!("there is no grpc-status: {reply:?}")).parse().unwrap();
-    if code != OK {
-        let message = percent_decoded(&text("grpc-message").unwrap_or_default());
-        return Err(Refused { code, message, metadata: metadata.clone().into() });
+    let status = status(metadata);
+    if status.code != OK {
+        return Err(status);
     }
     let length = u32::from_be_bytes(reply.body[1..5].try_into().unwrap()) as usize;
     assert_eq!((reply.body[0], reply.body.len()), (0, 5 + length), "an answer is one uncompressed message");
     Ok(reply.body.slice(5..))
+}
+
+/// The status within headers or trailers.
+pub fn status(metadata: &HeaderMap) -> Refused {
+    let text = |name: &str| metadata.get(name).map(|value| value.to_str().unwrap());
+    let code = text("grpc-status").unwrap_or_else(|| panic!("there is no grpc-status: {metadata:?}")).parse().unwrap();
+    let message = percent_decoded(text("grpc-message").unwrap_or_default());
+    Refused { code, message, metadata: metadata.clone().into() }
 }
 
 fn percent_decoded(text: &str) -> String {

@@ -19,6 +19,7 @@ pub mod packed;
 pub mod process;
 pub mod raw;
 pub mod server;
+pub mod stream;
 pub mod wait;
 
 pub use caller::{Answered, Caller, To};
@@ -29,4 +30,5 @@ pub use http::{Http1, Http2, Reply};
 pub use manifest::Service;
 pub use raw::Raw;
 pub use server::Server;
+pub use stream::Stream;
 pub use wait::{PATIENCE, eventually, within};

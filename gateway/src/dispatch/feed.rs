@@ -74,6 +74,7 @@ impl Feed for Lane {
         let Grant::Batch(policy) = replica.credits().grant() else { return Pull::Empty };
         let (engine, now) = (Engine(replica.clone()), Instant::now());
         let mut core = self.core.lock();
+        core.policy = Some(policy);
         let Core { queue, dispatch, .. } = &mut *core;
         let (keys, reason) = match dispatch.pull(&engine, &policy, now, candidates(queue)) {
             Decision::Take { keys, reason } => (keys, reason),
@@ -106,7 +107,7 @@ impl Feed for Lane {
     fn ran(&self, replica: &Arc<dyn Replica>, report: &BatchReport, finished: Vec<Finished>) {
         // First, so that whoever has an answer finds its run counted.
         if report.rows > 0 {
-            self.metrics.batch(report.rows);
+            self.metrics.batch(report);
         }
         let mut core = self.core.lock();
         core.dispatch.done(&Engine(replica.clone()), report.engine.map(|took| (report.bytes, took)));

@@ -7,9 +7,10 @@ use http::HeaderValue;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use weirgate_deploy::plane::LaneOf;
+use weirgate_protocol::oip::Batching;
 use weirgate_protocol::{Error, LoadedModel, Result, RetryClass};
 use weirgate_replicas::{Finished, Job, Replica};
-use weirgate_replicas_core::{Backlog, Dispatch};
+use weirgate_replicas_core::{Backlog, BatchPolicy, Dispatch};
 use weirgate_router::lane::Waiting;
 use weirgate_router::{Full, LaneLimits, Ticket};
 
@@ -67,6 +68,8 @@ pub(super) struct Core {
     pub(super) phase: Phase,
     /// Why no call can be answered now. It is set with the lock under which the queue is emptied, so that none slips in after.
     pub(super) failed: Option<Arc<str>>,
+    /// What the replica that pulled last takes for a batch.
+    pub(super) policy: Option<BatchPolicy>,
 }
 
 /// A replica, the same as another if it is that very one.
@@ -87,7 +90,13 @@ impl Lane {
             name: format!("revision '{revision}' of service '{namespace}/{service}'"),
             // Names are DNS labels, which headers can carry.
             revision: HeaderValue::from_str(revision).unwrap_or_else(|_| HeaderValue::from_static("unprintable")),
-            core: Mutex::new(Core { queue, dispatch: Dispatch::default(), phase: Phase::Open, failed: None }),
+            core: Mutex::new(Core {
+                queue,
+                dispatch: Dispatch::default(),
+                phase: Phase::Open,
+                failed: None,
+                policy: None,
+            }),
             finished: Mutex::default(),
             courier: Notify::new(),
             emptied: Notify::new(),
@@ -121,8 +130,19 @@ impl Lane {
         match &*self.readiness.borrow() {
             Readiness::Ready(model) => Ok(model.clone()),
             Readiness::Failed(reason) => Err(self.failed(reason)),
-            Readiness::Loading => Err(Error::unavailable(format!("{} is loading its model", self.name))),
+            Readiness::Loading => Err(self.still_loading()),
         }
+    }
+
+    /// How calls share runs; `None` until a replica has come for calls.
+    pub fn batching(&self) -> Option<Batching> {
+        let BatchPolicy { max_rows, linger, .. } = self.core.lock().policy?;
+        Some(Batching { max_rows, linger, replicas: self.metrics.ready_replicas() })
+    }
+
+    /// The error of what has to wait until the model has loaded.
+    pub fn still_loading(&self) -> Error {
+        Error::unavailable(format!("{} is loading its model", self.name))
     }
 
     /// Takes a place for a call that announces `bytes`, or says at once why there is none.

@@ -3,9 +3,15 @@
 //! The unary calls read their message with the same [`BodyReader`](crate::server::body::BodyReader) as HTTP, so that one
 //! limit and one text hold for both, and a call is routed by a peek at its first bytes and admitted before it is parsed.
 
+mod compression;
 mod health;
 mod infer;
+mod messages;
 mod peek;
+mod reflection;
+mod repository;
+mod stream;
+mod triton;
 mod unary;
 
 use std::sync::Arc;
@@ -23,6 +29,7 @@ use crate::gateway::{Asked, Gateway, SERVER};
 use crate::respond;
 use crate::server::address::Address;
 pub use infer::infer_model;
+pub use repository::repository_router;
 use unary::unary;
 
 type Shared = State<Arc<Gateway>>;
@@ -32,15 +39,23 @@ pub const MODEL_INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
 
 /// Routes of the gRPC services.
 pub fn router() -> Router<Arc<Gateway>> {
-    Router::new()
+    let router = Router::new()
         .route(MODEL_INFER, post(infer::model_infer))
+        .route("/inference.GRPCInferenceService/ModelStreamInfer", post(stream::model_stream_infer))
         .route("/inference.GRPCInferenceService/ServerLive", post(server_live))
         .route("/inference.GRPCInferenceService/ServerReady", post(server_ready))
         .route("/inference.GRPCInferenceService/ServerMetadata", post(server_metadata))
         .route("/inference.GRPCInferenceService/ModelReady", post(model_ready))
         .route("/inference.GRPCInferenceService/ModelMetadata", post(model_info))
+        .route("/inference.GRPCInferenceService/ModelConfig", post(triton::model_config))
+        .route("/inference.GRPCInferenceService/ModelStatistics", post(triton::model_statistics))
         .route("/grpc.health.v1.Health/{method}", post(health_call))
-        .layer(CatchPanicLayer::custom(panicked))
+        .merge(reflection::router());
+    let not_built = |router: Router<Arc<Gateway>>, rpc: &&'static str| {
+        let rpc = *rpc;
+        router.route(&format!("/inference.GRPCInferenceService/{rpc}"), post(move || triton::refuse(rpc)))
+    };
+    triton::NOT_BUILT.iter().fold(router, not_built).layer(CatchPanicLayer::custom(panicked))
 }
 
 /// A panic of ours costs the one call that met it.

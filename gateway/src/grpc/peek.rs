@@ -43,6 +43,19 @@ pub(super) fn peek(mut bytes: &[u8], whole: bool) -> Peek {
     }
 }
 
+/// The id of a message, if its first bytes have it: encoders write it before the tensors.
+pub(super) fn id(mut bytes: &[u8]) -> Option<String> {
+    loop {
+        let key = varint(&mut bytes)?;
+        let value = skip(&mut bytes, key & 7)?;
+        match (key >> 3, key & 7) {
+            (3, 2) => return Some(String::from_utf8_lossy(value).into_owned()),
+            (0..3, _) => {}
+            _ => return None,
+        }
+    }
+}
+
 /// How often `inputs`, `outputs` or `raw_input_contents` may come.
 const MAX_ENTRIES: usize = 1_024;
 
@@ -119,6 +132,15 @@ mod tests {
         assert_eq!(peek(&only_name, false), Peek::More);
         assert_eq!(peek(&only_name, true), found("digits", ""));
         assert_eq!(peek(&[], true), Peek::Missing);
+    }
+
+    #[test]
+    fn the_id_is_found_where_it_has_come() {
+        let request = ModelInferRequest { model_name: "digits".into(), id: "call 7".into(), ..Default::default() };
+        let bytes = request.encode_to_vec();
+        assert_eq!(id(&bytes).as_deref(), Some("call 7"));
+        assert_eq!(id(&bytes[..bytes.len() - 1]), None);
+        assert_eq!(id(&[]), None);
     }
 
     #[test]

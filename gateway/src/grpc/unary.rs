@@ -8,20 +8,23 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use bytes::{BufMut, Bytes, BytesMut};
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use http_body::Frame;
 use prost::Message;
 use weirgate_protocol::{Error, Protocol, Result};
 
+use super::compression;
 use crate::gateway::Gateway;
-use crate::respond;
+use crate::respond::Dialect;
 use crate::server::address::Address;
 use crate::server::body::{BodyLimit, BodyReader};
 use crate::server::edge::{Arrival, Arrived};
+use crate::server::encoding::Encoding;
 
 /// The flag and length before each message.
 pub(super) const PREFIX: usize = 5;
-const STATUS: HeaderName = HeaderName::from_static("grpc-status");
+pub(super) const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 /// Requests about models and the server are small.
 const SMALL_MESSAGE: BodyLimit = BodyLimit { bytes: 64 << 10, set_by: "for calls other than ModelInfer" };
 /// They are answered at once; this only bounds how long a client may take to send one.
@@ -38,27 +41,42 @@ where
     A: Message,
 {
     let result = async {
-        let (parts, body) = request.into_parts();
-        Arrival::new(&parts, Arrived::of(&parts.extensions, &parts.headers), Protocol::V2Grpc)?;
-        check_content_type(&parts)?;
-        let mut body = BodyReader::new(body, PREFIX, gateway.config.client_timeout);
-        let deadline = Instant::now() + SMALL_CALL;
-        read_prefix(&mut body, deadline).await?;
-        body.check_length(SMALL_MESSAGE)?;
-        while body.peek_more(deadline).await? {
-            body.check_length(SMALL_MESSAGE)?;
-        }
-        let request = message(Bytes::copy_from_slice(body.peeked()))?;
-        answer(decode(request)?, &Address::new(None, &parts.uri, &parts.headers))
+        let (parts, asked, _) = read_small(gateway, request).await?;
+        answer(asked, &Address::new(None, &parts.uri, &parts.headers))
     };
-    match result.await.and_then(|answer| frame(&answer)) {
+    respond_small(result.await)
+}
+
+/// The head, the message and the arrival of a small request.
+pub(super) async fn read_small<Q: Message + Default>(
+    gateway: &Gateway,
+    request: Request,
+) -> Result<(Parts, Q, Arrival)> {
+    let (parts, body) = request.into_parts();
+    let arrival = Arrival::new(&parts, Arrived::of(&parts.extensions, &parts.headers), Protocol::V2Grpc)?;
+    check_content_type(&parts)?;
+    let mut body = BodyReader::new(body, PREFIX, gateway.config.client_timeout);
+    let deadline = Instant::now() + SMALL_CALL;
+    read_prefix(&mut body, &parts.headers, deadline).await?;
+    body.check_length(SMALL_MESSAGE)?;
+    while body.peek_more(deadline).await? {
+        body.check_length(SMALL_MESSAGE)?;
+    }
+    let request = message(Bytes::copy_from_slice(body.peeked()))?;
+    let request = body.codings().undo(request, SMALL_MESSAGE, |_| Ok(()))?;
+    Ok((parts, decode(request)?, arrival))
+}
+
+/// The answer to a small request.
+pub(super) fn respond_small(answer: Result<impl Message>) -> Response {
+    match answer.and_then(|answer| frame(&answer)) {
         Ok(frame) => respond_with(frame, HeaderMap::new()),
-        Err(error) => respond::grpc_error(&error).into_http(),
+        Err(error) => compression::refusal(error).answer(Dialect::Grpc),
     }
 }
 
 /// Messages are protobuf; gRPC names other codecs in the content type.
-pub(super) fn check_content_type(parts: &http::request::Parts) -> Result<()> {
+pub(super) fn check_content_type(parts: &Parts) -> Result<()> {
     let value = parts.headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     let codec = value.strip_prefix(b"application/grpc").map(|rest| rest.split(|&byte| byte == b';').next());
     match codec {
@@ -70,22 +88,25 @@ pub(super) fn check_content_type(parts: &http::request::Parts) -> Result<()> {
     }
 }
 
-/// Reads until the length of the message is known, and announces it.
-pub(super) async fn read_prefix(body: &mut BodyReader<Body>, deadline: Instant) -> Result<()> {
+/// Reads until the length of the message is known, and announces it. Returns how the message is compressed.
+pub(super) async fn read_prefix(
+    body: &mut BodyReader<Body>,
+    headers: &HeaderMap,
+    deadline: Instant,
+) -> Result<Option<Encoding>> {
     while body.peeked().len() < PREFIX {
         if !body.peek_more(deadline).await? {
             return Err(Error::invalid("the call ended before its message began"));
         }
     }
     let peeked = body.peeked();
-    if peeked[0] != 0 {
-        return Err(Error::unsupported(
-            "the message is compressed, which is not supported yet: send it without grpc-encoding",
-        ));
-    }
+    let encoding = compression::of_message(peeked[0], headers)?;
     let length = u32::from_be_bytes([peeked[1], peeked[2], peeked[3], peeked[4]]);
     body.announce(PREFIX + length as usize);
-    Ok(())
+    if let Some(encoding) = encoding {
+        body.set_codings(encoding.into());
+    }
+    Ok(encoding)
 }
 
 /// The message within a unary call's whole body.

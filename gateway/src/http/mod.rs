@@ -4,6 +4,7 @@ mod cors;
 mod events;
 mod openai;
 mod repository;
+mod triton;
 mod v1;
 mod v2;
 
@@ -116,12 +117,18 @@ fn short_way(path: &str) -> Option<(Option<Prefix<'_>>, Asked<'_>)> {
 
 /// Every route of the data port. What has none may be one of them behind a prefix.
 fn router(gateway: Arc<Gateway>, repository: Option<Arc<Repository>>) -> Router {
-    let repository = repository.map_or_else(Router::new, |repository| repository::routes().with_state(repository));
-    let rest = || rest_routes().merge(repository.clone());
+    let (rest_repository, grpc_repository) = match repository {
+        Some(repository) => {
+            (repository::routes().with_state(repository.clone()), grpc::repository_router().with_state(repository))
+        }
+        None => (Router::new(), Router::new()),
+    };
+    let rest = || rest_routes().merge(rest_repository.clone());
     let behind = rest().method_not_allowed_fallback(method_not_allowed).fallback(not_found);
     let behind = behind.with_state(gateway.clone());
     rest()
         .merge(grpc::router())
+        .merge(grpc_repository)
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(move |State(gateway): State<Arc<Gateway>>, request: Request| prefixed(gateway, behind, request))
         .with_state(gateway)
@@ -144,6 +151,7 @@ fn v2_routes() -> Router<Arc<Gateway>> {
         .route("/v2/models/{model}/versions/{version}", get(v2::model_version_metadata))
         .route("/v2/models/{model}/versions/{version}/ready", get(v2::model_version_ready))
         .route("/v2/models/{model}/versions/{version}/infer", post(v2::infer_version))
+        .merge(triton::router())
 }
 
 /// Takes `/{namespace}/{service}` off the path where there is such a service, and answers the rest.

@@ -17,16 +17,13 @@ use weirgate_protocol::{Error, Protocol, Result};
 
 use super::{json, path_names};
 use crate::gateway::Asked;
-use crate::repository::{Change, IndexEntry, Repository, index};
+use crate::repository::{Change, IndexEntry, PATIENCE, Repository, check_parameters, index};
 use crate::respond;
 use crate::server::address::Address;
 use crate::server::body::{BodyLimit, BodyReader};
 use crate::server::edge::{Arrival, Arrived};
 
 const SMALL_BODY: BodyLimit = BodyLimit { bytes: 64 << 10, set_by: "of the repository API" };
-/// Of a load whose caller names no timeout of its own.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(300);
-
 type Shared = State<Arc<Repository>>;
 type Named = Result<Path<String>, PathRejection>;
 
@@ -102,20 +99,6 @@ async fn change(repository: &Repository, change: Change, model: Named, request: 
         Ok(json(&Changed { name: &model, load: done(Change::Load), unload: done(Change::Unload) }))
     };
     answer.await.unwrap_or_else(|error: Error| respond::rest_error(&error))
-}
-
-/// Parameters of Triton's would change what is loaded, and are not acted on. A model has no dependents here.
-pub fn check_parameters<'a>(change: Change, names: impl IntoIterator<Item = &'a String>) -> Result<()> {
-    let harmless = |name: &&String| change == Change::Unload && *name == "unload_dependents";
-    match names.into_iter().find(|name| !harmless(name)) {
-        None => Ok(()),
-        Some(name) => {
-            let name: String = name.chars().take(64).collect();
-            Err(Error::invalid(format!(
-                "parameter '{name}' is not supported: a model is loaded as its manifest says, so leave it out"
-            )))
-        }
-    }
 }
 
 /// A small body of JSON; an empty one asks for nothing special.

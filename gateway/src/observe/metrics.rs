@@ -9,9 +9,10 @@ use metrics::{
 };
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use weirgate_protocol::{ErrorCode, Protocol};
+use weirgate_replicas::BatchReport;
 use weirgate_replicas_core::CloseReason;
 
-use super::revisions::Tally;
+use super::tally::Tally;
 
 const REQUESTS: &str = "weirgate_requests_total";
 const DURATION: &str = "weirgate_request_duration_seconds";
@@ -251,10 +252,9 @@ impl LaneMetrics {
         }
     }
 
-    pub fn failed(&self, protocol: Protocol, code: ErrorCode) {
-        if code.row().http >= 500 {
-            self.tally.failed();
-        }
+    /// A call that failed, and how long after its arrival.
+    pub fn failed(&self, protocol: Protocol, code: ErrorCode, took: Duration) {
+        self.tally.failed(code, took);
         request_counter(&self.namespace, &self.service, protocol, code.row().label).increment(1);
     }
 
@@ -269,8 +269,9 @@ impl LaneMetrics {
         self.closed[reason as usize].increment(1);
     }
 
-    pub(crate) fn batch(&self, rows: usize) {
-        self.batch_rows.record(rows as f64);
+    pub(crate) fn batch(&self, report: &BatchReport) {
+        self.batch_rows.record(report.rows as f64);
+        self.tally.batch(report);
     }
 
     pub(crate) fn abandoned(&self, queued: bool) {
@@ -279,6 +280,10 @@ impl LaneMetrics {
 
     pub(crate) fn replicas(&self, ready: usize) {
         self.replicas.set(ready);
+    }
+
+    pub(crate) fn ready_replicas(&self) -> usize {
+        self.replicas.value.load(Ordering::Relaxed)
     }
 
     pub(crate) fn loaded(&self, took: Duration) {

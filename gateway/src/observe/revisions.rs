@@ -2,30 +2,9 @@
 //! revisions come and go, and their names must not pile up in the registry.
 
 use std::fmt::{Display, Write};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use super::metrics::{METRICS, REVISION_REQUESTS, REVISION_SECONDS, REVISION_TRAFFIC};
-
-/// What a revision has answered so far.
-#[derive(Debug, Default)]
-pub struct Tally {
-    ok: AtomicU64,
-    errors: AtomicU64,
-    /// Of the answers that were no errors.
-    micros: AtomicU64,
-}
-
-impl Tally {
-    pub(super) fn answered(&self, took: Duration) {
-        self.ok.fetch_add(1, Ordering::Relaxed);
-        self.micros.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-
-    pub(super) fn failed(&self) {
-        self.errors.fetch_add(1, Ordering::Relaxed);
-    }
-}
+use super::tally::Tally;
 
 /// A revision to be shown. Names come from manifests: there is nothing in them to escape.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +18,6 @@ pub struct RevisionRow<'a> {
 
 /// The revisions' metrics as Prometheus text.
 pub fn render_revisions(rows: &[RevisionRow<'_>]) -> String {
-    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let mut text = String::new();
     let own = |name: &str| [REVISION_REQUESTS, REVISION_SECONDS, REVISION_TRAFFIC].contains(&name);
     for metric in METRICS.iter().filter(|metric| own(metric.name)) {
@@ -56,12 +34,12 @@ pub fn render_revisions(rows: &[RevisionRow<'_>]) -> String {
             };
             match metric.name {
                 REVISION_REQUESTS => {
-                    line("", ",outcome=\"ok\"", &count(&row.tally.ok));
-                    line("", ",outcome=\"error\"", &count(&row.tally.errors));
+                    line("", ",outcome=\"ok\"", &row.tally.answers());
+                    line("", ",outcome=\"error\"", &row.tally.errors());
                 }
                 REVISION_SECONDS => {
-                    line("_sum", "", &(count(&row.tally.micros) as f64 / 1e6));
-                    line("_count", "", &count(&row.tally.ok));
+                    line("_sum", "", &row.tally.answer_time().as_secs_f64());
+                    line("_count", "", &row.tally.answers());
                 }
                 _ => line("", "", &row.percent),
             }
@@ -72,6 +50,10 @@ pub fn render_revisions(rows: &[RevisionRow<'_>]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use weirgate_protocol::ErrorCode;
+
     use super::*;
 
     #[test]
@@ -79,7 +61,8 @@ mod tests {
         let tally = Tally::default();
         tally.answered(Duration::from_millis(1_500));
         tally.answered(Duration::from_millis(250));
-        tally.failed();
+        tally.failed(ErrorCode::Internal, Duration::ZERO);
+        tally.failed(ErrorCode::InvalidRequest, Duration::ZERO);
         let row = RevisionRow { namespace: "ns", service: "a", revision: "a-1", percent: 20, tally: &tally };
         let text = render_revisions(&[row]);
         let lines: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();

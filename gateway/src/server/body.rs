@@ -25,6 +25,19 @@ pub struct BodyLimit {
     pub set_by: &'static str,
 }
 
+impl BodyLimit {
+    /// Refuses what is known to have more bytes.
+    pub fn check(&self, bytes: usize) -> Result<()> {
+        if bytes > self.bytes {
+            return Err(Error::too_large(format!(
+                "the request has {bytes} bytes or more, the limit is {} ({})",
+                self.bytes, self.set_by
+            )));
+        }
+        Ok(())
+    }
+}
+
 /// A body, and what has been read of it.
 pub struct BodyReader<B> {
     body: B,
@@ -71,6 +84,11 @@ where
         self.codings
     }
 
+    /// Bytes of framing around the message itself. Codings are those of the message.
+    pub fn framing(&self) -> usize {
+        self.framing
+    }
+
     /// The bytes read so far.
     pub fn peeked(&self) -> &[u8] {
         if self.joined.is_empty() { &self.first } else { &self.joined }
@@ -104,14 +122,7 @@ where
     /// Bytes this body is known to have. Above the limit it is refused before it is read.
     pub fn check_length(&self, limit: BodyLimit) -> Result<usize> {
         let known = self.announced.max(self.peeked().len());
-        if known > limit.bytes.saturating_add(self.framing) {
-            return Err(Error::too_large(format!(
-                "the request has {} bytes or more, the limit is {} ({})",
-                known - self.framing,
-                limit.bytes,
-                limit.set_by
-            )));
-        }
+        limit.check(known.saturating_sub(self.framing))?;
         Ok(known)
     }
 

@@ -18,6 +18,12 @@ const LEAST_BODY: usize = 1 << 10;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Codings([Option<Encoding>; MOST_CODINGS]);
 
+impl From<Encoding> for Codings {
+    fn from(coding: Encoding) -> Self {
+        Codings([Some(coding), None])
+    }
+}
+
 impl Codings {
     /// Reads `Content-Encoding`; what can't be undone is [`Error::unsupported_media`].
     pub fn of(headers: &HeaderMap) -> Result<Codings> {
@@ -46,6 +52,18 @@ impl Codings {
 
     pub fn is_identity(self) -> bool {
         self == Codings::default()
+    }
+
+    /// The same for a message behind `framing` bytes, which stay where there is nothing to undo, and else are gone.
+    pub fn undo_framed(
+        self,
+        body: Bytes,
+        framing: usize,
+        limit: BodyLimit,
+        cover: impl FnMut(usize) -> Result<()>,
+    ) -> Result<Bytes> {
+        let skipped = if self.is_identity() { 0 } else { framing.min(body.len()) };
+        self.undo(body.slice(skipped..), limit, cover)
     }
 
     /// The body as it was before the codings. `cover` as in [`decompress`].

@@ -104,12 +104,19 @@ impl Arrival {
             protocol,
             arrived: at,
         };
-        let asked = [
-            timeout(&parts.headers, &REQUEST_TIMEOUT, parse_timeout_seconds)?,
-            timeout(&parts.headers, &GRPC_TIMEOUT, parse_grpc_timeout)?,
-        ];
+        let asked = [request_timeout(&parts.headers)?, grpc_timeout(&parts.headers)?];
         Ok(Arrival { head, timeout: asked.into_iter().flatten().min() })
     }
+}
+
+/// How long one request may take; of a stream, each.
+pub fn request_timeout(headers: &HeaderMap) -> Result<Option<Duration>> {
+    timeout(headers, &REQUEST_TIMEOUT, parse_timeout_seconds)
+}
+
+/// How long a gRPC call may take; of a stream, the whole.
+pub fn grpc_timeout(headers: &HeaderMap) -> Result<Option<Duration>> {
+    timeout(headers, &GRPC_TIMEOUT, parse_grpc_timeout)
 }
 
 fn timeout(headers: &HeaderMap, name: &HeaderName, parse: fn(&str) -> Result<Duration>) -> Result<Option<Duration>> {

@@ -79,6 +79,28 @@ pub fn decompress(
     }
 }
 
+/// What the first bytes of an encoded body tell, `most` bytes of it at most. Whether it is sound shows when all of it is
+/// decompressed.
+pub fn start(encoding: Encoding, input: &[u8], most: usize) -> Vec<u8> {
+    let mut output = Vec::new();
+    let mut read = |reader: &mut dyn Read| {
+        // An error, as where the input ends, comes after what could be read.
+        let _ = reader.take(most as u64).read_to_end(&mut output);
+    };
+    match encoding {
+        Encoding::Gzip => read(&mut MultiGzDecoder::new(input)),
+        Encoding::Deflate => read(&mut Inflate::new(input)),
+        Encoding::Zstd => {
+            if let Ok(mut decoder) = zstd::stream::read::Decoder::with_buffer(input)
+                && decoder.window_log_max(ZSTD_WINDOW).is_ok()
+            {
+                read(&mut decoder);
+            }
+        }
+    }
+    output
+}
+
 fn broken(encoding: Encoding, error: &io::Error) -> Error {
     let name = encoding.name();
     match error.kind() {
@@ -288,6 +310,20 @@ mod tests {
         assert_eq!(undo(Encoding::Zstd, &packed(23), 1 << 20).unwrap(), text());
         let error = undo(Encoding::Zstd, &packed(24), 1 << 20).unwrap_err();
         assert_eq!(error.code(), ErrorCode::InvalidRequest, "{error}");
+    }
+
+    #[test]
+    fn the_start_is_read_of_what_has_come() {
+        // Several blocks of zstd, which gives nothing of one that is cut.
+        let text: Bytes = (0..200_000_u32).flat_map(|number| format!("{number},").into_bytes()).collect();
+        for encoding in ALL {
+            let packed = compress(encoding, std::slice::from_ref(&text)).unwrap();
+            assert_eq!(start(encoding, &packed, 1_000), text[..1_000], "{encoding:?}");
+            assert_eq!(start(encoding, &packed, 1 << 22), text, "{encoding:?}");
+            let half = start(encoding, &packed[..packed.len() / 2], 1 << 22);
+            assert!(text.starts_with(&half) && half.len() > 1_000, "{encoding:?} gives {} bytes", half.len());
+            assert!(start(encoding, b"?", 10).is_empty());
+        }
     }
 
     #[test]

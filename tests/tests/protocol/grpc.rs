@@ -9,17 +9,6 @@ fn message() -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn compressed_messages_are_unimplemented_and_say_so() {
-    let server = Server::start([Service::new("identity")]).await;
-    let client = Grpc::connect(server.data).await;
-    let refused =
-        grpc::answer(&client.0.send(grpc::request(MODEL_INFER, grpc::frame(1, &message()))).await).unwrap_err();
-    assert_eq!(refused.code, UNIMPLEMENTED, "{refused:?}");
-    assert!(refused.message.contains("compressed"), "{refused:?}");
-    client.infer("identity", &row(&[1.0])).await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn unknown_methods_and_services_are_unimplemented() {
     let server = Server::start([Service::new("identity")]).await;
     let client = Grpc::connect(server.data).await;

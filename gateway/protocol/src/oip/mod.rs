@@ -5,9 +5,13 @@
 
 mod contents;
 mod convert;
+mod json;
+mod triton;
 
 pub use convert::{decode_request, decode_response, encode_request, encode_response, model_metadata};
 pub use generated::*;
+pub use json::{config_body, statistics_body};
+pub use triton::{Batching, LoadRequest, model_config};
 
 #[allow(clippy::all, missing_docs)]
 mod generated {

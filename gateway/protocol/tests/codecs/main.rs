@@ -10,4 +10,5 @@ mod openai;
 mod refusals;
 mod round_trips;
 mod support;
+mod triton;
 mod v1;

@@ -1,0 +1,251 @@
+//! `ModelStreamInfer`: calls over one stream, answered in the order in which they came.
+//!
+//! Each message is a call of its own, with its own way through routes, limits and lanes, its own deadline and its own place
+//! in the metrics. Up to [`MOST_CALLS`] of them are under way at once; then the stream is not read, and HTTP/2's flow control
+//! holds the client. A call that fails is answered with a message that says so, and the stream goes on. Everything a stream
+//! does is driven by its answer's body: when that is dropped, because the client has gone, its calls are too.
+//!
+//! When the server closes, a stream reads no further message, answers what it has read, and ends as UNAVAILABLE, so that
+//! clients open another one elsewhere and send there what was not answered.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesOrdered, StreamExt, unfold};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http_body::Frame;
+use http_body_util::StreamBody;
+use tokio::time::Sleep;
+use weirgate_protocol::oip::infer_parameter::ParameterChoice;
+use weirgate_protocol::oip::{self, InferParameter, ModelInferRequest, ModelInferResponse, ModelStreamInferResponse};
+use weirgate_protocol::{Error, Head, InferRequest, InferResponse, Protocol, Result, RetryClass};
+
+use super::compression;
+use super::infer::{InferMessage, find_model};
+use super::messages::{Message, Messages};
+use super::peek;
+use super::unary::{self, PREFIX};
+use crate::gateway::Gateway;
+use crate::pipeline;
+use crate::respond::{self, Dialect, Refusal};
+use crate::server::address::REVISION;
+use crate::server::body::BodyReader;
+use crate::server::edge::{self, Arrival, Arrived};
+use crate::server::encoding::Encoding;
+
+/// Calls of one stream that are under way at once.
+const MOST_CALLS: usize = 16;
+
+/// With `true`, a call that fails ends the stream with the call's status. Triton's name for it.
+const GRPC_ERRORS: HeaderName = HeaderName::from_static("triton_grpc_error");
+/// The parameter of a request that asks for [`FINAL`] in its answer.
+const WANTS_FINAL: &str = "triton_enable_empty_final_response";
+/// The parameter of an answer after which no other comes for its request.
+const FINAL: &str = "triton_final_response";
+
+pub(super) async fn model_stream_infer(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let arrived = Arrived::of(request.extensions(), request.headers());
+    let (parts, body) = request.into_parts();
+    let calls = match Calls::open(gateway, arrived, parts, body) {
+        Ok(calls) => calls,
+        Err(error) => return compression::refusal(error).answer(Dialect::Grpc),
+    };
+    let encoding = calls.shared.encoding;
+    let frames = unfold(calls, |mut calls| async { Some((Ok::<_, Infallible>(calls.next().await?), calls)) });
+    let mut response = Response::new(Body::new(StreamBody::new(frames)));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    compression::announce(encoding, response.headers_mut());
+    response
+}
+
+/// What all calls of a stream share.
+struct Shared {
+    gateway: Arc<Gateway>,
+    parts: Parts,
+    head: Head,
+    /// How answers to compressed messages are compressed.
+    encoding: Option<Encoding>,
+    /// How long each call may take.
+    timeout: Option<Duration>,
+    /// When the stream must have ended.
+    deadline: Option<Instant>,
+}
+
+/// The calls of one stream, and where it stands.
+struct Calls {
+    shared: Arc<Shared>,
+    messages: Messages,
+    under_way: FuturesOrdered<BoxFuture<'static, Result<Bytes>>>,
+    late: Pin<Box<Sleep>>,
+    errors_end_it: bool,
+    /// What the stream ends with once its calls are answered; `None` after that.
+    end: Option<Result<()>>,
+}
+
+impl Calls {
+    fn open(gateway: Arc<Gateway>, arrived: Arrived, parts: Parts, body: Body) -> Result<Calls> {
+        let Arrival { head, .. } = Arrival::new(&parts, arrived, Protocol::V2Grpc)?;
+        unary::check_content_type(&parts)?;
+        let deadline = edge::grpc_timeout(&parts.headers)?.map(|timeout| head.arrived + timeout);
+        let timeout = edge::request_timeout(&parts.headers)?;
+        let errors_end_it = parts.headers.get(GRPC_ERRORS).is_some_and(|value| value == "true");
+        // Without a deadline it is not looked at.
+        let late = Box::pin(tokio::time::sleep_until(deadline.unwrap_or(head.arrived).into()));
+        let encoding = compression::of_answer(compression::of_call(&parts.headers)?, &parts.headers);
+        let shared = Arc::new(Shared { gateway, parts, head, encoding, timeout, deadline });
+        let (messages, under_way) = (Messages::new(body), FuturesOrdered::new());
+        Ok(Calls { shared, messages, under_way, late, errors_end_it, end: Some(Ok(())) })
+    }
+
+    /// The next frame of the answer's body: messages, then trailers, then nothing.
+    async fn next(&mut self) -> Option<Frame<Bytes>> {
+        self.end.as_ref()?;
+        let shared = self.shared.clone();
+        loop {
+            let (reads, takes_more) = (!self.messages.is_over(), self.under_way.len() < MOST_CALLS);
+            tokio::select! {
+                biased;
+                () = self.late.as_mut(), if shared.deadline.is_some() => {
+                    let text = "the deadline passed before the stream had ended";
+                    return Some(self.cut(Error::deadline(text, RetryClass::MayHaveExecuted)));
+                }
+                Some(answer) = self.under_way.next(), if !self.under_way.is_empty() => match answer {
+                    Ok(message) => return Some(Frame::data(message)),
+                    Err(error) => return Some(self.cut(error)),
+                },
+                () = shared.gateway.closes(), if reads => {
+                    let text = "the server is stopping: what has no answer was not run, send it over another stream";
+                    self.read_no_more(Error::unavailable(text));
+                }
+                message = self.messages.next(shared.gateway.body_limit()), if reads && takes_more => match message {
+                    Ok(Some(message)) => self.begin(message),
+                    Ok(None) => {}
+                    Err(error) => {
+                        pipeline::refuse_unrouted(&shared.arrival(), "", &error);
+                        self.read_no_more(error);
+                    }
+                },
+                else => return self.end.take().map(trailers),
+            }
+        }
+    }
+
+    fn begin(&mut self, message: Message) {
+        let call = answer(self.shared.clone(), message, self.errors_end_it);
+        // A panic of ours costs the one call that met it.
+        let call = AssertUnwindSafe(call).catch_unwind().map(|answer| match answer {
+            Ok(answer) => answer,
+            Err(panic) => unary::frame(&failure(String::new(), &respond::panic_error(panic.as_ref()))),
+        });
+        self.under_way.push_back(call.boxed());
+    }
+
+    /// The calls that are under way are answered yet.
+    fn read_no_more(&mut self, error: Error) {
+        self.messages = Messages::Over;
+        self.end = Some(Err(error));
+    }
+
+    /// Ends the stream at once.
+    fn cut(&mut self, error: Error) -> Frame<Bytes> {
+        self.messages = Messages::Over;
+        self.under_way.clear();
+        self.end = None;
+        trailers(Err(error))
+    }
+}
+
+impl Shared {
+    /// The arrival of a message that begins now.
+    fn arrival(&self) -> Arrival {
+        let now = Instant::now();
+        let left = self.deadline.map(|deadline| deadline.saturating_duration_since(now));
+        let timeout = [self.timeout, left].into_iter().flatten().min();
+        Arrival { head: Head { arrived: now, ..self.head.clone() }, timeout }
+    }
+}
+
+/// Runs one call, and frames its answer. Its error is the answer too, unless that is to end the stream.
+async fn answer(shared: Arc<Shared>, message: Message, errors_end_it: bool) -> Result<Bytes> {
+    let mut id = String::new();
+    match infer(&shared, message, &mut id).await {
+        Ok(answer) => Ok(answer),
+        Err(error) if errors_end_it => Err(error),
+        Err(error) => unary::frame(&failure(id, &error)),
+    }
+}
+
+/// Leaves the request's id in `id` as soon as it is known.
+async fn infer(shared: &Shared, message: Message, id: &mut String) -> Result<Bytes> {
+    let (gateway, arrival) = (&*shared.gateway, shared.arrival());
+    let mut body = BodyReader::new(Body::new(message), PREFIX, gateway.config.client_timeout);
+    let found = find_model(gateway, &arrival, &shared.parts.headers, &mut body).await;
+    let model = found.inspect_err(|error| pipeline::refuse_unrouted(&arrival, "", error))?;
+    if model.encoding.is_none() {
+        *id = peek::id(body.peeked().get(PREFIX..).unwrap_or_default()).unwrap_or_default();
+    }
+    let message = InferMessage { arrival: &arrival, parts: &shared.parts, model: &model, body: &mut body };
+    let mut wants_final = false;
+    let see = |message: &ModelInferRequest| {
+        id.clone_from(&message.id);
+        wants_final = message.parameters.get(WANTS_FINAL).is_some_and(is_true);
+    };
+    let encoding = shared.encoding.filter(|_| model.encoding.is_some());
+    let refused = Refusal::into_error;
+    let (mut answered, raw) = message.infer(gateway, see).await.map_err(refused)?;
+    let mut parameters = HashMap::with_capacity(2);
+    let revision = String::from_utf8_lossy(answered.revision().as_bytes()).into_owned();
+    parameters.insert(REVISION.as_str().to_owned(), parameter(ParameterChoice::StringParam(revision)));
+    if wants_final {
+        parameters.insert(FINAL.to_owned(), parameter(ParameterChoice::BoolParam(true)));
+    }
+    let encode = |response: InferResponse, _: &InferRequest| {
+        let response = ModelInferResponse { parameters, ..oip::encode_response(response, raw)? };
+        let message = ModelStreamInferResponse { error_message: String::new(), infer_response: Some(response) };
+        compression::frame(&message, encoding)
+    };
+    let message = match encoding {
+        None => answered.encode(encode).await,
+        Some(_) => answered.encode_compressed(encode).await,
+    };
+    let message = message.map_err(refused)?;
+    answered.finish_bare();
+    Ok(message)
+}
+
+fn is_true(parameter: &InferParameter) -> bool {
+    matches!(parameter.parameter_choice, Some(ParameterChoice::BoolParam(true)))
+}
+
+fn parameter(choice: ParameterChoice) -> InferParameter {
+    InferParameter { parameter_choice: Some(choice) }
+}
+
+/// The message that a call which failed is answered with.
+fn failure(id: String, error: &Error) -> ModelStreamInferResponse {
+    ModelStreamInferResponse {
+        error_message: error.message().to_owned(),
+        infer_response: Some(ModelInferResponse { id, ..Default::default() }),
+    }
+}
+
+fn trailers(end: Result<()>) -> Frame<Bytes> {
+    let status = end.map_or_else(|error| respond::grpc_error(&error), |()| tonic::Status::ok(""));
+    let mut trailers = HeaderMap::with_capacity(2);
+    if let Err(status) = status.add_header(&mut trailers) {
+        // Our texts can be written as headers; this one surely.
+        trailers.insert(unary::STATUS, HeaderValue::from(status.code() as i32));
+    }
+    Frame::trailers(trailers)
+}

@@ -8,10 +8,10 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::HeaderMap;
 use weirgate_protocol::deadline::MAX_TIMEOUT;
+use weirgate_protocol::oip::peek::{LIMIT, Peek, check_counts, peek};
 use weirgate_protocol::oip::{self, ModelInferRequest};
 use weirgate_protocol::{Error, InferRequest, ModelSpec, Protocol, Result};
 
-use super::peek::{LIMIT, Peek, check_counts, peek};
 use super::unary::{self, PREFIX};
 use crate::gateway::{Asked, Gateway};
 use crate::pipeline::{self, InferCall};

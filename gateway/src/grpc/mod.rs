@@ -5,7 +5,6 @@
 
 mod health;
 mod infer;
-mod peek;
 mod unary;
 
 use std::sync::Arc;

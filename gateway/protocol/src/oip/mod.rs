@@ -5,6 +5,7 @@
 
 mod contents;
 mod convert;
+pub mod peek;
 
 pub use convert::{decode_request, decode_response, encode_request, encode_response, model_metadata};
 pub use generated::*;

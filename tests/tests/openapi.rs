@@ -66,7 +66,8 @@ async fn schemathesis_finds_no_answer_that_is_not_described() {
     let mut command = Command::new(workspace().join("build/venv-schemathesis/bin/schemathesis"));
     command.current_dir(folder.path()).arg("--config-file").arg(settings).arg("run").arg(file);
     command.args(["--url", &format!("http://{}", server.data), "--checks", CHECKS, "--seed", "1", "--no-color"]);
-    command.args(["--phases", "examples,coverage,fuzzing", "--continue-on-failure", "--workers", "2"]);
+    // One worker: with several threads, CPython 3.11 fails now and then when it parses ("AST constructor recursion depth").
+    command.args(["--phases", "examples,coverage,fuzzing", "--continue-on-failure", "--workers", "1"]);
     command.args(["--max-examples", scale("3", "200"), "--max-time", scale("40", "1800")]);
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     let text = String::from_utf8_lossy(&output.stdout);

@@ -5,7 +5,7 @@ use prost::Message;
 use weirgate_protocol::oip::peek::{Peek, check_counts, peek};
 use weirgate_protocol::oip::{self, ModelInferRequest};
 
-use crate::{assert_bounded, assert_same};
+use super::{assert_bounded, assert_same};
 
 /// A `ModelInferRequest`, without its frame.
 pub fn grpc(bytes: &[u8]) {

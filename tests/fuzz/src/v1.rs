@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use weirgate_protocol::{Datatype, Dim, ModelSpec, TensorSpec, v1 as codec};
 
-use crate::{assert_bounded, assert_same};
+use super::{assert_bounded, assert_same};
 
 fn input(name: &str, datatype: Datatype, shape: &[Dim]) -> TensorSpec {
     TensorSpec { name: name.into(), datatype, shape: shape.to_vec() }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use weirgate_protocol::{Datatype, InferRequest, v2};
 
-use crate::{assert_bounded, assert_same};
+use super::{assert_bounded, assert_same};
 
 /// A request in JSON.
 pub fn v2_json(bytes: &[u8]) {

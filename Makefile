@@ -73,6 +73,10 @@ test: setup ## Check format and lints, then run every test, end to end too
 	@echo "== tests"
 	@$(CARGO) test --release --workspace --lib --bins --tests
 
+.PHONY: fuzz
+fuzz: ## Fuzz what reads bytes from outside, each target for FUZZ_SECONDS (20)
+	@scripts/fuzz
+
 .PHONY: soak
 soak: setup build ## Run the end-to-end tests and the simulation at full scale (long)
 	@WEIRGATE_SCALE=full $(STEP) soak $(CARGO) test --release -p weirgate-tests -p weirgate-loadtest

@@ -1,8 +1,9 @@
-"""What both suites send and expect."""
+"""What the suites send and expect."""
 
 import json
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -30,6 +31,9 @@ ROWS = {
     "FP64": np.array([[0.0, -1.5, 1.7976931348623157e308], [5e-324, 0.1, 1 / 3]], np.float64),
     "BYTES": np.array([["", "plain", "zwölf €"], ["日本語 🌊", 'quo"te \\ slash', "line\nbreak\ttab"]], object),
 }
+
+# KServe's clients have no BF16, and NVIDIA's none of it in JSON.
+BF16 = np.array([[0.0, -1.5, 3.3895314e38], [9.1835496e-41, 0.33398438, -2048.0]], ml_dtypes.bfloat16)
 
 NOT_UTF8 = np.array([[b"\xff\xfe\x00\x01"]], object)
 WITH_NUL = np.array([["before\0after"]], object)

@@ -1,7 +1,7 @@
 """Addresses of the server under test, which is started by whoever runs these suites.
 
 WEIRGATE_HTTP, WEIRGATE_GRPC and WEIRGATE_ADMIN are host:port; the first two are usually the same port.
-WEIRGATE_MINILM names the folder of the MiniLM model where the server serves it.
+WEIRGATE_TOKEN is the control API's token. WEIRGATE_MINILM names the folder of the MiniLM model where the server serves it.
 """
 
 import os
@@ -10,11 +10,15 @@ from pathlib import Path
 import pytest
 
 
-def address(variable):
+def given(variable, what):
     value = os.environ.get(variable)
     if not value:
-        pytest.exit(f"{variable} is not set: give the server's address as host:port", returncode=2)
+        pytest.exit(f"{variable} is not set: give {what}", returncode=2)
     return value
+
+
+def address(variable):
+    return given(variable, "the server's address as host:port")
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +34,17 @@ def grpc_address():
 @pytest.fixture(scope="session")
 def admin_address():
     return address("WEIRGATE_ADMIN")
+
+
+@pytest.fixture(scope="session")
+def base_url(http_address):
+    return f"http://{http_address}"
+
+
+@pytest.fixture(scope="session")
+def credentials():
+    """The header of whoever may load and unload models."""
+    return {"authorization": "Bearer " + given("WEIRGATE_TOKEN", "the token of the server's state folder")}
 
 
 @pytest.fixture(scope="session")

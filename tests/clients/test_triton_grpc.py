@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton
 from common import (
+    BF16,
     NOT_UTF8,
     ROWS,
     SENTENCES,
@@ -221,6 +222,10 @@ def test_every_raw_answer_is_raw(stub, datatype):
     assert not answer.outputs[0].HasField("contents")
 
 
+def test_bf16_rows_come_back_as_they_were_sent(client):
+    assert_same("BF16", BF16, echo(client, "BF16", BF16).as_numpy("y"))
+
+
 def test_nan_and_infinity_pass(client, stub):
     rows = np.array([[np.nan, np.inf, -np.inf]], np.float32)
     assert_same("FP32", rows, echo(client, "FP32", rows).as_numpy("y"))
@@ -264,6 +269,100 @@ def test_outputs_come_in_the_order_asked(client):
     assert [output.name for output in result.get_response().outputs] == ["echo", "sum"]
     np.testing.assert_array_equal(result.as_numpy("echo"), ids)
     np.testing.assert_array_equal(result.as_numpy("sum"), a + b)
+
+
+# Calls over a stream
+
+
+class Stream:
+    """A client with a stream open, and its answers in the order they came."""
+
+    def __init__(self, grpc_address):
+        self.client = triton.InferenceServerClient(grpc_address)
+        self.answers = queue.Queue()
+
+    def __enter__(self):
+        self.client.start_stream(callback=lambda result, error: self.answers.put((result, error)))
+        return self
+
+    def __exit__(self, *_):
+        self.client.stop_stream(cancel_requests=True)
+        self.client.close()
+
+    def send(self, model, datatype, array, **options):
+        self.client.async_stream_infer(model, [tensor("x", datatype, array)], **options)
+
+    def answer(self):
+        return self.answers.get(timeout=WAIT)
+
+
+def test_a_stream_answers_every_call(grpc_address):
+    with Stream(grpc_address) as stream:
+        for number in range(CALLERS):
+            rows = np.full((1 + number % 3, 5), number, np.float32)
+            stream.send("identity-fp32", "FP32", rows, request_id=str(number))
+        seen = set()
+        for _ in range(CALLERS):
+            result, error = stream.answer()
+            assert error is None, error
+            number = int(result.get_response().id)
+            seen.add(number)
+            assert_same("FP32", np.full((1 + number % 3, 5), number, np.float32), result.as_numpy("y"))
+        assert seen == set(range(CALLERS))
+
+
+@pytest.mark.parametrize("datatype", ["FP16", "BYTES"])
+def test_a_stream_carries_raw_rows(grpc_address, datatype):
+    with Stream(grpc_address) as stream:
+        stream.send(service(datatype), datatype, ROWS[datatype])
+        result, error = stream.answer()
+        assert error is None, error
+        assert_same(datatype, ROWS[datatype], result.as_numpy("y"))
+
+
+def test_a_wrong_call_on_a_stream_fails_alone(grpc_address):
+    with Stream(grpc_address) as stream:
+        stream.send("no-such-service", "FP32", ROWS["FP32"], request_id="bad")
+        result, error = stream.answer()
+        assert result is None
+        assert "no-such-service" in error.message()
+        stream.send("identity-fp32", "FP32", ROWS["FP32"], request_id="good")
+        result, error = stream.answer()
+        assert error is None, error
+        assert result.get_response().id == "good"
+
+
+# Statistics and configuration
+
+
+def test_statistics_count_the_calls(client):
+    def counts():
+        (statistics,) = client.get_inference_statistics("identity-int16").model_stats
+        assert statistics.name == "identity-int16"
+        return statistics.inference_count, statistics.inference_stats.success.count
+
+    rows, calls = counts()
+    echo(client, "INT16", ROWS["INT16"])
+    rows_after, calls_after = counts()
+    # Other suites may use the model at the same time.
+    assert rows_after >= rows + len(ROWS["INT16"])
+    assert calls_after >= calls + 1
+
+
+def test_model_configuration(client):
+    config = client.get_model_config("two-io").config
+    assert config.name == "two-io"
+    assert [(tensor.name, list(tensor.dims)) for tensor in config.input] == [("a", [3]), ("b", [3]), ("id", [1])]
+    assert [tensor.name for tensor in config.output] == ["sum", "diff", "echo"]
+
+
+def test_configuration_of_an_unknown_service(client):
+    refused("StatusCode.NOT_FOUND", client.get_model_config, "no-such-service")
+
+
+def test_shared_memory_is_refused_and_says_what_to_do(client):
+    message = refused("StatusCode.UNIMPLEMENTED", client.get_system_shared_memory_status)
+    assert "not supported" in message
 
 
 # Wrong calls

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tritonclient.http as triton
 from common import (
+    BF16,
     NOT_UTF8,
     ROWS,
     SENTENCES,
@@ -121,6 +122,17 @@ def test_one_row(client, datatype):
     assert_same(datatype, row, echo(client, datatype, row).as_numpy("y"))
 
 
+def test_bf16_rows_come_back_as_they_were_sent(client):
+    assert_same("BF16", BF16, echo(client, "BF16", BF16).as_numpy("y"))
+
+
+def test_bf16_in_json_is_written_as_numbers(http_address):
+    body = {"inputs": [{"name": "x", "datatype": "BF16", "shape": [1, 2], "data": [1.5, -2]}]}
+    status, answer, _ = post(http_address, "/v2/models/identity-bf16/infer", json.dumps(body))
+    assert status == 200, answer
+    assert json.loads(answer)["outputs"][0]["data"] == [1.5, -2]
+
+
 def test_without_outputs_named_every_output_comes(client):
     a, b, ids, inputs = two_io_inputs()
     result = client.infer("two-io", inputs)
@@ -193,6 +205,50 @@ def test_outputs_come_in_the_order_asked_and_each_in_its_form(client):
     np.testing.assert_array_equal(result.as_numpy("echo"), ids)
     np.testing.assert_array_equal(result.as_numpy("sum"), a + b)
     np.testing.assert_array_equal(result.as_numpy("diff"), a - b)
+
+
+# Statistics and configuration
+
+
+def test_statistics_count_the_calls(client):
+    def counts():
+        (statistics,) = client.get_inference_statistics("identity-int8")["model_stats"]
+        assert statistics["name"] == "identity-int8"
+        return statistics["inference_count"], statistics["inference_stats"]["success"]["count"]
+
+    rows, calls = counts()
+    echo(client, "INT8", ROWS["INT8"])
+    rows_after, calls_after = counts()
+    # Other suites may use the model at the same time.
+    assert rows_after >= rows + len(ROWS["INT8"])
+    assert calls_after >= calls + 1
+
+
+def test_statistics_of_all_models(client):
+    names = {statistics["name"] for statistics in client.get_inference_statistics()["model_stats"]}
+    assert {"identity-fp32", "two-io", "digits"} <= names
+
+
+def test_statistics_of_an_unknown_model(client):
+    assert "no-such-service" in refused("404", client.get_inference_statistics, "no-such-service")
+
+
+def test_model_configuration(client):
+    config = client.get_model_config("two-io")
+    assert config["name"] == "two-io"
+    assert config["max_batch_size"] >= 1
+    # A model that batches leaves the batch out of its dimensions.
+    assert config["input"] == [
+        {"name": "a", "data_type": "TYPE_FP32", "dims": [3]},
+        {"name": "b", "data_type": "TYPE_FP32", "dims": [3]},
+        {"name": "id", "data_type": "TYPE_INT64", "dims": [1]},
+    ]
+    assert [output["name"] for output in config["output"]] == ["sum", "diff", "echo"]
+
+
+def test_shared_memory_is_refused_and_says_what_to_do(client):
+    message = refused("501", client.get_system_shared_memory_status)
+    assert "not supported" in message
 
 
 # Wrong calls

@@ -41,7 +41,7 @@ const MAY_SEE: [(&str, &[&str]); 10] = [
             "weirgate-loadtest",
         ],
     ),
-    ("weirgate-tests", &["weirgate-protocol"]),
+    ("weirgate-tests", &["weirgate-protocol", "weirgate-deploy-core"]),
 ];
 
 /// Crates that only decide, and the folders they lie in.
@@ -141,6 +141,44 @@ fn every_crate_takes_the_workspaces_lints() {
         let inherits = text.contains("[lints]\nworkspace = true") || text.contains("[workspace.lints.rust]");
         assert!(inherits, "{} has lints of its own", manifest.display());
     }
+}
+
+/// Files of the gateway that write a status, the line, and why it is no error's.
+const MAY_WRITE_A_STATUS: [(&str, &str, &str); 9] = [
+    ("respond.rs", "", "the one place where errors become answers"),
+    ("admin/control.rs", "StatusCode::BAD_REQUEST", "the answer is the list of problems of a manifest"),
+    ("admin/control.rs", "== StatusCode::UNAUTHORIZED", "compares"),
+    ("admin/mod.rs", "StatusCode::SERVICE_UNAVAILABLE", "a probe's answer is its state"),
+    ("admin/mod.rs", "status_mut() = status", "writes what a probe found"),
+    ("http/mod.rs", "StatusCode::NO_CONTENT", "answers OPTIONS"),
+    ("http/v2.rs", "StatusCode::SERVICE_UNAVAILABLE, v2::ready(false)", "V2's probe answers its state"),
+    ("http/v2.rs", "status_mut() = status", "writes the status of a body that is no error"),
+    ("grpc/stream.rs", "tonic::Status::ok", "the end of a stream that went well"),
+];
+
+/// A handler that writes a status by hand does so past the table of errors.
+#[test]
+fn only_respond_turns_errors_into_statuses() {
+    let written = |line: &str| {
+        let constant = line.split("StatusCode::").skip(1).any(|rest| !rest.starts_with("OK"));
+        let by_hand = ["status_mut(", "tonic::Status::", " Status::new(", "builder().status("];
+        let import = line.trim_start().starts_with("use ");
+        !import && (constant || by_hand.iter().any(|text| line.contains(text)))
+    };
+    let source = workspace().join("gateway/src");
+    let mut found = Vec::new();
+    for file in files(&source, &|path| path.extension().is_some_and(|extension| extension == "rs")) {
+        let name = file.strip_prefix(&source).unwrap().to_str().unwrap().to_owned();
+        let text = std::fs::read_to_string(&file).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        for line in code.lines().filter(|line| written(line)) {
+            let allowed = MAY_WRITE_A_STATUS.iter().any(|(file, text, _)| *file == name && line.contains(text));
+            if !allowed {
+                found.push(format!("{name}: {}", line.trim()));
+            }
+        }
+    }
+    assert!(found.is_empty(), "handlers return an Error, and respond.rs writes its status: {found:#?}");
 }
 
 #[test]

@@ -10,11 +10,11 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::request::Parts;
 use weirgate_protocol::deadline::MAX_TIMEOUT;
+use weirgate_protocol::oip::peek::{LIMIT, Peek, check_counts, peek};
 use weirgate_protocol::oip::{self, ModelInferRequest};
 use weirgate_protocol::{Error, ErrorCode, InferRequest, ModelSpec, Protocol, Result};
 
 use super::compression;
-use super::peek::{LIMIT, Peek, check_counts, peek};
 use super::unary::{self, PREFIX};
 use crate::gateway::{Asked, Gateway};
 use crate::pipeline::{self, Answered, InferCall};

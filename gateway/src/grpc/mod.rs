@@ -7,7 +7,6 @@ mod compression;
 mod health;
 mod infer;
 mod messages;
-mod peek;
 mod reflection;
 mod repository;
 mod stream;

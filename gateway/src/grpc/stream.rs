@@ -34,7 +34,6 @@ use weirgate_protocol::{Error, Head, InferRequest, InferResponse, Protocol, Resu
 use super::compression;
 use super::infer::{InferMessage, find_model};
 use super::messages::{Message, Messages};
-use super::peek;
 use super::unary::{self, PREFIX};
 use crate::gateway::Gateway;
 use crate::pipeline;
@@ -193,7 +192,7 @@ async fn infer(shared: &Shared, message: Message, id: &mut String) -> Result<Byt
     let found = find_model(gateway, &arrival, &shared.parts.headers, &mut body).await;
     let model = found.inspect_err(|error| pipeline::refuse_unrouted(&arrival, "", error))?;
     if model.encoding.is_none() {
-        *id = peek::id(body.peeked().get(PREFIX..).unwrap_or_default()).unwrap_or_default();
+        *id = oip::peek::id(body.peeked().get(PREFIX..).unwrap_or_default()).unwrap_or_default();
     }
     let message = InferMessage { arrival: &arrival, parts: &shared.parts, model: &model, body: &mut body };
     let mut wants_final = false;

@@ -3,6 +3,7 @@
 mod cors;
 mod events;
 mod openai;
+mod openapi;
 mod repository;
 mod triton;
 mod v1;
@@ -137,7 +138,7 @@ fn router(gateway: Arc<Gateway>, repository: Option<Arc<Repository>>) -> Router 
 
 /// The routes that a prefix may come before.
 fn rest_routes() -> Router<Arc<Gateway>> {
-    v2_routes().merge(v1::routes()).merge(openai::routes())
+    v2_routes().merge(v1::routes()).merge(openai::routes()).merge(openapi::routes())
 }
 
 fn v2_routes() -> Router<Arc<Gateway>> {

@@ -6,6 +6,7 @@
 mod contents;
 mod convert;
 mod json;
+pub mod peek;
 mod triton;
 
 pub use convert::{decode_request, decode_response, encode_request, encode_response, model_metadata};

@@ -1,13 +1,13 @@
 //! Finds a ModelInferRequest's model in the first bytes of the message, so that a call is routed before it is parsed.
 
-use weirgate_protocol::{Error, Result};
+use crate::error::{Error, Result};
 
 /// How far the model's name may lie in a message. Encoders write fields in the order of their numbers, and it is field 1.
-pub(super) const LIMIT: usize = 64 << 10;
+pub const LIMIT: usize = 64 << 10;
 
 /// What the first bytes of a message tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Peek {
+pub enum Peek {
     /// `model_name` and `model_version`.
     Found { model: String, version: String },
     /// More bytes are needed.
@@ -17,7 +17,7 @@ pub(super) enum Peek {
 }
 
 /// Looks at the start of a message; `whole` says that it is all of it.
-pub(super) fn peek(mut bytes: &[u8], whole: bool) -> Peek {
+pub fn peek(mut bytes: &[u8], whole: bool) -> Peek {
     let (mut model, mut version) = (None, None);
     let unfinished = || if whole { Peek::Missing } else { Peek::More };
     loop {
@@ -44,7 +44,7 @@ pub(super) fn peek(mut bytes: &[u8], whole: bool) -> Peek {
 }
 
 /// The id of a message, if its first bytes have it: encoders write it before the tensors.
-pub(super) fn id(mut bytes: &[u8]) -> Option<String> {
+pub fn id(mut bytes: &[u8]) -> Option<String> {
     loop {
         let key = varint(&mut bytes)?;
         let value = skip(&mut bytes, key & 7)?;
@@ -60,7 +60,7 @@ pub(super) fn id(mut bytes: &[u8]) -> Option<String> {
 const MAX_ENTRIES: usize = 1_024;
 
 /// Counts the entries of a message before it is decoded: an empty one takes two bytes there, and hundreds in memory.
-pub(super) fn check_counts(mut bytes: &[u8]) -> Result<()> {
+pub fn check_counts(mut bytes: &[u8]) -> Result<()> {
     let broken = || Error::invalid("the message can't be decoded: a field is cut off");
     let mut counts = [("inputs", 5, 0), ("outputs", 6, 0), ("raw_input_contents", 7, 0)];
     while !bytes.is_empty() {
@@ -107,9 +107,9 @@ fn take<'a>(bytes: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
 
 #[cfg(test)]
 mod tests {
+    use crate::oip::ModelInferRequest;
     use proptest::prelude::*;
     use prost::Message;
-    use weirgate_protocol::oip::ModelInferRequest;
 
     use super::*;
 

@@ -1,0 +1,95 @@
+//! The description of the HTTP routes, served to whoever asks: OpenAPI 3.1, written by hand in `openapi.json`.
+//!
+//! A test holds its paths against the router's, and end-to-end tests hold answers against its schemas.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::response::Response;
+use axum::routing::get;
+use bytes::Bytes;
+use http::StatusCode;
+
+use super::v2::json;
+use crate::gateway::Gateway;
+
+const DESCRIPTION: &[u8] = include_bytes!("openapi.json");
+
+pub fn routes() -> Router<Arc<Gateway>> {
+    Router::new().route("/openapi.json", get(describe))
+}
+
+async fn describe() -> Response {
+    json(StatusCode::OK, Bytes::from_static(DESCRIPTION))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::http::{repository, rest_routes};
+
+    /// Routes of what Triton has and this server has not: they only say so.
+    const NOT_BUILT: [&str; 5] = [
+        "/v2/systemsharedmemory/{}",
+        "/v2/cudasharedmemory/{}",
+        "/v2/trace/setting",
+        "/v2/models/{}/trace/setting",
+        "/v2/logging",
+    ];
+
+    fn description() -> Value {
+        serde_json::from_slice(DESCRIPTION).unwrap()
+    }
+
+    /// A path with nothing within its braces, and without a verb behind them: one route of the router takes all verbs.
+    fn plain(path: &str) -> String {
+        let mut plain = String::new();
+        for part in path.split_inclusive(['{', '}']) {
+            match (part.strip_suffix('}'), plain.ends_with('{')) {
+                (Some(_), true) => plain.push('}'),
+                _ => plain.push_str(part),
+            }
+        }
+        match plain.rsplit_once(':') {
+            Some((path, _)) => path.to_owned(),
+            None => plain,
+        }
+    }
+
+    /// What a router says of itself, `RouteId(n): "path"`, is the only list of its routes.
+    fn routed() -> BTreeSet<String> {
+        let text = format!("{:?} {:?}", rest_routes(), repository::routes());
+        let entries = text.split("RouteId(").filter_map(|entry| entry.split_once("): \""));
+        let paths = entries.map(|(_, rest)| plain(rest.split('"').next().unwrap()));
+        // Fallbacks are routes of their own, below `/__private__`.
+        paths.filter(|path| !path.contains("__private__")).collect()
+    }
+
+    #[test]
+    fn every_route_is_described_and_every_path_is_routed() {
+        let described: BTreeSet<_> =
+            description()["paths"].as_object().unwrap().keys().map(|path| plain(path)).collect();
+        let mut routed = routed();
+        for path in NOT_BUILT {
+            assert!(routed.remove(path), "{path} has no route");
+        }
+        assert!(routed.len() > 20, "the router no longer tells its routes: {routed:?}");
+        assert_eq!(described, routed);
+    }
+
+    #[test]
+    fn the_version_is_that_of_the_server() {
+        assert_eq!(description()["info"]["version"], env!("CARGO_PKG_VERSION"));
+    }
+
+    #[test]
+    fn paths_are_compared_without_names_and_verbs() {
+        assert_eq!(plain("/v1/models/{model}/versions/{version}:predict"), "/v1/models/{}/versions/{}");
+        assert_eq!(plain("/v2/cudasharedmemory/{*rest}"), "/v2/cudasharedmemory/{}");
+        assert_eq!(plain("/"), "/");
+    }
+}

@@ -1,0 +1,45 @@
+//! What must hold of bytes from outside, whatever they are: no panic, and more. Each target is a function of bytes; the
+//! fuzzer calls it with what it makes up, and a test of the workspace with the seeds and with what was once found.
+//!
+//! A target checks three things where they apply: what is accepted is accepted by an independent reader too; what was
+//! decoded, encoded and decoded again is the same; and nothing decoded is larger than its bytes allow.
+
+mod events;
+mod grpc;
+mod manifests;
+mod v1;
+mod v2;
+
+pub use events::{cloud_event, openai_peek};
+pub use grpc::grpc;
+pub use manifests::manifest;
+pub use v1::v1;
+pub use v2::{v2_binary, v2_json};
+
+use weirgate_protocol::InferRequest;
+
+/// One target: bytes in, a panic where something does not hold.
+pub type Target = fn(&[u8]);
+
+/// Every target, by the name of its folder of seeds.
+pub const TARGETS: [(&str, Target); 7] = [
+    ("v2_json", v2_json),
+    ("v2_binary", v2_binary),
+    ("v1", v1),
+    ("grpc", grpc),
+    ("cloud_event", cloud_event),
+    ("openai_peek", openai_peek),
+    ("manifest", manifest),
+];
+
+/// Tensors hold as many bytes as a small factor of what came allows: a digit becomes 8 bytes at most, and an entry of text
+/// takes a length of 4.
+fn assert_bounded(request: &InferRequest, came: usize) {
+    let held: usize = request.inputs.iter().map(|input| input.data.len()).sum();
+    assert!(held <= 8 * came, "{held} bytes of tensors out of {came} bytes");
+}
+
+/// Requests are equal where NaN is: their text tells.
+fn assert_same(first: &InferRequest, second: &InferRequest) {
+    assert_eq!(format!("{first:?}"), format!("{second:?}"));
+}

@@ -1,0 +1,85 @@
+//! The clients that people have, against the real binary: the suites of `tests/clients`.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::VecDeque;
+use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, PoisonError};
+
+use tokio::task::JoinSet;
+use weirgate_tests::environment::{models, python, workspace};
+use weirgate_tests::wait::within;
+use weirgate_tests::{Server, Service};
+
+/// One process each: the clients' protocol buffers bear the same names.
+const SUITES: [&str; 10] = [
+    "test_triton_http.py",
+    "test_triton_grpc.py",
+    "test_triton_aio.py",
+    "test_triton_compression.py",
+    "test_triton_repository.py",
+    "test_kserve_rest.py",
+    "test_kserve_grpc.py",
+    "test_openai.py",
+    "test_reflection.py",
+    "test_curl.py",
+];
+
+/// Suites at a time. The first two, REST and gRPC on one port, are the longest.
+const AT_ONCE: usize = 2;
+
+/// Every test model that loads, and the real ones.
+fn services() -> Vec<Service> {
+    let folders = std::fs::read_dir(models().join("testing")).unwrap();
+    let mut names: Vec<_> = folders.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.retain(|name| name != "broken");
+    names.sort();
+    let testing = names.iter().map(|name| Service::new(name));
+    testing.chain([Service::minilm(), Service::digits()]).collect()
+}
+
+fn command(suite: &str, server: &Server) -> Command {
+    let address = server.data.to_string();
+    let mut command = Command::new(python());
+    command
+        .args(["-B", "-m", "pytest", "-q", suite])
+        .current_dir(workspace().join("tests/clients"))
+        .env("WEIRGATE_HTTP", &address)
+        .env("WEIRGATE_GRPC", &address)
+        .env("WEIRGATE_ADMIN", server.admin.to_string())
+        .env("WEIRGATE_TOKEN", server.token())
+        .env("WEIRGATE_MINILM", models().join("minilm"))
+        .stdin(Stdio::null());
+    command
+}
+
+/// What is wrong with a suite's run; nothing may fail, and nothing may be skipped.
+fn fault(suite: &str, output: &Output) -> Option<String> {
+    let text = String::from_utf8_lossy(&output.stdout);
+    let summary = text.lines().last().unwrap_or_default();
+    println!("{suite}: {summary}");
+    let passed = output.status.success() && summary.contains(" passed") && !summary.contains("skipped");
+    (!passed).then(|| format!("{suite}:\n{text}\n{}", String::from_utf8_lossy(&output.stderr)))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn complaint_28_every_client_is_served_on_one_port() {
+    let server = Server::start(services()).await;
+    let commands: VecDeque<_> = SUITES.iter().map(|&suite| (suite, command(suite, &server))).collect();
+    let waiting = std::sync::Arc::new(Mutex::new(commands));
+    let mut workers = JoinSet::new();
+    for _ in 0..AT_ONCE {
+        let waiting = waiting.clone();
+        workers.spawn(async move {
+            let mut faults = Vec::new();
+            loop {
+                let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+                let Some((suite, mut command)) = next else { return faults };
+                let run = tokio::task::spawn_blocking(move || command.output().unwrap());
+                faults.extend(fault(suite, &within(suite, run).await.unwrap()));
+            }
+        });
+    }
+    let faults: Vec<_> = workers.join_all().await.into_iter().flatten().collect();
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}

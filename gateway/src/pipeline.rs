@@ -25,7 +25,7 @@ use crate::server::body::BodyReader;
 use crate::server::edge::{self, Arrival};
 
 /// Bodies above this are decoded where it does not hold up the other connections of a thread.
-const LARGE_BODY: usize = 256 << 10;
+pub const LARGE_BODY: usize = 256 << 10;
 
 /// Large bodies are decoded, and large answers encoded, as many at a time as there are CPUs: more would only take memory.
 static LARGE_WORK: LazyLock<Semaphore> =
@@ -58,27 +58,13 @@ pub struct Answered {
 }
 
 impl Answered {
-    /// Encodes the answer, where it does not hold up other connections.
+    /// Encodes the answer, where it does not hold up other connections; `compresses`: it compresses it too.
     pub async fn encode<T>(
         &mut self,
+        compresses: bool,
         encode: impl FnOnce(InferResponse, &InferRequest) -> Result<T>,
     ) -> Result<T, Refusal> {
-        self.encode_weighing(1, encode).await
-    }
-
-    /// The same for an answer that `encode` compresses too.
-    pub async fn encode_compressed<T>(
-        &mut self,
-        encode: impl FnOnce(InferResponse, &InferRequest) -> Result<T>,
-    ) -> Result<T, Refusal> {
-        self.encode_weighing(COMPRESSION, encode).await
-    }
-
-    async fn encode_weighing<T>(
-        &mut self,
-        weight: usize,
-        encode: impl FnOnce(InferResponse, &InferRequest) -> Result<T>,
-    ) -> Result<T, Refusal> {
+        let weight = if compresses { COMPRESSION } else { 1 };
         let bytes: usize = self.response.outputs.iter().map(|output| output.data.len()).sum();
         let response = std::mem::take(&mut self.response);
         let encoded = in_place(bytes.saturating_mul(weight), || encode(response, &self.request)).await;
@@ -273,7 +259,7 @@ async fn route_again(gateway: &Gateway, asked: &Asked<'_>, deadline: Instant) ->
 }
 
 /// Runs `work` on so many bytes: at once where they are few, else in turn and without the other connections of the thread.
-async fn in_place<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
+pub async fn in_place<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
     if bytes < LARGE_BODY {
         return work();
     }

@@ -52,12 +52,9 @@ pub(super) fn refusal(error: Error) -> Refusal {
 
 /// The encoding of the answers to a request in `encoding`: the same, if the client reads it.
 pub(super) fn of_answer(encoding: Option<Encoding>, headers: &HeaderMap) -> Option<Encoding> {
-    let accepted = headers.get(ACCEPT_ENCODING)?.as_bytes();
-    let reads = |encoding: &Encoding| {
-        let mut names = accepted.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
-        names.any(|name| name.eq_ignore_ascii_case(encoding.name().as_bytes()))
-    };
-    encoding.filter(reads)
+    let encoding = encoding?;
+    let mut names = headers.get(ACCEPT_ENCODING)?.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+    names.any(|name| name.eq_ignore_ascii_case(encoding.name().as_bytes())).then_some(encoding)
 }
 
 /// Notes in the head of an answer how its messages may be encoded.

@@ -50,11 +50,11 @@ async fn run(gateway: &Gateway, arrived: Arrived, request: Request) -> Result<Re
     let mut headers = HeaderMap::with_capacity(6);
     let encode = |response, _: &InferRequest| oip::encode_response(response, raw);
     let frame = match encoding {
-        None => answered.encode(|response, request| unary::frame(&encode(response, request)?)).await?,
+        None => answered.encode(false, |response, request| unary::frame(&encode(response, request)?)).await?,
         Some(_) => {
             compression::announce(encoding, &mut headers);
             let frame = |response, request: &_| compression::frame(&encode(response, request)?, encoding);
-            answered.encode_compressed(frame).await?
+            answered.encode(true, frame).await?
         }
     };
     answered.finish(&mut headers);

@@ -214,11 +214,7 @@ async fn infer(shared: &Shared, message: Message, id: &mut String) -> Result<Byt
         let message = ModelStreamInferResponse { error_message: String::new(), infer_response: Some(response) };
         compression::frame(&message, encoding)
     };
-    let message = match encoding {
-        None => answered.encode(encode).await,
-        Some(_) => answered.encode_compressed(encode).await,
-    };
-    let message = message.map_err(refused)?;
+    let message = answered.encode(encoding.is_some(), encode).await.map_err(refused)?;
     answered.finish_bare();
     Ok(message)
 }

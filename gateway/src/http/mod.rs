@@ -4,6 +4,7 @@ mod cors;
 mod events;
 mod openai;
 mod openapi;
+mod parts;
 mod repository;
 mod triton;
 mod v1;
@@ -15,17 +16,14 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::Response;
-use axum::routing::{get, post};
 use futures_util::FutureExt;
 use http::{HeaderValue, Method, StatusCode, Uri, header};
-use serde::Serialize;
 use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::trace::TraceLayer;
-use weirgate_protocol::{Error, Result};
+use weirgate_protocol::Error;
 
 use crate::gateway::Gateway;
 pub use crate::http::cors::CorsOrigin;
@@ -138,21 +136,7 @@ fn router(gateway: Arc<Gateway>, repository: Option<Arc<Repository>>) -> Router 
 
 /// The routes that a prefix may come before.
 fn rest_routes() -> Router<Arc<Gateway>> {
-    v2_routes().merge(v1::routes()).merge(openai::routes()).merge(openapi::routes())
-}
-
-fn v2_routes() -> Router<Arc<Gateway>> {
-    Router::new()
-        .route("/v2", get(v2::server_metadata))
-        .route("/v2/health/live", get(v2::live))
-        .route("/v2/health/ready", get(v2::ready))
-        .route("/v2/models/{model}", get(v2::model_metadata))
-        .route("/v2/models/{model}/ready", get(v2::model_ready))
-        .route("/v2/models/{model}/infer", post(v2::infer))
-        .route("/v2/models/{model}/versions/{version}", get(v2::model_version_metadata))
-        .route("/v2/models/{model}/versions/{version}/ready", get(v2::model_version_ready))
-        .route("/v2/models/{model}/versions/{version}/infer", post(v2::infer_version))
-        .merge(triton::router())
+    v2::routes().merge(triton::router()).merge(v1::routes()).merge(openai::routes()).merge(openapi::routes())
 }
 
 /// Takes `/{namespace}/{service}` off the path where there is such a service, and answers the rest.
@@ -183,23 +167,6 @@ fn without_prefix(uri: &Uri, length: usize) -> Option<Uri> {
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = Some(rest.parse().ok()?);
     Uri::from_parts(parts).ok()
-}
-
-/// The names that a path holds.
-fn path_names<T>(path: Result<Path<T>, PathRejection>) -> Result<T> {
-    path.map(|Path(names)| names).map_err(|_| Error::invalid("the path's names are not UTF-8"))
-}
-
-/// An answer in JSON.
-fn json(value: &impl Serialize) -> Response {
-    match serde_json::to_vec(value) {
-        Ok(body) => {
-            let mut response = Response::new(Body::from(body));
-            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            response
-        }
-        Err(error) => respond::rest_error(&Error::internal(format!("the answer can't be written as JSON: {error}"))),
-    }
 }
 
 async fn not_found(request: Request) -> Response {

@@ -13,8 +13,7 @@ use weirgate_protocol::deadline::MAX_TIMEOUT;
 use weirgate_protocol::openai::{self, Peeked};
 use weirgate_protocol::{Error, Protocol, Result};
 
-use super::path_names;
-use super::v2::{Named, Shared, discard, json, refuse_encoding, taken};
+use super::parts::{Named, Shared, codings, discard, json, path_names, taken};
 use crate::catalogue::Listed;
 use crate::gateway::{Asked, Gateway};
 use crate::pipeline;
@@ -107,12 +106,15 @@ async fn generate(State(gateway): Shared, request: Request) -> Response {
         Ok(arrival) => arrival,
         Err(error) => return respond::openai_error(&error, None),
     };
+    match codings(&arrival, "", &parts.headers) {
+        Ok(codings) => body.set_codings(codings),
+        Err(refusal) => {
+            discard(&mut body, &parts.headers).await;
+            return refusal.answer(Dialect::OpenAi);
+        }
+    }
     let address = Address::new(prefix.as_ref().map(TakenPrefix::as_prefix), &parts.uri, &parts.headers);
-    let found = async {
-        refuse_encoding(&parts.headers)?;
-        run(&gateway, address, &arrival, &mut body).await
-    };
-    match found.await {
+    match run(&gateway, address, &arrival, &mut body).await {
         Ok(response) => response,
         Err(Fault { error, param }) => {
             pipeline::refuse_unrouted(&arrival, "", &error);
@@ -168,12 +170,22 @@ async fn find_model(
         room.cover(body.check_length(gateway.body_limit())?.min(body.peeked().len()))?;
         let more = !body.is_complete() && body.peek_more(deadline).await?;
         let read = body.peeked().len();
-        if more && read < look_at {
+        let codings = body.codings();
+        if more && (read < look_at || !codings.is_identity()) {
             continue;
+        }
+        if !codings.is_identity() {
+            let (packed, limit) = (body.take(), gateway.body_limit());
+            let undo = || codings.undo(packed, limit, |held| room.cover(read + held));
+            let whole = pipeline::in_place(pipeline::LARGE_BODY, undo).await?;
+            return Ok(match openai::peek(&whole, true)? {
+                Peeked::Model(model) => Some(model),
+                Peeked::Missing | Peeked::More => None,
+            });
         }
         // Looking again only at twice the bytes keeps many tiny pieces cheap.
         look_at = 2 * read;
-        match openai::peek(body.peeked(), !more).map_err(|error| Fault { error, param: None })? {
+        match openai::peek(body.peeked(), !more)? {
             Peeked::Model(model) => return Ok(Some(model)),
             Peeked::Missing => return Ok(None),
             Peeked::More => {}

@@ -1,33 +1,58 @@
-//! The description of the HTTP routes, served to whoever asks: OpenAPI 3.1, written by hand in `openapi.json`.
+//! The description of the HTTP routes, served to whoever asks: OpenAPI 3.1, written by hand in `openapi/`, one file for each
+//! family of routes.
 //!
 //! A test holds its paths against the router's, and end-to-end tests hold answers against its schemas.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use axum::response::Response;
 use axum::routing::get;
 use bytes::Bytes;
 use http::StatusCode;
+use serde_json::Value;
 
-use super::v2::json;
+use super::parts::json;
 use crate::gateway::Gateway;
 
-const DESCRIPTION: &[u8] = include_bytes!("openapi.json");
+/// The frame, with what all families use.
+const SERVER: &str = include_str!("openapi/server.json");
+const FAMILIES: [&str; 5] = [
+    include_str!("openapi/v1.json"),
+    include_str!("openapi/v2.json"),
+    include_str!("openapi/triton.json"),
+    include_str!("openapi/repository.json"),
+    include_str!("openapi/openai.json"),
+];
+
+static DESCRIPTION: LazyLock<Bytes> = LazyLock::new(|| description().to_string().into());
 
 pub fn routes() -> Router<Arc<Gateway>> {
     Router::new().route("/openapi.json", get(describe))
 }
 
 async fn describe() -> Response {
-    json(StatusCode::OK, Bytes::from_static(DESCRIPTION))
+    json(StatusCode::OK, DESCRIPTION.clone())
+}
+
+/// All files as one description.
+fn description() -> Value {
+    let read = |text: &str| serde_json::from_str::<Value>(text).expect("the files are JSON: a test reads them");
+    let mut whole = read(SERVER);
+    for family in FAMILIES.map(read) {
+        for part in ["/paths", "/components/schemas"] {
+            let of = |from: &Value| from.pointer(part).and_then(Value::as_object).cloned().unwrap_or_default();
+            if let Some(all) = whole.pointer_mut(part).and_then(Value::as_object_mut) {
+                all.extend(of(&family));
+            }
+        }
+    }
+    whole
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-
-    use serde_json::Value;
 
     use super::*;
     use crate::http::{repository, rest_routes};
@@ -40,10 +65,6 @@ mod tests {
         "/v2/models/{}/trace/setting",
         "/v2/logging",
     ];
-
-    fn description() -> Value {
-        serde_json::from_slice(DESCRIPTION).unwrap()
-    }
 
     /// A path with nothing within its braces, and without a verb behind them: one route of the router takes all verbs.
     fn plain(path: &str) -> String {

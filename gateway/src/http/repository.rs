@@ -5,8 +5,7 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::{get, post};
 use bytes::Bytes;
@@ -15,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use weirgate_protocol::{Error, Protocol, Result};
 
-use super::{json, path_names};
+use super::parts::{Named, path_names, to_json};
 use crate::gateway::Asked;
 use crate::repository::{Change, IndexEntry, PATIENCE, Repository, check_parameters, index};
 use crate::respond;
@@ -25,7 +24,6 @@ use crate::server::edge::{Arrival, Arrived};
 
 const SMALL_BODY: BodyLimit = BodyLimit { bytes: 64 << 10, set_by: "of the repository API" };
 type Shared = State<Arc<Repository>>;
-type Named = Result<Path<String>, PathRejection>;
 
 pub fn routes() -> Router<Arc<Repository>> {
     Router::new()
@@ -60,7 +58,7 @@ struct Changed<'a> {
 async fn models(State(repository): Shared, request: Request) -> Response {
     let names = || -> Result<Response> {
         let models = repository.gateway().models(&Address::of(&request))?;
-        Ok(json(&json!({ "models": models.iter().map(|listed| &*listed.model).collect::<Vec<_>>() })))
+        Ok(to_json(&json!({ "models": models.iter().map(|listed| &*listed.model).collect::<Vec<_>>() })))
     };
     names().unwrap_or_else(|error| respond::rest_error(&error))
 }
@@ -71,7 +69,7 @@ async fn list(State(repository): Shared, request: Request) -> Response {
         let IndexRequest { ready } = read(&repository, body).await?;
         let entries = index(repository.gateway(), &Address::of_parts(&parts), ready)?;
         let entry = |entry: &IndexEntry| json!({ "name": entry.name, "version": entry.version, "state": entry.state, "reason": entry.reason });
-        Ok(json(&entries.iter().map(entry).collect::<Vec<_>>()))
+        Ok(to_json(&entries.iter().map(entry).collect::<Vec<_>>()))
     };
     answer.await.unwrap_or_else(|error: Error| respond::rest_error(&error))
 }
@@ -96,7 +94,7 @@ async fn change(repository: &Repository, change: Change, model: Named, request: 
         let asked = Asked { model: &model, version: "", address: Address::of_parts(&parts) };
         repository.change(change, &asked, &parts.headers, peer, patience).await?;
         let done = |asked| (change == asked).then_some(true);
-        Ok(json(&Changed { name: &model, load: done(Change::Load), unload: done(Change::Unload) }))
+        Ok(to_json(&Changed { name: &model, load: done(Change::Load), unload: done(Change::Unload) }))
     };
     answer.await.unwrap_or_else(|error: Error| respond::rest_error(&error))
 }

@@ -11,8 +11,7 @@ use http::StatusCode;
 use weirgate_protocol::Result;
 use weirgate_protocol::oip::{config_body, statistics_body};
 
-use super::path_names;
-use super::v2::{Named, NamedVersion, Shared, json, unversioned};
+use super::parts::{Named, NamedVersion, Shared, json, path_names, unversioned};
 use crate::gateway::{Asked, Gateway};
 use crate::respond;
 use crate::server::address::Address;

@@ -13,8 +13,7 @@ use weirgate_protocol::{Error, ModelSpec, Protocol, Result, v1};
 
 use super::events::Mode;
 use super::openai;
-use super::path_names;
-use super::v2::{Named, NamedVersion, Pieces, Shared, codings, discard, json, taken};
+use super::parts::{Named, NamedVersion, Pieces, Shared, codings, discard, json, path_names, taken};
 use crate::gateway::{Asked, Gateway};
 use crate::pipeline::{self, InferCall};
 use crate::respond::{self, Dialect, Refusal};
@@ -156,10 +155,7 @@ async fn predict(
         let body = mode.encode(asked.model, v1::encode_response(&response, form)?);
         accepted.apply(vec![body], &mut headers)
     };
-    let pieces = match accepted.any() {
-        true => answered.encode_compressed(encode).await?,
-        false => answered.encode(encode).await?,
-    };
+    let pieces = answered.encode(accepted.any(), encode).await?;
     mode.stamp(asked.model, &mut headers);
     answered.finish(&mut headers);
     let mut response = Response::new(Body::new(Pieces(pieces.into())));

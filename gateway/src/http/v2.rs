@@ -1,35 +1,40 @@
 //! Open Inference Protocol V2 over HTTP.
 
-use std::collections::VecDeque;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
+use axum::Router;
 use axum::body::Body;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::Response;
+use axum::routing::{get, post};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use http_body::{Frame, SizeHint};
-use weirgate_protocol::{Error, InferRequest, LoadedModel, ModelSpec, Protocol, Result, v2};
+use weirgate_protocol::{InferRequest, LoadedModel, ModelSpec, Protocol, Result, v2};
 
-use super::path_names;
+use super::parts::{Named, NamedVersion, Pieces, Shared, codings, discard, json, path_names, taken, unversioned};
 use crate::gateway::{Asked, Gateway};
 use crate::pipeline::{self, InferCall};
 use crate::respond::{self, Dialect, Refusal};
 use crate::server::address::{Address, Prefix, TakenPrefix};
 use crate::server::body::BodyReader;
-use crate::server::codings::{Accepted, Codings, READ_HERE};
+use crate::server::codings::Accepted;
 use crate::server::edge::{Arrival, Arrived};
 
 /// `Inference-Header-Content-Length`, as the `http` crate wants header names.
 pub const HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
 
-pub(super) type Shared = State<Arc<Gateway>>;
-
-pub(super) type Named = Result<Path<String>, PathRejection>;
-pub(super) type NamedVersion = Result<Path<(String, String)>, PathRejection>;
+pub fn routes() -> Router<Arc<Gateway>> {
+    Router::new()
+        .route("/v2", get(server_metadata))
+        .route("/v2/health/live", get(live))
+        .route("/v2/health/ready", get(ready))
+        .route("/v2/models/{model}", get(model_metadata))
+        .route("/v2/models/{model}/ready", get(model_ready))
+        .route("/v2/models/{model}/infer", post(infer))
+        .route("/v2/models/{model}/versions/{version}", get(model_version_metadata))
+        .route("/v2/models/{model}/versions/{version}/ready", get(model_version_ready))
+        .route("/v2/models/{model}/versions/{version}/infer", post(infer_version))
+}
 
 pub async fn infer(State(gateway): Shared, model: Named, request: Request) -> Response {
     let (prefix, arrived) = taken(&request);
@@ -60,11 +65,6 @@ pub async fn infer_version(State(gateway): Shared, named_version: NamedVersion, 
     answer.await.unwrap_or_else(|refusal| refusal.answer(Dialect::Rest))
 }
 
-/// What was left with a request on its way through the router.
-pub(super) fn taken(request: &Request) -> (Option<TakenPrefix>, Arrived) {
-    (request.extensions().get().cloned(), Arrived::of(request.extensions(), request.headers()))
-}
-
 async fn run(
     gateway: &Gateway,
     model: (&str, &str),
@@ -79,14 +79,6 @@ async fn run(
         discard(&mut body, &parts.headers).await;
     }
     answer
-}
-
-/// Reads on what a client still sends of a request that is refused.
-pub(super) async fn discard(body: &mut BodyReader<Body>, headers: &HeaderMap) {
-    // Who waits for `100 Continue` has sent nothing yet, and reading would ask for it.
-    if !headers.contains_key(header::EXPECT) {
-        body.discard().await;
-    }
 }
 
 async fn infer_tensors(
@@ -114,10 +106,7 @@ async fn infer_tensors(
         encoded.parts = accepted.apply(encoded.parts, &mut headers)?;
         Ok(encoded)
     };
-    let encoded = match accepted.any() {
-        true => answered.encode_compressed(encode).await?,
-        false => answered.encode(encode).await?,
-    };
+    let encoded = answered.encode(accepted.any(), encode).await?;
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(encoded.content_type()));
     if let Some(length) = encoded.header_length {
         headers.insert(HEADER_LENGTH, length.into());
@@ -126,44 +115,6 @@ async fn infer_tensors(
     let mut response = Response::new(Body::new(Pieces(encoded.parts.into())));
     *response.headers_mut() = headers;
     Ok(response)
-}
-
-pub(super) fn refuse_encoding(headers: &HeaderMap) -> Result<()> {
-    match headers.get(header::CONTENT_ENCODING) {
-        Some(value) if value != "identity" => {
-            let shown: String = String::from_utf8_lossy(value.as_bytes()).chars().take(32).collect();
-            Err(Error::unsupported(format!("content-encoding '{shown}' is not supported yet: send the body as it is")))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// How the body is encoded, or which codings are read instead.
-pub(super) fn codings(arrival: &Arrival, model: &str, headers: &HeaderMap) -> Result<Codings, Refusal> {
-    Codings::of(headers).map_err(|error| {
-        pipeline::refuse_unrouted(arrival, model, &error);
-        Refusal::with_header(error, header::ACCEPT_ENCODING, READ_HERE)
-    })
-}
-
-/// A body of known pieces: the JSON head, and tensors where they lie.
-pub(super) struct Pieces(pub(super) VecDeque<Bytes>);
-
-impl http_body::Body for Pieces {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        Poll::Ready(self.0.pop_front().map(|piece| Ok(Frame::data(piece))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.0.iter().map(|piece| piece.len() as u64).sum())
-    }
 }
 
 pub async fn server_metadata() -> Response {
@@ -203,10 +154,6 @@ fn metadata(name: &str, model: &LoadedModel, spec: &ModelSpec) -> Bytes {
     v2::model_metadata(name, &model.versions(), spec)
 }
 
-pub(super) fn unversioned(model: Named) -> Result<(String, String)> {
-    path_names(model).map(|model| (model, String::new()))
-}
-
 /// Answers what a loaded model is asked about, or why there is none.
 fn with_model(
     gateway: &Gateway,
@@ -223,11 +170,4 @@ fn with_model(
         Ok(body) => json(StatusCode::OK, body),
         Err(error) => respond::rest_error(&error),
     }
-}
-
-pub(super) fn json(status: StatusCode, body: Bytes) -> Response {
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
 }

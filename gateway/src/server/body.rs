@@ -158,7 +158,8 @@ where
         }
     }
 
-    fn take(&mut self) -> Bytes {
+    /// What has been read so far, taken out.
+    pub fn take(&mut self) -> Bytes {
         if self.joined.is_empty() { std::mem::take(&mut self.first) } else { std::mem::take(&mut self.joined).freeze() }
     }
 

@@ -10,12 +10,17 @@ use weirgate_tests::process::{Folder, run};
 use weirgate_tests::{Server, Service};
 
 /// Every flag of `serve`, and its variable.
-const FLAGS: [(&str, &str); 15] = [
+const FLAGS: [(&str, &str); 20] = [
     ("--file", "WEIRGATE_FILE"),
     ("--listen", "WEIRGATE_LISTEN"),
     ("--admin", "WEIRGATE_ADMIN"),
     ("--admin-host", "WEIRGATE_ADMIN_HOST"),
     ("--model-root", "WEIRGATE_MODEL_ROOT"),
+    ("--model-url", "WEIRGATE_MODEL_URL"),
+    ("--max-model-size", "WEIRGATE_MAX_MODEL_SIZE"),
+    ("--model-cache-size", "WEIRGATE_MODEL_CACHE_SIZE"),
+    ("--model-control", "WEIRGATE_MODEL_CONTROL"),
+    ("--cors-origin", "WEIRGATE_CORS_ORIGIN"),
     ("--state", "WEIRGATE_STATE"),
     ("--max-body", "WEIRGATE_MAX_BODY"),
     ("--max-queued-requests", "WEIRGATE_MAX_QUEUED_REQUESTS"),

@@ -111,7 +111,7 @@ async fn paths_that_are_no_routes_are_4xx() {
         ("/v2/models/identity/versions/%2F/infer", 404),
         ("/%", 404),
         ("/a/b/%ff", 404),
-        ("/default/identity/", 404),
+        ("/default/identity/", 405),
         ("/default/identity//v2", 404),
         ("/default/identity/default/identity/v2", 404),
         ("/v2/models/id entity/infer", 400),
@@ -136,7 +136,7 @@ async fn targets_hosts_and_versions_of_all_kinds() {
     let server = Server::start([Service::new("identity")]).await;
     for (head, expected, lives) in [
         ("GET http://weirgate.test/v2/health/live HTTP/1.1\r\nhost: weirgate.test\r\n\r\n", 200, true),
-        ("GET http://weirgate.test HTTP/1.1\r\nhost: weirgate.test\r\n\r\n", 404, true),
+        ("GET http://weirgate.test HTTP/1.1\r\nhost: weirgate.test\r\n\r\n", 200, true),
         // Without a host nothing is addressed by it.
         ("GET /v2/health/live HTTP/1.1\r\n\r\n", 200, true),
         ("GET /v2/health/live HTTP/1.1\r\nhost:\r\n\r\n", 200, true),

@@ -48,6 +48,12 @@ impl LocalCredits {
         }
     }
 
+    /// What one batch may hold.
+    pub(crate) fn policy(&self) -> BatchPolicy {
+        let max_rows = self.max_rows.load(Ordering::Acquire);
+        BatchPolicy { max_rows, max_calls: self.max_calls, linger: self.linger }
+    }
+
     pub(crate) fn set_free(&self, free: bool) {
         self.free.store(free, Ordering::Release);
     }
@@ -63,7 +69,6 @@ impl Credits for LocalCredits {
         if !self.free.load(Ordering::Acquire) {
             return Grant::Nothing;
         }
-        let max_rows = self.max_rows.load(Ordering::Acquire);
-        Grant::Batch(BatchPolicy { max_rows, max_calls: self.max_calls, linger: self.linger })
+        Grant::Batch(self.policy())
     }
 }

@@ -24,13 +24,42 @@ pub(crate) enum Health {
     Panicked(String),
 }
 
-/// Runs `jobs` as one batch. Every job is finished, once.
-pub(crate) fn execute(versions: &mut Versions, jobs: Vec<Job>) -> (BatchReport, Vec<Finished>, Health) {
-    let calls = jobs.len();
-    // Calls of different versions have different signatures, so those of one batch are for one model.
-    let Some(model) = jobs.first().and_then(|job| versions.of(&job.call.payload)) else {
-        return (BatchReport::default(), refuse(jobs, &unloaded()), Health::Good);
+/// Runs `jobs`: as one batch, unless a load came between their checks and now, and they are for several models. Every job is
+/// finished, once.
+pub(crate) fn execute(versions: &mut Versions, mut jobs: Vec<Job>) -> (BatchReport, Vec<Finished>, Health) {
+    let Some(first) = jobs.first().map(|job| versions.place(&job.call.payload)) else {
+        return (BatchReport::default(), Vec::new(), Health::Good);
     };
+    let others = jobs.extract_if(.., |job| versions.place(&job.call.payload) != first).collect();
+    let done = match first {
+        Some(place) => run_batch(versions.at(place), jobs),
+        None => (BatchReport::default(), refuse(jobs, &unloaded()), Health::Good),
+    };
+    run_others(versions, others, done)
+}
+
+/// Goes on with the jobs of other models.
+fn run_others(
+    versions: &mut Versions,
+    others: Vec<Job>,
+    (mut report, mut finished, health): (BatchReport, Vec<Finished>, Health),
+) -> (BatchReport, Vec<Finished>, Health) {
+    if others.is_empty() {
+        return (report, finished, health);
+    }
+    if let Health::Panicked(text) = &health {
+        finished.extend(refuse(others, &panicked(text)));
+        return (report, finished, health);
+    }
+    let (more, rest, then) = execute(versions, others);
+    report.join_with(&more);
+    finished.extend(rest);
+    (report, finished, health.worse(then))
+}
+
+/// Runs jobs of one model as one batch.
+fn run_batch(model: &mut dyn Model, jobs: Vec<Job>) -> (BatchReport, Vec<Finished>, Health) {
+    let calls = jobs.len();
     let run = Run::new(model.interrupt());
     let (jobs, gone): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| job.start(&run));
     let report = BatchReport { rows: jobs.iter().map(|job| job.call.work.rows).sum(), ..BatchReport::default() };
@@ -40,6 +69,19 @@ pub(crate) fn execute(versions: &mut Versions, jobs: Vec<Job>) -> (BatchReport, 
     let health = if jobs.is_empty() { Health::Good } else { batch.run(jobs) };
     run.finish();
     (batch.report, batch.finished, health)
+}
+
+impl Health {
+    /// The worse of two.
+    fn worse(self, other: Health) -> Health {
+        let rank = |health: &Health| match health {
+            Health::Good => 0,
+            Health::MixesRows => 1,
+            Health::Suspect(_) => 2,
+            Health::Panicked(_) => 3,
+        };
+        if rank(&other) > rank(&self) { other } else { self }
+    }
 }
 
 /// The version was there when the call was checked, and a load of newer ones took it away.
@@ -225,4 +267,96 @@ fn share(
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("no text").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use weirgate_models::Interrupt;
+    use weirgate_protocol::tensor::raw_bytes;
+    use weirgate_protocol::{
+        Call, Datatype, Dim, ErrorCode, Head, InferRequest, ModelSpec, Protocol, Shape, Target, TensorSpec,
+    };
+
+    use super::*;
+
+    /// Adds its version to every element.
+    struct Adds(Arc<ModelSpec>);
+
+    struct Never;
+
+    impl Interrupt for Never {
+        fn stop(&self) {}
+        fn reset(&self) {}
+    }
+
+    impl Model for Adds {
+        fn spec(&self) -> &Arc<ModelSpec> {
+            &self.0
+        }
+
+        fn run(&mut self, inputs: &[Tensor], _: &[usize]) -> Result<Vec<Tensor>, RunError> {
+            let more: u8 = self.0.version.as_deref().and_then(|version| version.parse().ok()).unwrap_or(0);
+            let data: Vec<u8> = inputs[0].data.iter().map(|value| value + more).collect();
+            Ok(vec![Tensor { data: data.into(), ..inputs[0].clone() }])
+        }
+
+        fn interrupt(&self) -> Arc<dyn Interrupt> {
+            Arc::new(Never)
+        }
+    }
+
+    fn spec(version: Option<&str>, datatype: Datatype) -> Arc<ModelSpec> {
+        let tensor = TensorSpec { name: "x".into(), datatype, shape: vec![Dim::Dynamic("batch".into())] };
+        Arc::new(ModelSpec {
+            version: version.map(Arc::from),
+            platform: "test",
+            inputs: vec![tensor.clone()],
+            outputs: vec![tensor],
+            pads: false,
+        })
+    }
+
+    /// A call with the one value 10, checked against `spec`.
+    fn job(spec: &Arc<ModelSpec>, pinned: bool) -> Job {
+        let datatype = spec.inputs[0].datatype;
+        let x = Tensor::new("x", datatype, Shape::from_slice(&[1]), raw_bytes(vec![10_u8])).unwrap();
+        let (work, payload) = spec.bind(&mut InferRequest { inputs: vec![x], ..Default::default() }, pinned).unwrap();
+        let now = Instant::now();
+        let head = Head { request_id: "".into(), traceparent: None, protocol: Protocol::V2Http, arrived: now };
+        let target = Target { namespace: "".into(), service: "".into(), model: "".into() };
+        let deadline = now + Duration::from_secs(60);
+        let (job, parts) = Job::new(Call { head, target, deadline, work, payload }, now);
+        // Dropping it would cancel the call.
+        std::mem::forget(parts);
+        job
+    }
+
+    fn runs(newest: &Arc<ModelSpec>, jobs: Vec<Job>) -> Vec<Result<(u8, Option<String>), ErrorCode>> {
+        let model: Box<dyn Model> = Box::new(Adds(newest.clone()));
+        let (_, finished, health) = execute(&mut model.into(), jobs);
+        assert_eq!(health, Health::Good);
+        let said = |finished: Finished| {
+            let answer = finished.answer.map_err(|error| error.code())?;
+            Ok((answer.outputs[0].data[0], answer.version.map(|version| version.to_string())))
+        };
+        finished.into_iter().map(said).collect()
+    }
+
+    #[test]
+    fn a_pinned_call_is_never_run_on_another_version_whoever_is_beside_it() {
+        let (one, two) = (spec(Some("1"), Datatype::Uint8), spec(Some("2"), Datatype::Uint8));
+        let newest = Ok((12, Some("2".to_owned())));
+        let gone = Err(ErrorCode::Unavailable);
+        assert_eq!(runs(&two, vec![job(&one, false), job(&one, true)]), [newest.clone(), gone.clone()]);
+        assert_eq!(runs(&two, vec![job(&one, true), job(&one, false)]), [gone, newest]);
+    }
+
+    #[test]
+    fn calls_that_were_checked_against_other_types_are_not_joined() {
+        let (before, after) = (spec(None, Datatype::Int8), spec(None, Datatype::Uint8));
+        let jobs = vec![job(&after, false), job(&before, false), job(&after, false)];
+        assert_eq!(runs(&after, jobs), [Ok((10, None)), Ok((10, None)), Err(ErrorCode::Unavailable)]);
+    }
 }

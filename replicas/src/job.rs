@@ -86,7 +86,7 @@ impl Job {
 #[derive(Debug)]
 pub struct Finished {
     job: Job,
-    answer: Result<Answer>,
+    pub(crate) answer: Result<Answer>,
 }
 
 impl Finished {

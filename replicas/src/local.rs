@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc::UnboundedSender;
 use weirgate_models::{LoadError, Stop};
 use weirgate_protocol::LoadedModel;
+use weirgate_replicas_core::BatchPolicy;
 
 use crate::credits::{Credits, LocalCredits};
 use crate::engine::{Health, execute};
@@ -85,6 +86,11 @@ impl LocalReplica {
         // The thread ends after `stop`, and says so by its last event.
         std::thread::Builder::new().name(name.to_owned()).spawn(move || body.run(&*loader))?;
         Ok(replica)
+    }
+
+    /// What one of its batches may hold.
+    pub(crate) fn policy(&self) -> BatchPolicy {
+        self.credits.policy()
     }
 
     /// Asks the thread to end after the batch it runs, or soon where it still brings its model here.

@@ -36,5 +36,5 @@ fn load(of: &OnnxSource, stop: &Stop) -> Result<Versions, LoadError> {
     };
     let mut versions = repository::versions(place.path(), &of.model, "onnx")?.into_iter().map(load);
     let newest = versions.next().ok_or_else(|| LoadError("the version policy chooses no version".to_owned()))??;
-    Ok(Versions::new(newest, versions.collect::<Result<_, _>>()?))
+    Ok(Versions::new(newest, versions.collect::<Result<Vec<_>, _>>()?))
 }

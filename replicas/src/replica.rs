@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use weirgate_protocol::LoadedModel;
-use weirgate_replicas_core::CloseReason;
+use weirgate_replicas_core::{BatchPolicy, CloseReason};
 
 use crate::credits::Credits;
 use crate::job::{Finished, Job, Timing};
@@ -64,6 +64,21 @@ pub struct BatchReport {
     pub answered: AnsweredCalls,
 }
 
+impl BatchReport {
+    /// Adds another batch that ran behind this one. Their times together would teach nothing about one.
+    pub(crate) fn join_with(&mut self, other: &BatchReport) {
+        self.rows += other.rows;
+        self.bytes += other.bytes;
+        self.runs += other.runs;
+        self.engine = None;
+        self.answered.calls += other.answered.calls;
+        self.answered.rows += other.answered.rows;
+        self.answered.timing.queue += other.answered.timing.queue;
+        self.answered.timing.batch += other.answered.timing.batch;
+        self.answered.timing.engine += other.answered.timing.engine;
+    }
+}
+
 /// The calls of a batch that were answered, and their times added up.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AnsweredCalls {
@@ -89,12 +104,15 @@ pub enum SetState {
     Loading,
     /// At least one replica is ready. Where others are missing, why the last of them failed.
     Ready {
-        /// What the replica that loaded last takes and gives.
+        /// What the replica that loaded first of those that serve takes and gives: as long as a load is under way, calls are
+        /// checked against the model before it.
         model: Arc<LoadedModel>,
         ready: usize,
-        /// How long that replica took to load.
+        /// How long the newest replica took to load.
         took: Duration,
         failure: Option<Failure>,
+        /// What each of them takes at a time.
+        policy: BatchPolicy,
         /// Every replica that serves has loaded the model since this [`Wanted::load`] was asked for.
         load: u64,
     },

@@ -49,11 +49,12 @@ pub struct ReplicaSet {
     config: ReplicaSetConfig,
     feed: Arc<dyn Feed>,
     slots: Vec<Slot>,
-    /// Replicas that were asked to stop and have not ended yet. A model that is loading can't be stopped: it is waited for.
+    /// Replicas that were asked to stop and have not ended yet. A download stops soon; a model that is being read in does not.
     leaving: Vec<u64>,
     next_id: u64,
     events: (UnboundedSender<Event>, UnboundedReceiver<Event>),
-    ready: Option<(Arc<LoadedModel>, Duration)>,
+    /// How long the newest replica took to load.
+    took: Duration,
     /// The last [`Wanted::load`].
     load: u64,
     last_failure: Option<Failure>,
@@ -73,6 +74,8 @@ struct Handle {
     replica: Arc<LocalReplica>,
     /// The [`Wanted::load`] that it loads by.
     load: u64,
+    /// What it takes and gives, once it has loaded.
+    model: Option<Arc<LoadedModel>>,
 }
 
 impl Slot {
@@ -90,7 +93,7 @@ impl ReplicaSet {
             leaving: Vec::new(),
             next_id: 0,
             events: unbounded_channel(),
-            ready: None,
+            took: Duration::ZERO,
             load: 0,
             last_failure: None,
         }
@@ -106,6 +109,7 @@ impl ReplicaSet {
             }
             self.load_anew(now.load, Instant::now());
             self.scale(now.replicas, Instant::now());
+            self.replace_next(Instant::now());
             self.start_due(Instant::now());
             let waits = self.slots.iter().filter(|slot| slot.loading.is_none());
             let due = waits.filter_map(|slot| slot.start_at).min();
@@ -124,11 +128,24 @@ impl ReplicaSet {
             return;
         }
         self.load = load;
-        for slot in &mut self.slots {
+        for slot in self.slots.iter_mut().filter(|slot| slot.serving.is_none()) {
             slot.start_at = Some(now);
         }
         if self.last_failure.take().is_some() {
             self.report();
+        }
+    }
+
+    /// Has the next replica replaced that serves a model from before the last load: one at a time, so that only one more
+    /// model than usual is in memory.
+    fn replace_next(&mut self, now: Instant) {
+        if self.slots.iter().any(|slot| slot.loading.is_some()) {
+            return;
+        }
+        let load = self.load;
+        let stale = |slot: &&mut Slot| slot.serving.as_ref().is_some_and(|serving| serving.load < load);
+        if let Some(slot) = self.slots.iter_mut().filter(stale).find(|slot| slot.start_at.is_none()) {
+            slot.start_at = Some(now);
         }
     }
 
@@ -181,7 +198,7 @@ impl ReplicaSet {
                 self.events.0.clone(),
             );
             match started {
-                Ok(replica) => self.slots[index].loading = Some(Handle { id, replica, load: self.load }),
+                Ok(replica) => self.slots[index].loading = Some(Handle { id, replica, load: self.load, model: None }),
                 Err(error) => {
                     self.failed_to_load(index, &format!("no thread could be started for a replica: {error}"), now);
                 }
@@ -203,14 +220,15 @@ impl ReplicaSet {
             EventKind::Loaded { model, took } => {
                 tracing::info!(service = name, replica = id, seconds = took.as_secs_f64(), "replica is ready");
                 let old = std::mem::replace(&mut slot.serving, slot.loading.take());
-                // It may have been asked for anew while it loaded.
-                let stale = slot.serving.as_ref().is_some_and(|serving| serving.load < self.load);
-                slot.start_at = stale.then_some(now);
+                slot.start_at = None;
+                if let Some(serving) = &mut slot.serving {
+                    serving.model = Some(model);
+                }
                 slot.policy.loaded(now);
                 if let Some(old) = old {
                     self.stop_replica(&old);
                 }
-                self.ready = Some((model, took));
+                self.took = took;
                 self.forget_failure();
                 self.report();
             }
@@ -250,14 +268,16 @@ impl ReplicaSet {
     }
 
     fn report(&self) {
-        let ready = self.slots.iter().filter(|slot| slot.serving.is_some()).count();
-        let state = match (&self.ready, &self.last_failure) {
-            (Some((model, took)), failure) if ready > 0 => SetState::Ready {
+        let serving = || self.slots.iter().filter_map(|slot| slot.serving.as_ref());
+        let oldest = serving().min_by_key(|serving| serving.load);
+        let state = match (oldest, &self.last_failure) {
+            (Some(Handle { model: Some(model), replica, load, .. }), failure) => SetState::Ready {
                 model: model.clone(),
-                ready,
-                took: *took,
+                ready: serving().count(),
+                took: self.took,
                 failure: failure.clone(),
-                load: self.slots.iter().filter_map(|slot| Some(slot.serving.as_ref()?.load)).min().unwrap_or_default(),
+                policy: replica.policy(),
+                load: *load,
             },
             (_, Some(failure)) => SetState::Failed(failure.clone()),
             _ => SetState::Loading,

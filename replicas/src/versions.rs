@@ -3,41 +3,56 @@
 use std::sync::Arc;
 
 use weirgate_models::Model;
-use weirgate_protocol::{LoadedModel, Payload};
+use weirgate_protocol::{LoadedModel, ModelSpec, Payload};
 
 /// The versions of a model, the newest first.
 pub struct Versions {
-    newest: Box<dyn Model>,
-    older: Vec<Box<dyn Model>>,
+    models: Vec<Box<dyn Model>>,
+    /// The last call's specification and whether it was pinned, and where that led: as a rule the next call has the same.
+    last: Option<(Arc<ModelSpec>, bool, Option<usize>)>,
 }
 
 impl Versions {
     /// The versions in this order.
-    pub fn new(newest: Box<dyn Model>, older: Vec<Box<dyn Model>>) -> Versions {
-        Versions { newest, older }
+    pub fn new(newest: Box<dyn Model>, older: impl IntoIterator<Item = Box<dyn Model>>) -> Versions {
+        Versions { models: std::iter::once(newest).chain(older).collect(), last: None }
     }
 
     /// What they take and give.
     pub fn loaded(&self) -> LoadedModel {
-        LoadedModel::new(self.newest.spec().clone(), self.older.iter().map(|model| model.spec().clone()))
+        let (newest, older) = self.models.split_first().expect("there is a newest one");
+        LoadedModel::new(newest.spec().clone(), older.iter().map(|model| model.spec().clone()))
     }
 
-    /// The model that a call is for. A call that did not ask for a version and was checked against one that was loaded
-    /// before is the newest one's, if that takes the same. `None`: the call can't be run any more.
-    pub(crate) fn of(&mut self, payload: &Payload) -> Option<&mut dyn Model> {
+    /// The place of the model that a call is for. A call that did not ask for a version and was checked against one that was
+    /// loaded before is the newest one's, if that takes the same. `None`: the call can't be run any more.
+    pub(crate) fn place(&mut self, payload: &Payload) -> Option<usize> {
         // The one payload there is; `#[non_exhaustive]` asks for the other arm.
         let Payload::Infer { spec, pinned, .. } = payload else { return None };
-        let is = |model: &dyn Model| Arc::ptr_eq(model.spec(), spec) || model.spec() == spec;
-        if is(&*self.newest) || (!pinned && self.newest.spec().takes_calls_of(spec)) {
-            return Some(&mut *self.newest);
+        match &self.last {
+            Some((last, was_pinned, place)) if Arc::ptr_eq(last, spec) && was_pinned == pinned => *place,
+            _ => {
+                let place = self.find(spec, *pinned);
+                self.last = Some((spec.clone(), *pinned, place));
+                place
+            }
         }
-        let older = self.older.iter_mut().find(|model| is(&***model))?;
-        Some(&mut **older)
+    }
+
+    fn find(&self, spec: &ModelSpec, pinned: bool) -> Option<usize> {
+        if !pinned && self.models[0].spec().takes_calls_of(spec) {
+            return Some(0);
+        }
+        self.models.iter().position(|model| **model.spec() == *spec)
+    }
+
+    pub(crate) fn at(&mut self, place: usize) -> &mut dyn Model {
+        &mut *self.models[place]
     }
 }
 
 impl From<Box<dyn Model>> for Versions {
     fn from(model: Box<dyn Model>) -> Self {
-        Versions::new(model, Vec::new())
+        Versions::new(model, [])
     }
 }

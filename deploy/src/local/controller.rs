@@ -215,6 +215,7 @@ impl<P: DataPlane> Controller<P> {
             Some(service) => {
                 // It was on its way out: what still runs of it is taken over, and is as well as it was.
                 let running = std::mem::take(&mut service.running);
+                let (loads, waiting) = (service.loads, std::mem::take(&mut service.waiting));
                 let record = self.absent.take(&named);
                 self.insert(named.clone(), wanted, record);
                 if let Some(service) = self.services.get_mut(&named) {
@@ -222,6 +223,8 @@ impl<P: DataPlane> Controller<P> {
                         service.record.rollout.observe(&running.plan.name, running.health.clone());
                     }
                     service.running = running;
+                    // Their count goes on: the replicas that were taken over know it.
+                    (service.loads, service.waiting) = (loads, waiting);
                 }
             }
             None => {

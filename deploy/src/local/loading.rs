@@ -5,6 +5,7 @@
 //! files anew; the replicas before serve until then, and go on where the files can't be loaded.
 
 use super::controller::Controller;
+use super::memory;
 use super::service::Managed;
 use crate::control::{Answer, Named, Refused};
 use crate::plane::DataPlane;
@@ -65,6 +66,14 @@ impl<L> Managed<L> {
         if self.waiting.len() >= MOST_WAITING {
             let text = format!("{MOST_WAITING} others wait for inferenceservice {named} to be loaded: try again later");
             return Err(Refused::Busy(text));
+        }
+        // One more replica than usual runs for a while.
+        if let Some(missing) =
+            self.running.iter().filter(|running| running.started()).find_map(|running| memory::missing(&running.plan))
+        {
+            return Err(Refused::Failed(format!(
+                "inferenceservice {named} can't load another replica beside those that run: {missing}"
+            )));
         }
         self.loads += 1;
         self.event("Normal", "Loading", "the model is loaded by request".to_owned());

@@ -1,14 +1,15 @@
 //! Whether a revision fits into memory beside those that run.
 
-use std::fs::Metadata;
 use std::path::Path;
 
 use weirgate_deploy_core::{Location, RevisionPlan};
 
 /// A loaded model takes about its file's size, and its arena once more of what a run needs.
 const PER_FILE_BYTE: u64 = 2;
-/// Files of a model's folder that are looked at.
-const MOST_FILES: usize = 1_000;
+/// Entries of a model's folder that are looked at.
+const MOST_ENTRIES: usize = 1_000;
+/// Folders below it: a repository's model, and its versions.
+const DEEPEST: usize = 2;
 
 /// What is missing for one replica to start now; nothing: it fits.
 pub(super) fn missing(plan: &RevisionPlan) -> Option<String> {
@@ -25,13 +26,25 @@ fn size(location: &Location) -> u64 {
     }
 }
 
+/// A folder's files, and the largest of its folders: of version folders one is loaded, as a rule.
 fn size_on_disk(location: &Path) -> u64 {
-    let Ok(metadata) = std::fs::metadata(location) else { return 0 };
-    if metadata.is_file() {
-        return metadata.len();
+    fn size(location: &Path, depth: usize) -> u64 {
+        let Ok(metadata) = std::fs::metadata(location) else { return 0 };
+        if metadata.is_file() {
+            return metadata.len();
+        }
+        let (mut files, mut largest) = (0, 0);
+        for entry in std::fs::read_dir(location).into_iter().flatten().flatten().take(MOST_ENTRIES) {
+            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            match is_folder {
+                true if depth > 0 => largest = size(&entry.path(), depth - 1).max(largest),
+                true => {}
+                false => files += entry.metadata().map_or(0, |metadata| metadata.len()),
+            }
+        }
+        files + largest
     }
-    let entries = std::fs::read_dir(location).into_iter().flatten().flatten().take(MOST_FILES);
-    entries.filter_map(|entry| entry.metadata().ok()).filter(Metadata::is_file).map(|metadata| metadata.len()).sum()
+    size(location, DEEPEST)
 }
 
 /// Bytes that this process may still take: the machine's, or what its cgroup leaves. None where neither can be read.

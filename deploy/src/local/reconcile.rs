@@ -14,8 +14,8 @@ use super::{memory, table, view};
 use crate::control::{Named, Owner, refusal};
 use crate::plane::{DataPlane, LaneBound, LaneOf};
 
-/// Revisions of one service that may be on their way out while another one starts. One whose model is loading goes when it
-/// has loaded, so without a bound quick changes of a slow model would fill the memory.
+/// Revisions of one service that may be on their way out while another one starts. One whose model is being read in goes when
+/// that is done, so without a bound quick changes of a slow model would fill the memory.
 const MOST_LEAVING: usize = 4;
 
 /// A decision may make another one possible, as a canary beside what has just been rolled out.

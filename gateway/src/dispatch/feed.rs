@@ -116,9 +116,11 @@ impl Feed for Lane {
     }
 
     fn state_changed(&self, state: SetState) {
+        let mut batching = None;
         let (readiness, ready) = match state {
             SetState::Loading => (Readiness::Loading, 0),
-            SetState::Ready { model, ready, took, .. } => {
+            SetState::Ready { model, ready, took, policy, .. } => {
+                batching = Some(policy);
                 self.metrics.loaded(took);
                 (Readiness::Ready(model), ready)
             }
@@ -126,6 +128,7 @@ impl Feed for Lane {
         };
         let mut core = self.core.lock();
         core.dispatch.set_engines(ready);
+        core.policy = batching.or(core.policy);
         core.failed = match &readiness {
             Readiness::Failed(reason) => Some(reason.clone()),
             Readiness::Loading | Readiness::Ready(_) => None,

@@ -270,7 +270,8 @@ impl Lane {
 
 impl Core {
     fn predicted_wait(&self, bytes: usize) -> Duration {
-        let backlog = Backlog { rows: self.queue.rows(), bytes: self.queue.waiting_bytes() };
+        let backlog =
+            Backlog { calls: self.queue.waiting(), rows: self.queue.rows(), bytes: self.queue.waiting_bytes() };
         self.dispatch.predicted_wait(backlog, bytes)
     }
 

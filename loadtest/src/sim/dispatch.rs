@@ -51,7 +51,7 @@ impl Dispatch {
     }
 
     pub(super) fn admit(&mut self, announced: usize, deadline: Instant, now: Instant) -> Result<(), Refusal> {
-        let backlog = Backlog { rows: self.lane.rows(), bytes: self.lane.waiting_bytes() };
+        let backlog = Backlog { calls: self.lane.waiting(), rows: self.lane.rows(), bytes: self.lane.waiting_bytes() };
         let wait = self.core.predicted_wait(backlog, announced);
         if wait > deadline.saturating_duration_since(now) {
             return Err(Refusal::Late(wait));

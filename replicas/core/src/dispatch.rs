@@ -16,8 +16,8 @@ pub struct Dispatch<E> {
     running: Vec<Running<E>>,
     /// Engines that are ready.
     engines: usize,
-    /// Rows of a full batch, as the last pull had it.
-    max_rows: usize,
+    /// Rows and calls of a full batch, as the last pull had it.
+    full: (usize, usize),
 }
 
 /// An engine with nothing to do.
@@ -39,13 +39,20 @@ struct Running<E> {
 /// What waits in the lane.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backlog {
+    pub calls: usize,
     pub rows: usize,
     pub bytes: usize,
 }
 
 impl<E: Clone + PartialEq> Default for Dispatch<E> {
     fn default() -> Self {
-        Dispatch { cost: CostModel::default(), idle: Vec::new(), running: Vec::new(), engines: 0, max_rows: 1 }
+        Dispatch {
+            cost: CostModel::default(),
+            idle: Vec::new(),
+            running: Vec::new(),
+            engines: 0,
+            full: (1, usize::MAX),
+        }
     }
 }
 
@@ -70,11 +77,17 @@ impl<E: Clone + PartialEq> Dispatch<E> {
         if backlog.rows == 0 && self.running.len() < self.engines.max(1) {
             return Duration::ZERO;
         }
-        let queued = backlog.rows.saturating_add(1).div_ceil(self.max_rows.max(1));
+        let queued = self.batches(backlog.calls.saturating_add(1), backlog.rows.saturating_add(1));
         let running: usize = self.running.iter().map(|batch| batch.bytes).sum();
         let bytes = backlog.bytes.saturating_add(bytes).saturating_add(running);
         let work = self.cost.at_least(queued + self.running.len(), bytes).unwrap_or_default();
         work / u32::try_from(self.engines.max(1)).unwrap_or(u32::MAX)
+    }
+
+    /// The fewest batches that so many calls and rows take. A call is never divided, so a large one is one batch.
+    fn batches(&self, calls: usize, rows: usize) -> usize {
+        let (max_rows, max_calls) = self.full;
+        rows.div_ceil(max_rows.max(1)).min(calls).max(calls.div_ceil(max_calls.max(1)))
     }
 
     /// How many of `waiting` calls idle engines should look at: one each.
@@ -135,7 +148,7 @@ impl<E: Clone + PartialEq> Dispatch<E> {
         waiting: impl Iterator<Item = (K, Candidate<'a>)>,
     ) -> Decision<K> {
         self.leave(engine);
-        self.max_rows = policy.max_rows;
+        self.full = (policy.max_rows, policy.max_calls);
         let decision = form(policy, &self.cost, now, waiting);
         let lingers = match &decision {
             Decision::Take { .. } => return decision,
@@ -224,7 +237,7 @@ mod tests {
             dispatch.done(&1, Some((bytes, ms(took))));
         }
         let waits = |dispatch: &Dispatch<u8>, rows, bytes, expected| {
-            let wait = dispatch.predicted_wait(Backlog { rows, bytes }, 10);
+            let wait = dispatch.predicted_wait(Backlog { calls: rows, rows, bytes }, 10);
             assert!(wait.abs_diff(ms(expected)) < ms(1), "{wait:?} for {expected} ms");
         };
         waits(&dispatch, 0, 0, 0);
@@ -232,5 +245,16 @@ mod tests {
         waits(&dispatch, 0, 0, 30);
         waits(&dispatch, 4, 40, 70);
         assert_eq!(dispatch.running_calls(), 1);
+    }
+
+    #[test]
+    fn a_call_of_many_rows_is_one_batch() {
+        let mut dispatch = Dispatch::<u8>::default();
+        dispatch.pull::<usize>(&1, &POLICY, start(), std::iter::empty());
+        assert_eq!(dispatch.batches(1, 64), 1);
+        assert_eq!(dispatch.batches(8, 8), 2);
+        assert_eq!(dispatch.batches(6, 6 * 64), 6);
+        dispatch.pull::<usize>(&1, &BatchPolicy { max_calls: 1, ..POLICY }, start(), std::iter::empty());
+        assert_eq!(dispatch.batches(6, 6), 6);
     }
 }

@@ -1,4 +1,4 @@
-"""Serves two real models with weirgate, asks them every way, shows batches form, and leads a canary through its life.
+"""Serves two real models with weirgate, asks them every way, shows batches form, takes up a version, leads a canary.
 
 `make demo` runs it after building. It needs build/venv's Python, and takes WEIRGATE_BIN and ORT_DYLIB_PATH from the
 environment. Exits 0 only if every answer was right, every count exact and the server stopped cleanly.
@@ -7,6 +7,7 @@ environment. Exits 0 only if every answer was right, every count exact and the s
     calls       calls over HTTP
     protocols   every protocol answers alike
     load        batches form under load
+    versions    a new version in a model's folder
     canary      a canary, a dark revision, a broken one, a promotion and a rollback
 """
 
@@ -22,6 +23,7 @@ try:
     import embed
     import load
     import protocols
+    import versions
 except ModuleNotFoundError as error:
     sys.exit(f"demo: the package {error.name} is missing: run `make setup`, and this with build/venv/bin/python")
 
@@ -38,6 +40,7 @@ def main():
             tokenizer = protocols.ask_minilm(server.data)
             load.digits(server)
             load.minilm(server, tokenizer)
+            versions.take_up(server)
             canary.lead(server)
             code = server.stop()
             check(code == 0, f"the server ended with exit code {code} after SIGTERM")

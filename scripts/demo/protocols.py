@@ -1,5 +1,10 @@
 """Asks the digits classifier and the MiniLM sentence embedder in every protocol: the answers must be right, and alike."""
 
+import gzip
+import json
+import queue
+import urllib.request
+
 import embed
 import numpy as np
 import tritonclient.grpc
@@ -12,6 +17,36 @@ def triton_digits(client_module, address, images):
     given = client_module.InferInput("X", list(images.shape), "FP32").set_data_from_numpy(images)
     with client_module.InferenceServerClient(address) as client:
         return client.infer("digits", [given]).as_numpy("label")
+
+
+def v1_digits(address, images):
+    """KServe's V1, compressed."""
+    body = gzip.compress(json.dumps({"instances": images.tolist()}).encode())
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+    request = urllib.request.Request(f"http://{address}/v1/models/digits:predict", body, headers)
+    with urllib.request.urlopen(request, timeout=60) as response:
+        return np.array([row["label"] for row in json.load(response)["predictions"]])
+
+
+def streamed_digits(address, images):
+    """One call for each image, over one stream."""
+    answers = queue.Queue()
+    with tritonclient.grpc.InferenceServerClient(address) as client:
+        client.start_stream(lambda result, error: answers.put((result, error)))
+        for image in images:
+            given = tritonclient.grpc.InferInput("X", [1, len(image)], "FP32").set_data_from_numpy(image[None])
+            client.async_stream_infer("digits", [given])
+        results = [answers.get(timeout=60) for _ in images]
+        client.stop_stream()
+    failed = [error for _, error in results if error is not None]
+    check(not failed, f"a call of the stream failed: {failed[:1]}")
+    return np.concatenate([result.as_numpy("label") for result, _ in results])
+
+
+def list_models(address):
+    """What OpenAI's clients list."""
+    with urllib.request.urlopen(f"http://{address}/openai/v1/models", timeout=60) as response:
+        return [model["id"] for model in json.load(response)["data"]]
 
 
 def picture(pixels):
@@ -36,12 +71,17 @@ def ask_digits(address):
         "http json": labels,
         "http binary": triton_digits(tritonclient.http, address, images),
         "grpc": triton_digits(tritonclient.grpc, address, images),
+        "grpc stream": streamed_digits(address, images),
+        "v1, gzip": v1_digits(address, images),
     }
     for protocol, got in answers.items():
         right = int((got == wanted).sum())
         print(f"  {protocol:<12} {right} of {len(wanted)} right")
         check(right >= 18, f"digits over {protocol}: only {right} of {len(wanted)} images were read right")
         check((got == labels).all(), f"digits over {protocol}: other labels than over http json")
+    models = list_models(address)
+    print(f"  OpenAI's clients list {', '.join(models)}")
+    check(models == ["digits", "minilm"], f"the list of models is {models}")
 
 
 def ask_minilm(address):

@@ -34,7 +34,9 @@ pub fn versions(location: &Path, model: &str, extension: &str) -> Result<Vec<Ver
     let chosen = policy.choose(&numbers).map_err(|error| LoadError(format!("{}: {error}", folder.display())))?;
     let version = |number: u64| -> Result<Version, LoadError> {
         let name = number.to_string();
-        Ok(Version { file: storage::find(&folder.join(&name), extension)?, name: Some(name.into()) })
+        let file = storage::find_only(&folder.join(&name), extension)
+            .map_err(|error| LoadError(format!("version {name}: {error}")))?;
+        Ok(Version { file, name: Some(name.into()) })
     };
     chosen.into_iter().map(version).collect()
 }
@@ -172,7 +174,11 @@ mod tests {
         assert!(Folder::new("empty", &[("notes.txt", "")]).versions("m").unwrap_err().contains("holds no .onnx file"));
         let bare = Folder::new("bare", &[("m/model.bin", "")]);
         assert!(bare.versions("m").unwrap_err().contains("holds no version folder"));
-        let broken = Folder::new("hollow", &[("1/notes.txt", "")]);
-        assert!(broken.versions("m").unwrap_err().contains("1 holds no .onnx file"));
+    }
+
+    #[test]
+    fn an_empty_version_folder_is_named() {
+        let error = Folder::new("hollow", &[("4/notes.txt", "")]).versions("m").unwrap_err();
+        assert!(error.starts_with("version 4: folder ") && error.ends_with("4 holds no .onnx file"), "{error}");
     }
 }

@@ -1,16 +1,23 @@
 //! Unpacking, within bounds: of a stranger's archive nothing gets out of the folder that it is unpacked into.
 
+use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Component, Path, PathBuf};
 
-use flate2::read::GzDecoder;
+use flate2::bufread::MultiGzDecoder;
+use zip::unstable::read::ZipIterable;
 
 use super::client::Failed;
+use super::room::Room;
 use crate::stop::Stop;
 
 /// Files and folders of one archive.
 const MOST_ENTRIES: usize = 100_000;
+/// Bytes of a `.tar` before one file: what is to be said of it.
+const LONGEST_HEADER: u64 = 1 << 20;
+/// Bytes of a `.tar` that are no content: some KiB for each of its files.
+const MOST_BETWEEN: u64 = 256 << 20;
 const CHUNK: usize = 256 << 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,22 +36,40 @@ impl Archive {
             .find_map(|(ending, archive)| name.ends_with(ending).then_some(*archive))
     }
 
-    /// Unpacks a file into an empty folder, at most so many bytes.
-    pub fn unpack(self, file: &Path, into: &Path, most_bytes: u64, stop: &Stop) -> Result<(), Failed> {
-        let mut target = Target { folder: into, bytes_left: most_bytes, most_bytes, entries: 0, stop };
-        let opened = File::open(file).map_err(|error| broken(&error))?;
-        match self {
-            Archive::Tar => untar(BufReader::with_capacity(CHUNK, opened), &mut target),
-            Archive::TarGz => untar(GzDecoder::new(BufReader::with_capacity(CHUNK, opened)), &mut target),
+    /// Unpacks a file into an empty folder, at most so many bytes. `room` is told of each byte that is written there.
+    pub fn unpack(
+        self,
+        file: &Path,
+        into: &Path,
+        most_bytes: u64,
+        room: Room<'_>,
+        stop: &Stop,
+    ) -> Result<(), Failed> {
+        let mut target = Target { folder: into, bytes_left: most_bytes, most_bytes, entries: 0, room, stop };
+        let opened = File::open(file).map_err(|error| unreadable(file, &error))?;
+        let opened = BufReader::with_capacity(CHUNK, opened);
+        let unpacked = match self {
+            Archive::Tar => untar(opened, &mut target),
+            Archive::TarGz => untar(MultiGzDecoder::new(opened), &mut target),
             Archive::Zip => unzip(opened, &mut target),
-        }
+        };
+        unpacked.map_err(|failed| if stop.asked() { Failed::Stopped } else { failed })
     }
 }
 
 fn untar(from: impl Read, target: &mut Target<'_>) -> Result<(), Failed> {
-    let mut archive = tar::Archive::new(from);
-    for entry in archive.entries().map_err(|error| broken(&error))? {
+    let (allowance, mut left) = (Cell::new(0), MOST_BETWEEN);
+    let mut archive = tar::Archive::new(Metered { from, allowance: &allowance, stop: target.stop });
+    let mut entries = archive.entries().map_err(|error| broken(&error))?;
+    loop {
+        // Names and attributes are read into memory, as long as they are said to be.
+        let most = left.min(LONGEST_HEADER);
+        allowance.set(most);
+        let Some(entry) = entries.next() else { break };
         let mut entry = entry.map_err(|error| broken(&error))?;
+        left -= most - allowance.get();
+        // Content is counted where it is written.
+        allowance.set(u64::MAX);
         let path = entry.path().map_err(|error| broken(&error))?.into_owned();
         let kind = entry.header().entry_type();
         if kind.is_dir() {
@@ -57,13 +82,21 @@ fn untar(from: impl Read, target: &mut Target<'_>) -> Result<(), Failed> {
             return Err(refused(&path, "is neither a file nor a folder: leave it out"));
         }
     }
+    // The sum over all of a `.gz` stands at its end.
+    allowance.set(left);
+    io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(|error| broken(&error))?;
     Ok(())
 }
 
-fn unzip(from: File, target: &mut Target<'_>) -> Result<(), Failed> {
-    let mut archive = zip::ZipArchive::new(BufReader::new(from)).map_err(|error| broken(&error))?;
-    for index in 0..archive.len() {
-        let mut entry = archive.by_index(index).map_err(|error| broken(&error))?;
+/// Goes through the directory as it lies in the file: however long it is said to be, one entry is in memory.
+fn unzip(from: impl Read + Seek, target: &mut Target<'_>) -> Result<(), Failed> {
+    let from = Metered { from, allowance: &Cell::new(u64::MAX), stop: target.stop };
+    let mut archive = ZipIterable::try_new(from, zip::read::Config::default()).map_err(|error| broken(&error))?;
+    let entries = archive.files().map_err(|error| broken(&error))?;
+    while let Some(entry) = entries.next() {
+        let entry = entry.map_err(|error| broken(&error))?;
+        let options = zip::read::ZipReadOptions::new();
+        let mut entry = entry.with_reader(entries.reader_mut(), options).map_err(|error| broken(&error))?;
         let path = PathBuf::from(entry.name().map_err(|error| broken(&error))?.into_owned());
         if entry.is_symlink() {
             return Err(refused(&path, "is a link: pack the file itself"));
@@ -76,12 +109,45 @@ fn unzip(from: File, target: &mut Target<'_>) -> Result<(), Failed> {
     Ok(())
 }
 
+/// An archive's bytes as they are read: no more than are allowed, and none after a stop.
+struct Metered<'a, R> {
+    from: R,
+    allowance: &'a Cell<u64>,
+    stop: &'a Stop,
+}
+
+impl<R: Read> Read for Metered<'_, R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.stop.asked() {
+            return Err(io::Error::other("stopped"));
+        }
+        let allowed = self.allowance.get();
+        let most = into.len().min(usize::try_from(allowed).unwrap_or(usize::MAX));
+        let read = match most {
+            // Nothing more is allowed, and is an error only where there is more.
+            0 if !into.is_empty() && self.from.read(&mut [0])? > 0 => {
+                return Err(io::Error::other("there is too much between its files: long names, attributes or padding"));
+            }
+            most => self.from.read(&mut into[..most])?,
+        };
+        self.allowance.set(allowed - read as u64);
+        Ok(read)
+    }
+}
+
+impl<R: Seek> Seek for Metered<'_, R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.from.seek(to)
+    }
+}
+
 /// The folder that is filled, and how much more it may hold.
 struct Target<'a> {
     folder: &'a Path,
     bytes_left: u64,
     most_bytes: u64,
     entries: usize,
+    room: Room<'a>,
     stop: &'a Stop,
 }
 
@@ -113,9 +179,10 @@ impl Target<'_> {
             }
             self.bytes_left = self.bytes_left.checked_sub(read as u64).ok_or_else(|| {
                 let most = self.most_bytes;
-                Failed::Final(format!("the archive holds more than {most} bytes unpacked (flag --max-model-size)"))
+                Failed::Useless(format!("the archive holds more than {most} bytes unpacked (flag --max-model-size)"))
             })?;
             file.write_all(&chunk[..read]).map_err(|error| unwritable(self.folder, &error))?;
+            self.room.filled(read as u64);
         }
     }
 
@@ -123,7 +190,7 @@ impl Target<'_> {
     fn place(&mut self, path: &Path) -> Result<PathBuf, Failed> {
         self.entries += 1;
         if self.entries > MOST_ENTRIES {
-            return Err(Failed::Final(format!("the archive holds more than {MOST_ENTRIES} files and folders")));
+            return Err(Failed::Useless(format!("the archive holds more than {MOST_ENTRIES} files and folders")));
         }
         let mut place = self.folder.to_owned();
         for component in path.components() {
@@ -141,11 +208,15 @@ impl Target<'_> {
 
 fn refused(path: &Path, why: &str) -> Failed {
     let shown: String = path.to_string_lossy().chars().take(200).collect();
-    Failed::Final(format!("the archive can't be unpacked: {shown:?} {why}"))
+    Failed::Useless(format!("the archive can't be unpacked: {shown:?} {why}"))
 }
 
 fn broken(error: &dyn std::fmt::Display) -> Failed {
-    Failed::Final(format!("the archive can't be unpacked: {error}"))
+    Failed::Useless(format!("the archive can't be unpacked: {error}"))
+}
+
+fn unreadable(file: &Path, error: &io::Error) -> Failed {
+    Failed::Final(format!("{} can't be read: {error}", file.display()))
 }
 
 /// A disk that is full, and the like.
@@ -194,7 +265,7 @@ mod tests {
         let (file, into) = (folder.path().join("archive"), folder.path().join("into"));
         fs::write(&file, bytes).unwrap();
         fs::create_dir(&into).unwrap();
-        let result = archive.unpack(&file, &into, most, &Stop::default());
+        let result = archive.unpack(&file, &into, most, Room::new(&|| {}), &Stop::default());
         let outside = fs::read_dir(folder.path()).unwrap().count();
         assert_eq!(outside, 2, "something was written outside of the folder");
         (folder, result)
@@ -202,7 +273,7 @@ mod tests {
 
     fn refusal(archive: Archive, bytes: &[u8], most: u64) -> String {
         match unpacked(archive, bytes, most).1 {
-            Err(Failed::Final(reason)) => reason,
+            Err(Failed::Useless(reason)) => reason,
             other => panic!("{other:?}"),
         }
     }

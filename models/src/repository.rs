@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::model::LoadError;
+use crate::model_config::ModelConfig;
 use crate::storage;
-use crate::version_policy::VersionPolicy;
 
 /// One version of a model, and its file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,8 +30,10 @@ pub fn versions(location: &Path, model: &str, extension: &str) -> Result<Vec<Ver
         return whole();
     }
     let Some((folder, numbers)) = numbered(location, model)? else { return whole() };
-    let policy = VersionPolicy::of(&folder)?;
-    let chosen = policy.choose(&numbers).map_err(|error| LoadError(format!("{}: {error}", folder.display())))?;
+    let config = ModelConfig::of(&folder)?;
+    config.warn(model, &folder);
+    let chosen =
+        config.version_policy.choose(&numbers).map_err(|error| LoadError(format!("{}: {error}", folder.display())))?;
     let version = |number: u64| -> Result<Version, LoadError> {
         let name = number.to_string();
         let file = storage::find_only(&folder.join(&name), extension)
@@ -155,6 +157,13 @@ mod tests {
         ];
         let folder = Folder::new("policy", &files);
         assert_eq!(folder.versions("m"), Ok(vec![version("3", "3/c.onnx"), version("2", "2/b.onnx")]));
+    }
+
+    #[test]
+    fn a_config_that_is_garbage_is_named_with_the_place() {
+        let folder = Folder::new("garbage", &[("1/a.onnx", ""), ("config.pbtxt", "name: 'a'\n}}} not a config")]);
+        let error = folder.versions("m").unwrap_err();
+        assert!(error.contains("config.pbtxt: line 2: expected the name of a field, found '}'"), "{error}");
     }
 
     #[test]

@@ -37,14 +37,7 @@ impl Archive {
     }
 
     /// Unpacks a file into an empty folder, at most so many bytes. `room` is told of each byte that is written there.
-    pub fn unpack(
-        self,
-        file: &Path,
-        into: &Path,
-        most_bytes: u64,
-        room: Room<'_>,
-        stop: &Stop,
-    ) -> Result<(), Failed> {
+    pub fn unpack(self, file: &Path, into: &Path, most_bytes: u64, room: Room<'_>, stop: &Stop) -> Result<(), Failed> {
         let mut target = Target { folder: into, bytes_left: most_bytes, most_bytes, entries: 0, room, stop };
         let opened = File::open(file).map_err(|error| unreadable(file, &error))?;
         let opened = BufReader::with_capacity(CHUNK, opened);
@@ -92,6 +85,9 @@ fn untar(from: impl Read, target: &mut Target<'_>) -> Result<(), Failed> {
 fn unzip(from: impl Read + Seek, target: &mut Target<'_>) -> Result<(), Failed> {
     let from = Metered { from, allowance: &Cell::new(u64::MAX), stop: target.stop };
     let mut archive = ZipIterable::try_new(from, zip::read::Config::default()).map_err(|error| broken(&error))?;
+    if archive.len() > MOST_ENTRIES {
+        return Err(too_many());
+    }
     let entries = archive.files().map_err(|error| broken(&error))?;
     while let Some(entry) = entries.next() {
         let entry = entry.map_err(|error| broken(&error))?;
@@ -190,7 +186,7 @@ impl Target<'_> {
     fn place(&mut self, path: &Path) -> Result<PathBuf, Failed> {
         self.entries += 1;
         if self.entries > MOST_ENTRIES {
-            return Err(Failed::Useless(format!("the archive holds more than {MOST_ENTRIES} files and folders")));
+            return Err(too_many());
         }
         let mut place = self.folder.to_owned();
         for component in path.components() {
@@ -204,6 +200,10 @@ impl Target<'_> {
         }
         Ok(place)
     }
+}
+
+fn too_many() -> Failed {
+    Failed::Useless(format!("the archive holds more than {MOST_ENTRIES} files and folders"))
 }
 
 fn refused(path: &Path, why: &str) -> Failed {
@@ -299,10 +299,9 @@ mod tests {
             ("./m.onnx", tar::EntryType::Regular, b"model"),
             ("sub/data", tar::EntryType::Regular, b"data"),
         ]);
-        let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        gz.write_all(&tar).unwrap();
+        let gz = gzipped(&tar);
         let zip = zipped(&[("m.onnx", b"model"), ("sub/data", b"data")]);
-        for (archive, bytes) in [(Archive::Tar, tar), (Archive::TarGz, gz.finish().unwrap()), (Archive::Zip, zip)] {
+        for (archive, bytes) in [(Archive::Tar, tar), (Archive::TarGz, gz), (Archive::Zip, zip)] {
             let (folder, result) = unpacked(archive, &bytes, MOST);
             assert_eq!(result, Ok(()), "{archive:?}");
             assert_eq!(fs::read(folder.path().join("into/m.onnx")).unwrap(), b"model");
@@ -329,6 +328,111 @@ mod tests {
         assert!(reason.contains("neither a file"), "{reason}");
         let twice = packed(&[("a", tar::EntryType::Regular, b"x"), ("./a", tar::EntryType::Regular, b"y")]);
         assert!(refusal(Archive::Tar, &twice, MOST).contains("twice"));
+    }
+
+    fn gzipped(bytes: &[u8]) -> Vec<u8> {
+        let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gz.write_all(bytes).unwrap();
+        gz.finish().unwrap()
+    }
+
+    /// A header that promises so many bytes, and nothing behind it.
+    fn promising(kind: tar::EntryType, size: u64) -> Vec<u8> {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(size);
+        header.set_mode(0o600);
+        header.set_cksum();
+        header.as_bytes().to_vec()
+    }
+
+    #[test]
+    fn what_is_said_of_a_file_is_not_read_at_any_length() {
+        for kind in [tar::EntryType::GNULongName, tar::EntryType::GNULongLink, tar::EntryType::XHeader] {
+            let mut bytes = promising(kind, 8 << 20);
+            bytes.resize(bytes.len() + (8 << 20), b'a');
+            let reason = refusal(Archive::TarGz, &gzipped(&bytes), MOST);
+            assert!(reason.contains("too much between its files"), "{kind:?}: {reason}");
+        }
+        // What is stepped over counts too.
+        let mut bytes = promising(tar::EntryType::XGlobalHeader, 8 << 20);
+        bytes.resize(bytes.len() + (8 << 20), 0);
+        bytes.extend(packed(&[("m.onnx", tar::EntryType::Regular, b"model")]));
+        assert!(refusal(Archive::TarGz, &gzipped(&bytes), MOST).contains("too much between"));
+    }
+
+    #[test]
+    fn long_names_are_still_read() {
+        let name = format!("{}/m.onnx", "folder/".repeat(40));
+        let mut builder = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(5);
+        header.set_mode(0o600);
+        builder.append_data(&mut header, &name, &b"model"[..]).unwrap();
+        let (folder, result) = unpacked(Archive::Tar, &builder.into_inner().unwrap(), MOST);
+        assert_eq!(result, Ok(()));
+        assert_eq!(fs::read(folder.path().join("into").join(name)).unwrap(), b"model");
+    }
+
+    #[test]
+    fn a_tar_gz_may_have_several_members_and_each_is_checked_to_its_end() {
+        let tar = packed(&[("m.onnx", tar::EntryType::Regular, &[7; 5_000])]);
+        let members = [gzipped(&tar[..2_000]), gzipped(&tar[2_000..])].concat();
+        let (folder, result) = unpacked(Archive::TarGz, &members, MOST);
+        assert_eq!(result, Ok(()));
+        assert_eq!(fs::read(folder.path().join("into/m.onnx")).unwrap(), [7; 5_000]);
+        let whole = gzipped(&tar);
+        let mut wrong = whole.clone();
+        let sum = wrong.len() - 8;
+        wrong[sum] ^= 1;
+        for bytes in [&wrong, &whole[..whole.len() - 8]] {
+            let reason = refusal(Archive::TarGz, bytes, MOST);
+            assert!(reason.contains("can't be unpacked"), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_stop_ends_what_is_only_stepped_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, stop) = (folder.path().join("archive"), Stop::default());
+        fs::write(&file, packed(&[("a", tar::EntryType::Directory, b"")])).unwrap();
+        stop.ask();
+        for archive in [Archive::Tar, Archive::TarGz, Archive::Zip] {
+            let result = archive.unpack(&file, folder.path(), MOST, Room::new(&|| {}), &stop);
+            assert_eq!(result, Err(Failed::Stopped), "{archive:?}");
+        }
+    }
+
+    /// The end of a zip that is said to have so many entries, each of the least size, in a directory of that length.
+    fn promising_zip(entries: u64, room: usize) -> Vec<u8> {
+        let mut zip = vec![0; room];
+        let (at, end) = (0_u64, zip.len() as u64);
+        zip.extend(b"PK\x06\x06");
+        zip.extend(44_u64.to_le_bytes());
+        zip.extend([45, 0, 45, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        for number in [entries, entries, end, at] {
+            zip.extend(number.to_le_bytes());
+        }
+        zip.extend(b"PK\x06\x07\0\0\0\0");
+        zip.extend(end.to_le_bytes());
+        zip.extend(1_u32.to_le_bytes());
+        zip.extend(b"PK\x05\x06\0\0\0\0");
+        zip.extend([0xff; 12]);
+        zip.extend([0; 2]);
+        zip
+    }
+
+    #[test]
+    fn a_zips_directory_is_not_taken_by_its_word() {
+        let most = MOST_ENTRIES as u64;
+        for (entries, says) in [(most, "can't be unpacked"), (most + 1, "more than 100000 files")] {
+            let reason = refusal(Archive::Zip, &promising_zip(entries, 46 * (MOST_ENTRIES + 1)), MOST);
+            assert!(reason.contains(says), "{reason}");
+        }
+        // Of two entries with one name none is taken silently.
+        let twice = zipped(&[("aa", b"x"), ("ab", b"y")]);
+        let twice: Vec<u8> = twice.iter().map(|byte| if *byte == b'b' { b'a' } else { *byte }).collect();
+        assert!(refusal(Archive::Zip, &twice, MOST).contains("is in it twice"));
     }
 
     #[test]

@@ -4,11 +4,13 @@
 //! shared library, which is loaded when the first service needs it.
 
 pub mod model;
+mod model_config;
 pub mod onnx;
 pub mod repository;
 mod stop;
 pub mod storage;
-pub mod version_policy;
+mod text_format;
+mod version_policy;
 
 pub use model::{Interrupt, LoadError, Model, RunError};
 pub use stop::Stop;

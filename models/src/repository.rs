@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::model::LoadError;
+use crate::model_config::ModelConfig;
 use crate::storage;
-use crate::version_policy::VersionPolicy;
 
 /// One version of a model, and its file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,11 +30,15 @@ pub fn versions(location: &Path, model: &str, extension: &str) -> Result<Vec<Ver
         return whole();
     }
     let Some((folder, numbers)) = numbered(location, model)? else { return whole() };
-    let policy = VersionPolicy::of(&folder)?;
-    let chosen = policy.choose(&numbers).map_err(|error| LoadError(format!("{}: {error}", folder.display())))?;
+    let config = ModelConfig::of(&folder)?;
+    config.warn(model, &folder);
+    let chosen =
+        config.version_policy.choose(&numbers).map_err(|error| LoadError(format!("{}: {error}", folder.display())))?;
     let version = |number: u64| -> Result<Version, LoadError> {
         let name = number.to_string();
-        Ok(Version { file: storage::find(&folder.join(&name), extension)?, name: Some(name.into()) })
+        let file = storage::find_only(&folder.join(&name), extension)
+            .map_err(|error| LoadError(format!("version {name}: {error}")))?;
+        Ok(Version { file, name: Some(name.into()) })
     };
     chosen.into_iter().map(version).collect()
 }
@@ -156,6 +160,13 @@ mod tests {
     }
 
     #[test]
+    fn a_config_that_is_garbage_is_named_with_the_place() {
+        let folder = Folder::new("garbage", &[("1/a.onnx", ""), ("config.pbtxt", "name: 'a'\n}}} not a config")]);
+        let error = folder.versions("m").unwrap_err();
+        assert!(error.contains("config.pbtxt: line 2: expected the name of a field, found '}'"), "{error}");
+    }
+
+    #[test]
     fn a_repository_is_looked_into() {
         let folder = Folder::new("repository", &[("m/1/model.onnx", ""), ("n/4/model.onnx", "")]);
         assert_eq!(folder.versions("n"), Ok(vec![version("4", "n/4/model.onnx")]));
@@ -172,7 +183,11 @@ mod tests {
         assert!(Folder::new("empty", &[("notes.txt", "")]).versions("m").unwrap_err().contains("holds no .onnx file"));
         let bare = Folder::new("bare", &[("m/model.bin", "")]);
         assert!(bare.versions("m").unwrap_err().contains("holds no version folder"));
-        let broken = Folder::new("hollow", &[("1/notes.txt", "")]);
-        assert!(broken.versions("m").unwrap_err().contains("1 holds no .onnx file"));
+    }
+
+    #[test]
+    fn an_empty_version_folder_is_named() {
+        let error = Folder::new("hollow", &[("4/notes.txt", "")]).versions("m").unwrap_err();
+        assert!(error.starts_with("version 4: folder ") && error.ends_with("4 holds no .onnx file"), "{error}");
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use weirgate_models::onnx::{OnnxModel, OnnxOptions};
 use weirgate_models::repository::{self, Version};
-use weirgate_models::storage::{self, Source};
+use weirgate_models::storage::{self, Place, Source};
 use weirgate_models::{LoadError, Model, Stop};
 
 use crate::local::Loader;
@@ -28,8 +28,12 @@ pub fn onnx_loader(source: OnnxSource) -> Arc<Loader> {
 }
 
 fn load(of: &OnnxSource, stop: &Stop) -> Result<Versions, LoadError> {
-    let options = OnnxOptions { intra_threads: of.intra_threads.get() };
     let place = of.source.fetch(&of.service, stop)?;
+    load_from(&place, of).map_err(|error| place.named(error))
+}
+
+fn load_from(place: &Place<'_>, of: &OnnxSource) -> Result<Versions, LoadError> {
+    let options = OnnxOptions { intra_threads: of.intra_threads.get() };
     let load = |Version { name, file }: Version| -> Result<Box<dyn Model>, LoadError> {
         storage::check_within(&file, place.roots())?;
         Ok(Box::new(OnnxModel::load(&file, name, options)?))

@@ -1,16 +1,23 @@
 //! Unpacking, within bounds: of a stranger's archive nothing gets out of the folder that it is unpacked into.
 
+use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Component, Path, PathBuf};
 
-use flate2::read::GzDecoder;
+use flate2::bufread::MultiGzDecoder;
+use zip::unstable::read::ZipIterable;
 
 use super::client::Failed;
+use super::room::Room;
 use crate::stop::Stop;
 
 /// Files and folders of one archive.
 const MOST_ENTRIES: usize = 100_000;
+/// Bytes of a `.tar` before one file: what is to be said of it.
+const LONGEST_HEADER: u64 = 1 << 20;
+/// Bytes of a `.tar` that are no content: some KiB for each of its files.
+const MOST_BETWEEN: u64 = 256 << 20;
 const CHUNK: usize = 256 << 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,22 +36,33 @@ impl Archive {
             .find_map(|(ending, archive)| name.ends_with(ending).then_some(*archive))
     }
 
-    /// Unpacks a file into an empty folder, at most so many bytes.
-    pub fn unpack(self, file: &Path, into: &Path, most_bytes: u64, stop: &Stop) -> Result<(), Failed> {
-        let mut target = Target { folder: into, bytes_left: most_bytes, most_bytes, entries: 0, stop };
-        let opened = File::open(file).map_err(|error| broken(&error))?;
-        match self {
-            Archive::Tar => untar(BufReader::with_capacity(CHUNK, opened), &mut target),
-            Archive::TarGz => untar(GzDecoder::new(BufReader::with_capacity(CHUNK, opened)), &mut target),
+    /// Unpacks a file into an empty folder, at most so many bytes. `room` is told of each byte that is written there.
+    pub fn unpack(self, file: &Path, into: &Path, most_bytes: u64, room: Room<'_>, stop: &Stop) -> Result<(), Failed> {
+        let mut target = Target { folder: into, bytes_left: most_bytes, most_bytes, entries: 0, room, stop };
+        let opened = File::open(file).map_err(|error| unreadable(file, &error))?;
+        let opened = BufReader::with_capacity(CHUNK, opened);
+        let unpacked = match self {
+            Archive::Tar => untar(opened, &mut target),
+            Archive::TarGz => untar(MultiGzDecoder::new(opened), &mut target),
             Archive::Zip => unzip(opened, &mut target),
-        }
+        };
+        unpacked.map_err(|failed| if stop.asked() { Failed::Stopped } else { failed })
     }
 }
 
 fn untar(from: impl Read, target: &mut Target<'_>) -> Result<(), Failed> {
-    let mut archive = tar::Archive::new(from);
-    for entry in archive.entries().map_err(|error| broken(&error))? {
+    let (allowance, mut left) = (Cell::new(0), MOST_BETWEEN);
+    let mut archive = tar::Archive::new(Metered { from, allowance: &allowance, stop: target.stop });
+    let mut entries = archive.entries().map_err(|error| broken(&error))?;
+    loop {
+        // Names and attributes are read into memory, as long as they are said to be.
+        let most = left.min(LONGEST_HEADER);
+        allowance.set(most);
+        let Some(entry) = entries.next() else { break };
         let mut entry = entry.map_err(|error| broken(&error))?;
+        left -= most - allowance.get();
+        // Content is counted where it is written.
+        allowance.set(u64::MAX);
         let path = entry.path().map_err(|error| broken(&error))?.into_owned();
         let kind = entry.header().entry_type();
         if kind.is_dir() {
@@ -57,13 +75,24 @@ fn untar(from: impl Read, target: &mut Target<'_>) -> Result<(), Failed> {
             return Err(refused(&path, "is neither a file nor a folder: leave it out"));
         }
     }
+    // The sum over all of a `.gz` stands at its end.
+    allowance.set(left);
+    io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(|error| broken(&error))?;
     Ok(())
 }
 
-fn unzip(from: File, target: &mut Target<'_>) -> Result<(), Failed> {
-    let mut archive = zip::ZipArchive::new(BufReader::new(from)).map_err(|error| broken(&error))?;
-    for index in 0..archive.len() {
-        let mut entry = archive.by_index(index).map_err(|error| broken(&error))?;
+/// Goes through the directory as it lies in the file: however long it is said to be, one entry is in memory.
+fn unzip(from: impl Read + Seek, target: &mut Target<'_>) -> Result<(), Failed> {
+    let from = Metered { from, allowance: &Cell::new(u64::MAX), stop: target.stop };
+    let mut archive = ZipIterable::try_new(from, zip::read::Config::default()).map_err(|error| broken(&error))?;
+    if archive.len() > MOST_ENTRIES {
+        return Err(too_many());
+    }
+    let entries = archive.files().map_err(|error| broken(&error))?;
+    while let Some(entry) = entries.next() {
+        let entry = entry.map_err(|error| broken(&error))?;
+        let options = zip::read::ZipReadOptions::new();
+        let mut entry = entry.with_reader(entries.reader_mut(), options).map_err(|error| broken(&error))?;
         let path = PathBuf::from(entry.name().map_err(|error| broken(&error))?.into_owned());
         if entry.is_symlink() {
             return Err(refused(&path, "is a link: pack the file itself"));
@@ -76,12 +105,45 @@ fn unzip(from: File, target: &mut Target<'_>) -> Result<(), Failed> {
     Ok(())
 }
 
+/// An archive's bytes as they are read: no more than are allowed, and none after a stop.
+struct Metered<'a, R> {
+    from: R,
+    allowance: &'a Cell<u64>,
+    stop: &'a Stop,
+}
+
+impl<R: Read> Read for Metered<'_, R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.stop.asked() {
+            return Err(io::Error::other("stopped"));
+        }
+        let allowed = self.allowance.get();
+        let most = into.len().min(usize::try_from(allowed).unwrap_or(usize::MAX));
+        let read = match most {
+            // Nothing more is allowed, and is an error only where there is more.
+            0 if !into.is_empty() && self.from.read(&mut [0])? > 0 => {
+                return Err(io::Error::other("there is too much between its files: long names, attributes or padding"));
+            }
+            most => self.from.read(&mut into[..most])?,
+        };
+        self.allowance.set(allowed - read as u64);
+        Ok(read)
+    }
+}
+
+impl<R: Seek> Seek for Metered<'_, R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.from.seek(to)
+    }
+}
+
 /// The folder that is filled, and how much more it may hold.
 struct Target<'a> {
     folder: &'a Path,
     bytes_left: u64,
     most_bytes: u64,
     entries: usize,
+    room: Room<'a>,
     stop: &'a Stop,
 }
 
@@ -113,9 +175,10 @@ impl Target<'_> {
             }
             self.bytes_left = self.bytes_left.checked_sub(read as u64).ok_or_else(|| {
                 let most = self.most_bytes;
-                Failed::Final(format!("the archive holds more than {most} bytes unpacked (flag --max-model-size)"))
+                Failed::Useless(format!("the archive holds more than {most} bytes unpacked (flag --max-model-size)"))
             })?;
             file.write_all(&chunk[..read]).map_err(|error| unwritable(self.folder, &error))?;
+            self.room.filled(read as u64);
         }
     }
 
@@ -123,7 +186,7 @@ impl Target<'_> {
     fn place(&mut self, path: &Path) -> Result<PathBuf, Failed> {
         self.entries += 1;
         if self.entries > MOST_ENTRIES {
-            return Err(Failed::Final(format!("the archive holds more than {MOST_ENTRIES} files and folders")));
+            return Err(too_many());
         }
         let mut place = self.folder.to_owned();
         for component in path.components() {
@@ -139,13 +202,21 @@ impl Target<'_> {
     }
 }
 
+fn too_many() -> Failed {
+    Failed::Useless(format!("the archive holds more than {MOST_ENTRIES} files and folders"))
+}
+
 fn refused(path: &Path, why: &str) -> Failed {
     let shown: String = path.to_string_lossy().chars().take(200).collect();
-    Failed::Final(format!("the archive can't be unpacked: {shown:?} {why}"))
+    Failed::Useless(format!("the archive can't be unpacked: {shown:?} {why}"))
 }
 
 fn broken(error: &dyn std::fmt::Display) -> Failed {
-    Failed::Final(format!("the archive can't be unpacked: {error}"))
+    Failed::Useless(format!("the archive can't be unpacked: {error}"))
+}
+
+fn unreadable(file: &Path, error: &io::Error) -> Failed {
+    Failed::Final(format!("{} can't be read: {error}", file.display()))
 }
 
 /// A disk that is full, and the like.
@@ -194,7 +265,7 @@ mod tests {
         let (file, into) = (folder.path().join("archive"), folder.path().join("into"));
         fs::write(&file, bytes).unwrap();
         fs::create_dir(&into).unwrap();
-        let result = archive.unpack(&file, &into, most, &Stop::default());
+        let result = archive.unpack(&file, &into, most, Room::new(&|| {}), &Stop::default());
         let outside = fs::read_dir(folder.path()).unwrap().count();
         assert_eq!(outside, 2, "something was written outside of the folder");
         (folder, result)
@@ -202,7 +273,7 @@ mod tests {
 
     fn refusal(archive: Archive, bytes: &[u8], most: u64) -> String {
         match unpacked(archive, bytes, most).1 {
-            Err(Failed::Final(reason)) => reason,
+            Err(Failed::Useless(reason)) => reason,
             other => panic!("{other:?}"),
         }
     }
@@ -228,10 +299,9 @@ mod tests {
             ("./m.onnx", tar::EntryType::Regular, b"model"),
             ("sub/data", tar::EntryType::Regular, b"data"),
         ]);
-        let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        gz.write_all(&tar).unwrap();
+        let gz = gzipped(&tar);
         let zip = zipped(&[("m.onnx", b"model"), ("sub/data", b"data")]);
-        for (archive, bytes) in [(Archive::Tar, tar), (Archive::TarGz, gz.finish().unwrap()), (Archive::Zip, zip)] {
+        for (archive, bytes) in [(Archive::Tar, tar), (Archive::TarGz, gz), (Archive::Zip, zip)] {
             let (folder, result) = unpacked(archive, &bytes, MOST);
             assert_eq!(result, Ok(()), "{archive:?}");
             assert_eq!(fs::read(folder.path().join("into/m.onnx")).unwrap(), b"model");
@@ -258,6 +328,111 @@ mod tests {
         assert!(reason.contains("neither a file"), "{reason}");
         let twice = packed(&[("a", tar::EntryType::Regular, b"x"), ("./a", tar::EntryType::Regular, b"y")]);
         assert!(refusal(Archive::Tar, &twice, MOST).contains("twice"));
+    }
+
+    fn gzipped(bytes: &[u8]) -> Vec<u8> {
+        let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gz.write_all(bytes).unwrap();
+        gz.finish().unwrap()
+    }
+
+    /// A header that promises so many bytes, and nothing behind it.
+    fn promising(kind: tar::EntryType, size: u64) -> Vec<u8> {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(size);
+        header.set_mode(0o600);
+        header.set_cksum();
+        header.as_bytes().to_vec()
+    }
+
+    #[test]
+    fn what_is_said_of_a_file_is_not_read_at_any_length() {
+        for kind in [tar::EntryType::GNULongName, tar::EntryType::GNULongLink, tar::EntryType::XHeader] {
+            let mut bytes = promising(kind, 8 << 20);
+            bytes.resize(bytes.len() + (8 << 20), b'a');
+            let reason = refusal(Archive::TarGz, &gzipped(&bytes), MOST);
+            assert!(reason.contains("too much between its files"), "{kind:?}: {reason}");
+        }
+        // What is stepped over counts too.
+        let mut bytes = promising(tar::EntryType::XGlobalHeader, 8 << 20);
+        bytes.resize(bytes.len() + (8 << 20), 0);
+        bytes.extend(packed(&[("m.onnx", tar::EntryType::Regular, b"model")]));
+        assert!(refusal(Archive::TarGz, &gzipped(&bytes), MOST).contains("too much between"));
+    }
+
+    #[test]
+    fn long_names_are_still_read() {
+        let name = format!("{}/m.onnx", "folder/".repeat(40));
+        let mut builder = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(5);
+        header.set_mode(0o600);
+        builder.append_data(&mut header, &name, &b"model"[..]).unwrap();
+        let (folder, result) = unpacked(Archive::Tar, &builder.into_inner().unwrap(), MOST);
+        assert_eq!(result, Ok(()));
+        assert_eq!(fs::read(folder.path().join("into").join(name)).unwrap(), b"model");
+    }
+
+    #[test]
+    fn a_tar_gz_may_have_several_members_and_each_is_checked_to_its_end() {
+        let tar = packed(&[("m.onnx", tar::EntryType::Regular, &[7; 5_000])]);
+        let members = [gzipped(&tar[..2_000]), gzipped(&tar[2_000..])].concat();
+        let (folder, result) = unpacked(Archive::TarGz, &members, MOST);
+        assert_eq!(result, Ok(()));
+        assert_eq!(fs::read(folder.path().join("into/m.onnx")).unwrap(), [7; 5_000]);
+        let whole = gzipped(&tar);
+        let mut wrong = whole.clone();
+        let sum = wrong.len() - 8;
+        wrong[sum] ^= 1;
+        for bytes in [&wrong, &whole[..whole.len() - 8]] {
+            let reason = refusal(Archive::TarGz, bytes, MOST);
+            assert!(reason.contains("can't be unpacked"), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_stop_ends_what_is_only_stepped_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, stop) = (folder.path().join("archive"), Stop::default());
+        fs::write(&file, packed(&[("a", tar::EntryType::Directory, b"")])).unwrap();
+        stop.ask();
+        for archive in [Archive::Tar, Archive::TarGz, Archive::Zip] {
+            let result = archive.unpack(&file, folder.path(), MOST, Room::new(&|| {}), &stop);
+            assert_eq!(result, Err(Failed::Stopped), "{archive:?}");
+        }
+    }
+
+    /// The end of a zip that is said to have so many entries, each of the least size, in a directory of that length.
+    fn promising_zip(entries: u64, room: usize) -> Vec<u8> {
+        let mut zip = vec![0; room];
+        let (at, end) = (0_u64, zip.len() as u64);
+        zip.extend(b"PK\x06\x06");
+        zip.extend(44_u64.to_le_bytes());
+        zip.extend([45, 0, 45, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        for number in [entries, entries, end, at] {
+            zip.extend(number.to_le_bytes());
+        }
+        zip.extend(b"PK\x06\x07\0\0\0\0");
+        zip.extend(end.to_le_bytes());
+        zip.extend(1_u32.to_le_bytes());
+        zip.extend(b"PK\x05\x06\0\0\0\0");
+        zip.extend([0xff; 12]);
+        zip.extend([0; 2]);
+        zip
+    }
+
+    #[test]
+    fn a_zips_directory_is_not_taken_by_its_word() {
+        let most = MOST_ENTRIES as u64;
+        for (entries, says) in [(most, "can't be unpacked"), (most + 1, "more than 100000 files")] {
+            let reason = refusal(Archive::Zip, &promising_zip(entries, 46 * (MOST_ENTRIES + 1)), MOST);
+            assert!(reason.contains(says), "{reason}");
+        }
+        // Of two entries with one name none is taken silently.
+        let twice = zipped(&[("aa", b"x"), ("ab", b"y")]);
+        let twice: Vec<u8> = twice.iter().map(|byte| if *byte == b'b' { b'a' } else { *byte }).collect();
+        assert!(refusal(Archive::Zip, &twice, MOST).contains("is in it twice"));
     }
 
     #[test]

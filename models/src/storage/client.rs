@@ -25,6 +25,8 @@ pub(super) enum Failed {
     /// It may go better next time.
     Again(String),
     Final(String),
+    /// It came whole, and is nothing that can be used: not before the server has another one.
+    Useless(String),
     /// The stop was asked for.
     Stopped,
 }
@@ -168,6 +170,7 @@ impl Failed {
         match self {
             Failed::Again(reason) => Failed::Again(format!("{place}{reason}")),
             Failed::Final(reason) => Failed::Final(format!("{place}{reason}")),
+            Failed::Useless(reason) => Failed::Useless(format!("{place}{reason}")),
             Failed::Stopped => Failed::Stopped,
         }
     }
@@ -175,6 +178,12 @@ impl Failed {
 
 fn is_gzip(url: &Url) -> bool {
     [".gz", ".tgz"].iter().any(|ending| url.path().ends_with(ending))
+}
+
+/// Whether it is meant for people: a form to sign in, a list of files, an error in disguise.
+fn is_page(response: &Response<ureq::Body>) -> bool {
+    let kind = text(response, header::CONTENT_TYPE).unwrap_or_default();
+    kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("text/html"))
 }
 
 fn is_redirect(status: StatusCode) -> bool {
@@ -210,6 +219,9 @@ fn judged(response: Response<ureq::Body>, gzip: bool) -> Result<Answer, Failed> 
             return Err(Failed::Final(format!("the server answered {status}: {check}")));
         }
         _ => return Err(Failed::Final(format!("the server answered {status}: check the URL"))),
+    }
+    if matches!(status.as_u16(), 200 | 206) && is_page(&response) {
+        return Err(Failed::Final("the server sent text/html, which is no model: check the URL".to_owned()));
     }
     let range = text(&response, header::CONTENT_RANGE);
     let (start, total) = match (status.as_u16(), range.as_deref().map(content_range)) {
@@ -259,6 +271,9 @@ fn certificate_problem(error: &io::Error) -> Option<String> {
 }
 
 fn untrusted(error: &rustls::Error) -> String {
+    if matches!(error, rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)) {
+        return "the server speaks no TLS on this port: write http, or the port that speaks it".to_owned();
+    }
     format!("no TLS connection to the server can be trusted: {error}: SSL_CERT_FILE names further authorities")
 }
 

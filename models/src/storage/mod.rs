@@ -6,6 +6,7 @@ mod archive;
 mod client;
 mod entry;
 mod progress;
+mod room;
 mod source;
 mod store;
 mod transfer;
@@ -26,8 +27,14 @@ pub fn find(location: &Path, extension: &str) -> Result<PathBuf, LoadError> {
     if metadata.is_file() {
         return Ok(location.to_owned());
     }
+    find_only(location, extension).map_err(|LoadError(text)| LoadError(format!("{text}: point storageUri at one")))
+}
+
+/// The one file ending in `.{extension}` in a folder.
+pub(crate) fn find_only(folder: &Path, extension: &str) -> Result<PathBuf, LoadError> {
+    let shown = folder.display();
     let entries =
-        std::fs::read_dir(location).map_err(|error| LoadError(format!("folder {shown} can't be read: {error}")))?;
+        std::fs::read_dir(folder).map_err(|error| LoadError(format!("folder {shown} can't be read: {error}")))?;
     let mut models: Vec<PathBuf> = entries
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .filter(|path| path.is_file() && path.extension().is_some_and(|found| found == extension))
@@ -35,14 +42,11 @@ pub fn find(location: &Path, extension: &str) -> Result<PathBuf, LoadError> {
     models.sort();
     match models.as_slice() {
         [model] => Ok(model.clone()),
-        [] => Err(LoadError(format!("folder {shown} holds no .{extension} file: point storageUri at one"))),
+        [] => Err(LoadError(format!("folder {shown} holds no .{extension} file"))),
         many => {
             let names: Vec<_> = many.iter().filter_map(|path| path.file_name()?.to_str()).take(8).collect();
-            Err(LoadError(format!(
-                "folder {shown} holds {} .{extension} files ({}): point storageUri at one of them",
-                many.len(),
-                names.join(", ")
-            )))
+            let names = names.join(", ");
+            Err(LoadError(format!("folder {shown} holds {} .{extension} files ({names})", many.len())))
         }
     }
 }

@@ -36,7 +36,8 @@ impl<'a> Progress<'a> {
 
     pub fn again(&self, reason: &str, bytes: u64, pause: Duration) {
         let Progress { service, url, .. } = self;
-        tracing::warn!(service, url, reason, bytes, retry_in = ?pause, "the download is interrupted");
+        let what = if bytes == 0 { "the download can't begin" } else { "the download is interrupted" };
+        tracing::warn!(service, url, reason, bytes, retry_in = ?pause, "{what}");
     }
 
     fn tell(&self, what: &str, bytes: u64, total: Option<u64>) {

@@ -41,6 +41,14 @@ impl Place<'_> {
         }
     }
 
+    /// Says where a model that can't be loaded comes from, as its manifest has it.
+    pub fn named(&self, error: LoadError) -> LoadError {
+        match self {
+            Place::Local { .. } => error,
+            Place::Copy(copy) => copy.named(error),
+        }
+    }
+
     /// Folders that its files must lie in; none: anywhere. In a copy there is no link that could lead out.
     pub fn roots(&self) -> &[PathBuf] {
         match self {

@@ -20,6 +20,7 @@ use super::archive::{Archive, unwritable};
 use super::client::{Client, Failed};
 use super::entry::{Entry, Note, Part, file_name, remove, sync};
 use super::progress::Progress;
+use super::room::Room;
 use super::transfer::{Brought, Transfer};
 use crate::model::LoadError;
 use crate::stop::Stop;
@@ -82,11 +83,14 @@ struct Turn {
     /// How many fetches have ended, and how the last one did.
     ended: u64,
     last: Option<Result<PathBuf, LoadError>>,
+    /// Why the part, which is whole, can't be used.
+    useless: Option<String>,
 }
 
 /// A copy that stays as it is for as long as this lives.
 pub struct Copy {
     path: PathBuf,
+    url: String,
     held: Arc<Held>,
 }
 
@@ -94,6 +98,11 @@ impl Copy {
     /// A file, or the folder that an archive was unpacked into.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What is said of it, with its URL in the place of the path that it has here, which nobody has written.
+    pub(super) fn named(&self, LoadError(text): LoadError) -> LoadError {
+        LoadError(text.replace(&*self.path.to_string_lossy(), &self.url))
     }
 }
 
@@ -199,7 +208,7 @@ impl Hold {
 
     fn read(&self, turn: &mut Turn, path: PathBuf) -> Copy {
         turn.readers += 1;
-        Copy { path, held: self.held.clone() }
+        Copy { path, url: self.url.to_string(), held: self.held.clone() }
     }
 
     fn wait(&self, turn: &mut MutexGuard<'_, Turn>, stop: &Stop) -> Result<(), LoadError> {
@@ -211,6 +220,7 @@ impl Hold {
         let url = &self.url;
         LoadError(match failed {
             Failed::Again(reason) | Failed::Final(reason) => format!("{url} can't be downloaded: {reason}"),
+            Failed::Useless(reason) => format!("{url} can't be used: {reason}"),
             Failed::Stopped => format!("the download of {url} was stopped"),
         })
     }
@@ -236,6 +246,10 @@ impl Hold {
                 progress.done(part.bytes);
                 self.keep(&mut part, stop)?
             }
+            (Ok(Brought::Still), _) => match self.useless() {
+                Some(reason) => return Err(Failed::Useless(reason)),
+                None => self.keep(&mut part, stop)?,
+            },
             (Ok(Brought::Unchanged), Some(copy)) => copy,
             (Err(Failed::Again(reason)), Some(copy)) => {
                 tracing::warn!(service, url = shown, reason, "the server can't be asked: the copy from before is used");
@@ -249,14 +263,40 @@ impl Hold {
         Ok(entry.location(&note))
     }
 
-    /// Makes a part that is whole the copy.
+    fn useless(&self) -> Option<String> {
+        self.held.turn.lock().useless.clone()
+    }
+
+    /// Makes a part that is whole the copy, and notes it where that can't be.
     fn keep(&self, part: &mut Part, stop: &Stop) -> Result<Note, Failed> {
+        let kept = self.try_keep(part, stop);
+        self.held.turn.lock().useless = match &kept {
+            Err(Failed::Useless(reason)) => Some(reason.clone()),
+            _ => None,
+        };
+        if kept.is_err() {
+            // What stays is removed by the next one.
+            let _ = remove(&self.held.entry.prepared());
+        }
+        kept
+    }
+
+    fn try_keep(&self, part: &mut Part, stop: &Stop) -> Result<Note, Failed> {
         let (entry, name) = (&self.held.entry, file_name(self.url.file_name()));
         let archive = Archive::of(&name);
         let failed = |error: io::Error| unwritable(entry.path(), &error);
         let prepared = entry.prepare().map_err(failed)?;
         match archive {
-            Some(archive) => archive.unpack(part.path(), &prepared, self.store.config.max_model_size, stop)?,
+            Some(archive) => {
+                let make_room = || self.store.make_room(0);
+                archive.unpack(
+                    part.path(),
+                    &prepared,
+                    self.store.config.max_model_size,
+                    Room::new(&make_room),
+                    stop,
+                )?;
+            }
             None => std::fs::rename(part.path(), prepared.join(&name)).map_err(failed)?,
         }
         let note = Note {

@@ -9,6 +9,7 @@ use super::archive::unwritable;
 use super::client::{Answer, Client, Failed, Want};
 use super::entry::{Note, Part, PartNote};
 use super::progress::Progress;
+use super::room::Room;
 use crate::stop::Stop;
 
 const CHUNK: usize = 256 << 10;
@@ -19,8 +20,10 @@ const GAIN: u64 = 1 << 20;
 pub(super) enum Brought {
     /// It is what the whole copy is.
     Unchanged,
-    /// The part is the whole file.
+    /// The part has become the whole file.
     Whole,
+    /// The part was the whole file before, and still is what the server has.
+    Still,
 }
 
 pub(super) struct Transfer<'a> {
@@ -30,7 +33,7 @@ pub(super) struct Transfer<'a> {
     /// Before each further attempt.
     pub pauses: &'a [Duration],
     pub stop: &'a Stop,
-    /// Told how large the file is before the first byte is written.
+    /// Told how many bytes will come, before the first is written; 0 where so many have come already.
     pub make_room: &'a dyn Fn(u64),
 }
 
@@ -71,7 +74,7 @@ impl Transfer<'_> {
         let (changed, rest) = (matches!(want, Want::Changed(_)), matches!(want, Want::Rest(..)));
         let answer = self.client.get(self.url, want)?;
         match answer.status.as_u16() {
-            304 if changed => Ok(if whole { Brought::Whole } else { Brought::Unchanged }),
+            304 if changed => Ok(if whole { Brought::Still } else { Brought::Unchanged }),
             200 => {
                 let note = PartNote { validators: answer.validators.clone(), total: answer.total };
                 self.check_size(answer.total)?;
@@ -102,6 +105,8 @@ impl Transfer<'_> {
         progress: &mut Progress<'_>,
     ) -> Result<Brought, Failed> {
         let total = answer.total.or(part.note.total);
+        let make_room = || (self.make_room)(0);
+        let mut room = total.is_none().then(|| Room::new(&make_room));
         let mut chunk = vec![0; CHUNK];
         loop {
             let read = answer.body.read(&mut chunk);
@@ -120,6 +125,9 @@ impl Transfer<'_> {
             file.write_all(&chunk[..read]).map_err(|error| unwritable(part.path(), &error))?;
             part.bytes += read as u64;
             progress.came(read, part.bytes, total);
+            if let Some(room) = &mut room {
+                room.filled(read as u64);
+            }
         }
         if total.is_some_and(|total| total != part.bytes) {
             return Err(cut(part.bytes, total, "the connection has ended"));

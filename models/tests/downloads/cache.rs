@@ -1,10 +1,11 @@
 //! Copies that are there already.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 
-use weirgate_models::Stop;
+use weirgate_models::storage::Source;
+use weirgate_models::{LoadError, Stop};
 
 use crate::World;
 use crate::origin::{Origin, Reply};
@@ -110,7 +111,8 @@ fn an_archive_that_can_not_be_unpacked_is_not_fetched_again_and_again() {
     let origin = Origin::start(move |_, seen| Reply::file(&broken, "a", seen));
     let (url, world) = (origin.url("/m.tar"), World::new());
     for _ in 0..2 {
-        assert!(world.refusal(&url).contains("can't be unpacked"));
+        let error = world.refusal(&url);
+        assert!(error.contains("can't be unpacked") && !error.contains("can't be downloaded"), "{error}");
     }
     assert_eq!(origin.seen()[1].if_none_match.as_deref(), Some("\"a\""));
 }
@@ -135,4 +137,69 @@ fn the_cache_forgets_what_nobody_uses_and_keeps_what_runs() {
     assert!(!asks("/4").1, "it came last");
     assert!(asks("/2").1, "it had to make room");
     drop(first);
+}
+
+/// A `.tar.gz` of zeros, whose sum is wrong: that shows at its end.
+fn large_and_broken(bytes: usize) -> Vec<u8> {
+    let gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let mut builder = tar::Builder::new(gz);
+    let mut header = tar::Header::new_gnu();
+    header.set_size(bytes as u64);
+    header.set_mode(0o600);
+    builder.append_data(&mut header, "m.onnx", std::io::repeat(0).take(bytes as u64)).unwrap();
+    let mut packed = builder.into_inner().unwrap().finish().unwrap();
+    let sum = packed.len() - 8;
+    packed[sum] ^= 1;
+    packed
+}
+
+#[test]
+fn room_is_made_for_what_an_archive_becomes_and_a_refused_one_is_unpacked_once() {
+    let packed = large_and_broken(65 << 20);
+    let origin = Origin::start(move |_, seen| match seen.path.as_str() {
+        "/m.tar.gz" => Reply::file(&packed, "a", seen),
+        path => Reply::file(b"model", path, seen),
+    });
+    let world = World::with(|config| {
+        config.max_model_size = 100 << 20;
+        config.cache_size = 10 << 20;
+    });
+    let (other, large) = (origin.url("/m.onnx"), origin.url("/m.tar.gz"));
+    assert_eq!(world.fetch(&other).unwrap(), b"model");
+    let hold = world.hold(&large);
+    let refusal = || hold.fetch("default/sum", &Stop::default()).map(|_| ()).unwrap_err().0;
+    let error = refusal();
+    assert!(error.contains("can't be unpacked"), "{error}");
+    assert_eq!(world.files(), ["part", "part.json"], "the other one has made room, and nothing unpacked is left");
+    // Where it would be unpacked again it would need the folder.
+    let folders = std::fs::read_dir(world.folder.path().join("models")).unwrap();
+    let folder = folders.map(|folder| folder.unwrap().path()).next().unwrap();
+    std::fs::write(folder.join("part"), vec![1; std::fs::metadata(folder.join("part")).unwrap().len() as usize])
+        .unwrap();
+    assert_eq!(refusal(), error, "it is not looked into again");
+}
+
+#[test]
+fn a_body_of_unknown_length_makes_room_as_it_comes() {
+    let origin = Origin::start(|_, seen| match seen.path.as_str() {
+        "/large" => Reply { head: "200 OK\r\nconnection: close".to_owned(), body: vec![1; 66 << 20], hold: false },
+        path => Reply::file(b"model", path, seen),
+    });
+    let world = World::with(|config| {
+        config.max_model_size = 65 << 20;
+        config.cache_size = 10 << 20;
+    });
+    assert_eq!(world.fetch(&origin.url("/m.onnx")).unwrap(), b"model");
+    assert!(world.refusal(&origin.url("/large")).contains("--max-model-size"));
+    assert_eq!(world.files(), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_wrong_with_a_copy_is_told_of_its_url() {
+    let origin = Origin::start(|_, seen| Reply::file(b"half a model", "a", seen));
+    let world = World::new();
+    let source = Source::Remote(world.hold(&format!("http://user:hush@{}/m.onnx", origin.address)));
+    let place = source.fetch("default/sum", &Stop::default()).unwrap();
+    let error = place.named(LoadError(format!("{} can't be loaded", place.path().display()))).0;
+    assert_eq!(error, format!("http://***@{}/m.onnx can't be loaded", origin.address));
 }

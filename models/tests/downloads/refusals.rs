@@ -122,3 +122,35 @@ fn a_folder_that_can_not_be_written_is_told() {
     let error = world.refusal(&origin.url("/m.onnx"));
     assert!(error.contains("can't be written to") && error.contains("models"), "{error}");
 }
+
+#[test]
+fn a_page_is_no_model() {
+    let origin = Origin::start(|_, _| Reply {
+        head: "200 OK\r\ncontent-type: Text/HTML; charset=utf-8\r\ncontent-length: 6".to_owned(),
+        body: b"<html>".to_vec(),
+        hold: false,
+    });
+    let world = World::new();
+    let error = world.refusal(&origin.url("/files/m.onnx?secret"));
+    assert!(error.contains("/files/m.onnx") && error.contains("text/html, which is no model"), "{error}");
+    assert!(!error.contains("secret"), "{error}");
+    assert_eq!((origin.seen().len(), world.files()), (1, vec![]));
+}
+
+#[test]
+fn a_port_without_tls_says_so() {
+    // Whatever it is asked, it answers as a server of plain HTTP does.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let plain = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut hello = [0; 64];
+        std::io::Read::read(&mut stream, &mut hello).unwrap();
+        std::io::Write::write_all(&mut stream, b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").unwrap();
+        // Until the client has gone.
+        while std::io::Read::read(&mut stream, &mut hello).is_ok_and(|read| read > 0) {}
+    });
+    let error = World::new().refusal(&format!("https://{address}/m.onnx"));
+    assert!(error.contains("speaks no TLS on this port: write http") && !error.contains("SSL_CERT_FILE"), "{error}");
+    plain.join().unwrap();
+}

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use tokio::sync::Semaphore;
 use weirgate_protocol::{
-    Call, Error, InferRequest, InferResponse, LoadedModel, ModelSpec, Protocol, Result, RetryClass, Target,
+    Call, Error, ErrorCode, InferRequest, InferResponse, LoadedModel, ModelSpec, Protocol, Result, RetryClass, Target,
 };
 
 use crate::dispatch::{Reservation, Turned};
@@ -21,13 +21,14 @@ use crate::gateway::{Asked, Gateway, Routed};
 use crate::observe::{Stages, count_unrouted};
 use crate::respond::Refusal;
 use crate::server::address::REVISION;
-use crate::server::body::BodyReader;
+use crate::server::body::{BodyLimit, BodyReader};
 use crate::server::edge::{self, Arrival};
 
 /// Bodies above this are decoded where it does not hold up the other connections of a thread.
-pub const LARGE_BODY: usize = 256 << 10;
+const LARGE_BODY: usize = 256 << 10;
 
 /// Large bodies are decoded, and large answers encoded, as many at a time as there are CPUs: more would only take memory.
+/// Who waits for a turn waits no longer than its deadline.
 static LARGE_WORK: LazyLock<Semaphore> =
     LazyLock::new(|| Semaphore::new(std::thread::available_parallelism().map_or(1, NonZeroUsize::get)));
 
@@ -55,6 +56,7 @@ pub struct Answered {
     protocol: Protocol,
     stages: Stages,
     arrived: Instant,
+    deadline: Instant,
 }
 
 impl Answered {
@@ -67,7 +69,8 @@ impl Answered {
         let weight = if compresses { COMPRESSION } else { 1 };
         let bytes: usize = self.response.outputs.iter().map(|output| output.data.len()).sum();
         let response = std::mem::take(&mut self.response);
-        let encoded = in_place(bytes.saturating_mul(weight), || encode(response, &self.request)).await;
+        let work = || encode(response, &self.request);
+        let encoded = in_place(bytes.saturating_mul(weight), self.deadline, RetryClass::MayHaveExecuted, work).await;
         encoded.map_err(|error| {
             self.routed.lane().metrics.failed(self.protocol, error.code(), self.arrived.elapsed());
             Refusal::of(error, &self.routed)
@@ -104,14 +107,16 @@ where
 {
     let (arrival, asked) = (call.arrival, call.asked);
     let mut routed = gateway.route(&asked).inspect_err(|error| refuse_unrouted(arrival, asked.model, error))?;
+    let longest = routed.service().timeout;
+    let deadline = arrival.head.arrived + arrival.timeout.map_or(longest, |asked| asked.min(longest));
     let answer = match check_version(&routed, asked.version) {
-        Ok(()) => run(gateway, &mut routed, call).await,
+        Ok(()) => run(gateway, &mut routed, call, deadline).await,
         Err(error) => Err(error),
     };
     match answer {
         Ok((request, response, stages)) => {
             let (protocol, arrived) = (arrival.head.protocol, arrival.head.arrived);
-            Ok(Answered { request, response, routed, protocol, stages, arrived })
+            Ok(Answered { request, response, routed, protocol, stages, arrived, deadline })
         }
         Err(error) => {
             let (protocol, took) = (arrival.head.protocol, arrival.head.arrived.elapsed());
@@ -124,10 +129,10 @@ where
 
 /// Refuses a version that is not served before the body is read, where that is known by then.
 fn check_version(routed: &Routed, version: &str) -> Result<()> {
-    match routed.lane().loaded() {
-        Ok(model) if !version.is_empty() => model.version(version).map(drop),
-        _ => Ok(()),
+    if version.is_empty() {
+        return Ok(());
     }
+    routed.lane().loaded().map_or(Ok(()), |model| model.version(version).map(drop))
 }
 
 /// Counts and logs a call that reached no service.
@@ -141,27 +146,23 @@ async fn run<D>(
     gateway: &Gateway,
     routed: &mut Routed,
     call: InferCall<'_, D>,
+    deadline: Instant,
 ) -> Result<(InferRequest, InferResponse, Stages)>
 where
     D: FnOnce(Bytes, &ModelSpec) -> Result<InferRequest>,
 {
     let head = &call.arrival.head;
-    let longest = routed.service().timeout;
-    let deadline = head.arrived + call.arrival.timeout.map_or(longest, |asked| asked.min(longest));
     let (mut reservation, model, (bytes, read)) = prepare(gateway, routed, &call.asked, call.body, deadline).await?;
     let spec = model.version(call.asked.version)?;
     let pinned = !call.asked.version.is_empty();
-    let (decode, codings, framing, limit) =
-        (call.decode, call.body.codings(), call.body.framing(), gateway.body_limit());
-    // What comes out of an encoded body is not known, so it counts as a large one.
-    let length = if codings.is_identity() { bytes.len() } else { bytes.len().max(LARGE_BODY) };
+    let bytes = undo_codings(call.body, bytes, gateway.body_limit(), deadline, |held| reservation.cover(held)).await?;
+    let (length, decode) = (bytes.len(), call.decode);
     let bind = || -> Result<_> {
-        let bytes = codings.undo_framed(bytes, framing, limit, |held| reservation.cover(held))?;
         let mut request = decode(bytes, spec)?;
         let (work, payload) = spec.bind(&mut request, pinned)?;
         Ok((request, work, payload))
     };
-    let (mut request, work, payload) = in_place(length, bind).await?;
+    let (mut request, work, payload) = in_place(length, deadline, RetryClass::NotExecuted, bind).await?;
     reservation.cover(work.bytes)?;
     let service = routed.service();
     let target =
@@ -258,13 +259,45 @@ async fn route_again(gateway: &Gateway, asked: &Asked<'_>, deadline: Instant) ->
     }
 }
 
+/// A body without its codings: undone at once where little comes out, and else as large work. `cover` as in
+/// [`decompress`](crate::server::encoding::decompress).
+pub async fn undo_codings(
+    body: &BodyReader<Body>,
+    bytes: Bytes,
+    limit: BodyLimit,
+    deadline: Instant,
+    mut cover: impl FnMut(usize) -> Result<()>,
+) -> Result<Bytes> {
+    let (codings, framing) = (body.codings(), body.framing());
+    if codings.is_identity() {
+        return Ok(bytes);
+    }
+    // What comes out shows only on the way: what turns out to be much begins anew.
+    let little = BodyLimit { bytes: limit.bytes.min(LARGE_BODY), ..limit };
+    if bytes.len() < LARGE_BODY {
+        match codings.undo_framed(bytes.clone(), framing, little, &mut cover) {
+            Err(error) if error.code() == ErrorCode::TooLarge && little != limit => {}
+            undone => return undone,
+        }
+    }
+    let undo = || codings.undo_framed(bytes, framing, limit, cover);
+    in_place(LARGE_BODY, deadline, RetryClass::NotExecuted, undo).await
+}
+
 /// Runs `work` on so many bytes: at once where they are few, else in turn and without the other connections of the thread.
-pub async fn in_place<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
+/// An error where its turn does not come before `deadline`; `retry` is what that means for the caller.
+async fn in_place<T>(
+    bytes: usize,
+    deadline: Instant,
+    retry: RetryClass,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<T> {
     if bytes < LARGE_BODY {
         return work();
     }
     // The semaphore is never closed; without a permit the work is done all the same.
-    let _turn = LARGE_WORK.acquire().await;
+    let turn = tokio::time::timeout_at(deadline.into(), LARGE_WORK.acquire()).await;
+    let _turn = turn.map_err(|_| Error::deadline("the deadline passed while the call waited for a CPU", retry))?;
     tokio::task::block_in_place(work)
 }
 

@@ -75,7 +75,7 @@ impl Repository {
         peer: Option<IpAddr>,
         patience: Duration,
     ) -> Result<()> {
-        self.allow(headers)?;
+        self.allow(&asked.address, headers)?;
         let service = self.gateway.service(asked)?;
         let named = Named { namespace: service.namespace.to_string(), name: service.name.to_string() };
         tracing::info!(service = %named, ?change, ?peer, "asked on the data port");
@@ -85,14 +85,34 @@ impl Repository {
                 Change::Unload => self.control.unload(named).await,
             }
         };
-        let done = tokio::time::timeout(patience, done).await.map_err(|_| {
-            let text = format!("model '{}' has not loaded within {patience:?}: it goes on loading", asked.model);
-            Error::deadline(text, RetryClass::MayHaveExecuted)
-        })?;
-        done.map_err(refused)
+        let (has_not, goes_on) = match change {
+            Change::Load => ("has not loaded", "loading"),
+            Change::Unload => ("is not unloaded", "unloading"),
+        };
+        tokio::select! {
+            done = tokio::time::timeout(patience, done) => match done {
+                Ok(done) => done.map_err(refused),
+                Err(_) => {
+                    let text = format!("model '{}' {has_not} within {patience:?}: it goes on {goes_on}", asked.model);
+                    Err(Error::deadline(text, RetryClass::MayHaveExecuted))
+                }
+            },
+            () = self.gateway.closes() => {
+                Err(Error::unavailable(format!("the server is stopping: model '{}' {has_not}", asked.model)))
+            }
+        }
     }
 
-    fn allow(&self, headers: &HeaderMap) -> Result<()> {
+    fn allow(&self, address: &Address<'_>, headers: &HeaderMap) -> Result<()> {
+        // A browser sends such a request for any page, asked or not; only its answer it would keep from the page.
+        if let Some(origin) = address.foreign_origin()
+            && !self.gateway.config.cors_origins.iter().any(|named| named.is(origin))
+        {
+            let origin: String = String::from_utf8_lossy(origin.as_bytes()).chars().take(128).collect();
+            return Err(Error::forbidden(format!(
+                "Origin is '{origin}': models are loaded and unloaded by this host's own pages and by those of                  --cors-origin"
+            )));
+        }
         match self.gateway.config.model_control {
             ModelControl::Open => Ok(()),
             ModelControl::Token => self.access.check_token(headers),

@@ -163,7 +163,14 @@ fn wrong_manifests(problems: &[Problem]) -> Response {
 
 /// A body of JSON, within the limits of size and time.
 async fn read<T: DeserializeOwned>(body: Body, pause: Duration) -> Result<T> {
-    let body = BodyReader::new(body, 0, pause).read_small(BODY_LIMIT, Instant::now() + BODY_TIME).await?;
+    let mut reader = BodyReader::new(body, 0, pause);
+    let body = match reader.read_small(BODY_LIMIT, Instant::now() + BODY_TIME).await {
+        Ok(body) => body,
+        Err(error) => {
+            reader.discard().await;
+            return Err(error);
+        }
+    };
     serde_json::from_slice(&body)
         .map_err(|error| Error::invalid(format!("the body is not the JSON that is expected here: {error}")))
 }

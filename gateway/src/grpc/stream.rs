@@ -2,17 +2,20 @@
 //!
 //! Each message is a call of its own, with its own way through routes, limits and lanes, its own deadline and its own place
 //! in the metrics. Up to [`MOST_CALLS`] of them are under way at once; then the stream is not read, and HTTP/2's flow control
-//! holds the client. A call that fails is answered with a message that says so, and the stream goes on. Everything a stream
-//! does is driven by its answer's body: when that is dropped, because the client has gone, its calls are too.
+//! holds the client. A call that fails is answered with a message that says so, and the stream goes on.
+//!
+//! A task drives the calls, so that their deadlines hold whether the client reads or not; answers that it has not taken
+//! count as calls under way. The task belongs to the answer's body, and ends with it when the client has gone.
 //!
 //! When the server closes, a stream reads no further message, answers what it has read, and ends as UNAVAILABLE, so that
 //! clients open another one elsewhere and send there what was not answered.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -21,11 +24,12 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use futures_util::stream::{FuturesOrdered, StreamExt, unfold};
+use futures_util::stream::{FuturesOrdered, StreamExt};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use http_body::Frame;
-use http_body_util::StreamBody;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::Sleep;
 use weirgate_protocol::oip::infer_parameter::ParameterChoice;
 use weirgate_protocol::oip::{self, InferParameter, ModelInferRequest, ModelInferResponse, ModelStreamInferResponse};
@@ -61,8 +65,7 @@ pub(super) async fn model_stream_infer(State(gateway): State<Arc<Gateway>>, requ
         Err(error) => return compression::refusal(error).answer(Dialect::Grpc),
     };
     let encoding = calls.shared.encoding;
-    let frames = unfold(calls, |mut calls| async { Some((Ok::<_, Infallible>(calls.next().await?), calls)) });
-    let mut response = Response::new(Body::new(StreamBody::new(frames)));
+    let mut response = Response::new(Body::new(Answers::of(calls)));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     compression::announce(encoding, response.headers_mut());
     response
@@ -81,11 +84,37 @@ struct Shared {
     deadline: Option<Instant>,
 }
 
+/// The body of a stream's answer, which owns the task that makes it.
+struct Answers {
+    frames: mpsc::Receiver<Frame<Bytes>>,
+    _driver: JoinSet<()>,
+}
+
+impl Answers {
+    fn of(calls: Calls) -> Answers {
+        let (sender, frames) = mpsc::channel(1);
+        let mut driver = JoinSet::new();
+        driver.spawn(calls.drive(sender));
+        Answers { frames, _driver: driver }
+    }
+}
+
+impl http_body::Body for Answers {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.frames.poll_recv(cx).map(|frame| frame.map(Ok))
+    }
+}
+
 /// The calls of one stream, and where it stands.
 struct Calls {
     shared: Arc<Shared>,
     messages: Messages,
     under_way: FuturesOrdered<BoxFuture<'static, Result<Bytes>>>,
+    /// What the client has yet to take.
+    ready: VecDeque<Frame<Bytes>>,
     late: Pin<Box<Sleep>>,
     errors_end_it: bool,
     /// What the stream ends with once its calls are answered; `None` after that.
@@ -103,25 +132,42 @@ impl Calls {
         let late = Box::pin(tokio::time::sleep_until(deadline.unwrap_or(head.arrived).into()));
         let encoding = compression::of_answer(compression::of_call(&parts.headers)?, &parts.headers);
         let shared = Arc::new(Shared { gateway, parts, head, encoding, timeout, deadline });
-        let (messages, under_way) = (Messages::new(body), FuturesOrdered::new());
-        Ok(Calls { shared, messages, under_way, late, errors_end_it, end: Some(Ok(())) })
+        let (messages, under_way, ready) = (Messages::new(body), FuturesOrdered::new(), VecDeque::new());
+        Ok(Calls { shared, messages, under_way, ready, late, errors_end_it, end: Some(Ok(())) })
     }
 
-    /// The next frame of the answer's body: messages, then trailers, then nothing.
-    async fn next(&mut self) -> Option<Frame<Bytes>> {
-        self.end.as_ref()?;
+    /// Runs the stream until all of its frames are taken: messages, then trailers.
+    async fn drive(mut self, frames: mpsc::Sender<Frame<Bytes>>) {
         let shared = self.shared.clone();
         loop {
-            let (reads, takes_more) = (!self.messages.is_over(), self.under_way.len() < MOST_CALLS);
+            let reads = !self.messages.is_over();
+            if !reads && self.under_way.is_empty() {
+                match self.end.take() {
+                    Some(end) => self.ready.push_back(trailers(end)),
+                    None if self.ready.is_empty() => return,
+                    None => {}
+                }
+            }
+            let takes_more = self.under_way.len() + self.ready.len() < MOST_CALLS;
             tokio::select! {
                 biased;
-                () = self.late.as_mut(), if shared.deadline.is_some() => {
+                () = self.late.as_mut(), if self.end.is_some() && shared.deadline.is_some() => {
+                    self.ready.clear();
                     let text = "the deadline passed before the stream had ended";
-                    return Some(self.cut(Error::deadline(text, RetryClass::MayHaveExecuted)));
+                    self.cut(Error::deadline(text, RetryClass::MayHaveExecuted));
                 }
+                place = frames.reserve(), if !self.ready.is_empty() => match place {
+                    Ok(place) => {
+                        if let Some(frame) = self.ready.pop_front() {
+                            place.send(frame);
+                        }
+                    }
+                    // Nobody waits for the rest.
+                    Err(_) => return,
+                },
                 Some(answer) = self.under_way.next(), if !self.under_way.is_empty() => match answer {
-                    Ok(message) => return Some(Frame::data(message)),
-                    Err(error) => return Some(self.cut(error)),
+                    Ok(message) => self.ready.push_back(Frame::data(message)),
+                    Err(error) => self.cut(error),
                 },
                 () = shared.gateway.closes(), if reads => {
                     let text = "the server is stopping: what has no answer was not run, send it over another stream";
@@ -135,7 +181,6 @@ impl Calls {
                         self.read_no_more(error);
                     }
                 },
-                else => return self.end.take().map(trailers),
             }
         }
     }
@@ -157,11 +202,9 @@ impl Calls {
     }
 
     /// Ends the stream at once.
-    fn cut(&mut self, error: Error) -> Frame<Bytes> {
-        self.messages = Messages::Over;
+    fn cut(&mut self, error: Error) {
+        self.read_no_more(error);
         self.under_way.clear();
-        self.end = None;
-        trailers(Err(error))
     }
 }
 

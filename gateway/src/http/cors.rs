@@ -3,9 +3,10 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use http::{HeaderValue, Method, Uri};
+use http::{HeaderValue, Method, Request, Uri, header};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
+use crate::http::events;
 use crate::http::v2::HEADER_LENGTH;
 use crate::server::address::REVISION;
 use crate::server::edge::{OVERHEAD, REQUEST_ID, SERVER_TIMING};
@@ -19,6 +20,15 @@ pub enum CorsOrigin {
     Any,
     /// As browsers write it.
     One(HeaderValue),
+}
+
+impl CorsOrigin {
+    pub fn is(&self, origin: &HeaderValue) -> bool {
+        match self {
+            CorsOrigin::Any => true,
+            CorsOrigin::One(named) => named == origin,
+        }
+    }
 }
 
 impl FromStr for CorsOrigin {
@@ -47,6 +57,11 @@ impl FromStr for CorsOrigin {
     }
 }
 
+/// Whether a request asks for what a route allows, and is no preflight.
+pub fn is_options_only<B>(request: &Request<B>) -> bool {
+    request.method() == Method::OPTIONS && !request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+}
+
 /// Answers preflights, and marks answers as readable for these origins. Credentials are never allowed, so every header
 /// that a page asks to send may be: those of inference, `authorization`, and the one a service's calls stick by.
 pub fn layer(origins: &[CorsOrigin]) -> CorsLayer {
@@ -57,11 +72,12 @@ pub fn layer(origins: &[CorsOrigin]) -> CorsLayer {
             CorsOrigin::One(value) => Some(value.clone()),
         })
         .collect();
+    let ours = [REQUEST_ID, REVISION, OVERHEAD, SERVER_TIMING, HEADER_LENGTH, header::RETRY_AFTER];
     CorsLayer::new()
         .allow_origin(named.map_or_else(AllowOrigin::any, AllowOrigin::list))
         .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::OPTIONS])
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([REQUEST_ID, REVISION, OVERHEAD, SERVER_TIMING, HEADER_LENGTH])
+        .expose_headers(ours.into_iter().chain(events::headers()).collect::<Vec<_>>())
         .max_age(MAX_AGE)
 }
 

@@ -16,6 +16,11 @@ const ATTRIBUTES: [HeaderName; 4] = [
 ];
 const TIME: HeaderName = HeaderName::from_static("ce-time");
 
+/// Headers of an answer in binary mode.
+pub fn headers() -> impl Iterator<Item = HeaderName> {
+    ATTRIBUTES.into_iter().chain([TIME])
+}
+
 /// How a request is wrapped.
 pub enum Mode {
     /// It is no event.

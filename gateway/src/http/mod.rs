@@ -12,7 +12,6 @@ mod v2;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -30,7 +29,6 @@ pub use crate::http::cors::CorsOrigin;
 use crate::repository::Repository;
 use crate::respond::Dialect;
 use crate::server::address::{Prefix, TakenPrefix};
-use crate::server::body::BodyReader;
 use crate::server::edge::{Arrived, Routes};
 use crate::{grpc, respond};
 
@@ -41,6 +39,8 @@ pub struct DataRoutes {
     router: Router,
     /// Every request goes through the router, so that its layers see it.
     layered: bool,
+    /// The router without the layer that takes every OPTIONS for a browser's preflight.
+    plain: Router,
 }
 
 impl DataRoutes {
@@ -49,22 +49,24 @@ impl DataRoutes {
         // A span per request is for debugging: where nobody would see it, the layer is not there.
         let traced = tracing::enabled!(target: "tower_http::trace", tracing::Level::DEBUG);
         let origins = &gateway.config.cors_origins;
-        let mut router = router(gateway.clone(), repository);
-        if !origins.is_empty() {
-            router = router.layer(cors::layer(origins));
-        }
+        let mut plain = router(gateway.clone(), repository);
         if traced {
-            router = router.layer(TraceLayer::new_for_http().on_failure(()));
+            plain = plain.layer(TraceLayer::new_for_http().on_failure(()));
         }
+        let router = if origins.is_empty() { plain.clone() } else { plain.clone().layer(cors::layer(origins)) };
         let layered = traced || !origins.is_empty();
-        DataRoutes { gateway, router, layered }
+        DataRoutes { gateway, router, layered, plain }
     }
 }
 
 impl Routes for DataRoutes {
     async fn answer(self, arrived: Arrived, request: Request) -> Response {
+        if request.headers().get_all(header::HOST).iter().nth(1).is_some() {
+            return refuse(request, &Error::invalid("the request has more than one Host header: send one")).await;
+        }
         if self.layered || request.method() != Method::POST {
-            return self.router.answer(arrived, request).await;
+            let router = if cors::is_options_only(&request) { self.plain } else { self.router };
+            return router.answer(arrived, request).await;
         }
         let uri = request.uri().clone();
         if uri.path() == grpc::MODEL_INFER {
@@ -198,11 +200,7 @@ fn no_content() -> Response {
 /// Refuses a request that has no handler, and reads on what its client still sends.
 async fn refuse(request: Request, error: &Error) -> Response {
     let response = answer(&request, error);
-    // Who waits for `100 Continue` has sent nothing yet, and reading would ask for it.
-    if !request.headers().contains_key(header::EXPECT) {
-        BodyReader::new(request.into_body(), 0, Duration::ZERO).discard().await;
-    }
-    response
+    parts::unread(request, response).await
 }
 
 /// An error of a request that has no handler, in the dialect that its head speaks.

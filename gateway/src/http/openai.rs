@@ -104,7 +104,10 @@ async fn generate(State(gateway): Shared, request: Request) -> Response {
     let mut body = BodyReader::new(body, 0, gateway.config.client_timeout);
     let arrival = match Arrival::new(&parts, arrived, Protocol::OpenAi) {
         Ok(arrival) => arrival,
-        Err(error) => return respond::openai_error(&error, None),
+        Err(error) => {
+            discard(&mut body, &parts.headers).await;
+            return respond::openai_error(&error, None);
+        }
     };
     match codings(&arrival, "", &parts.headers) {
         Ok(codings) => body.set_codings(codings),
@@ -176,8 +179,8 @@ async fn find_model(
         }
         if !codings.is_identity() {
             let (packed, limit) = (body.take(), gateway.body_limit());
-            let undo = || codings.undo(packed, limit, |held| room.cover(read + held));
-            let whole = pipeline::in_place(pipeline::LARGE_BODY, undo).await?;
+            let cover = |held| room.cover(read + held);
+            let whole = pipeline::undo_codings(body, packed, limit, deadline, cover).await?;
             return Ok(match openai::peek(&whole, true)? {
                 Peeked::Model(model) => Some(model),
                 Peeked::Missing | Peeked::More => None,

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
@@ -51,6 +52,13 @@ pub fn codings(arrival: &Arrival, model: &str, headers: &HeaderMap) -> Result<Co
         pipeline::refuse_unrouted(arrival, model, &error);
         Refusal::with_header(error, header::ACCEPT_ENCODING, READ_HERE)
     })
+}
+
+/// Reads on what a client still sends of a request that this answers, and whose body nobody else reads.
+pub async fn unread(request: Request, response: Response) -> Response {
+    let (parts, body) = request.into_parts();
+    discard(&mut BodyReader::new(body, 0, Duration::ZERO), &parts.headers).await;
+    response
 }
 
 /// Reads on what a client still sends of a request that is refused.

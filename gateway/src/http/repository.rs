@@ -9,12 +9,13 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::{get, post};
 use bytes::Bytes;
+use http::request::Parts;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use weirgate_protocol::{Error, Protocol, Result};
 
-use super::parts::{Named, path_names, to_json};
+use super::parts::{Named, discard, path_names, to_json};
 use crate::gateway::Asked;
 use crate::repository::{Change, IndexEntry, PATIENCE, Repository, check_parameters, index};
 use crate::respond;
@@ -64,14 +65,15 @@ async fn models(State(repository): Shared, request: Request) -> Response {
 }
 
 async fn list(State(repository): Shared, request: Request) -> Response {
+    let (parts, mut body) = split(&repository, request);
     let answer = async {
-        let (parts, body) = request.into_parts();
-        let IndexRequest { ready } = read(&repository, body).await?;
+        let IndexRequest { ready } = read(&mut body).await?;
         let entries = index(repository.gateway(), &Address::of_parts(&parts), ready)?;
         let entry = |entry: &IndexEntry| json!({ "name": entry.name, "version": entry.version, "state": entry.state, "reason": entry.reason });
         Ok(to_json(&entries.iter().map(entry).collect::<Vec<_>>()))
     };
-    answer.await.unwrap_or_else(|error: Error| respond::rest_error(&error))
+    let answer = answer.await;
+    finish(answer, &mut body, &parts).await
 }
 
 async fn load(State(repository): Shared, model: Named, request: Request) -> Response {
@@ -83,26 +85,41 @@ async fn unload(State(repository): Shared, model: Named, request: Request) -> Re
 }
 
 async fn change(repository: &Repository, change: Change, model: Named, request: Request) -> Response {
+    let (parts, mut body) = split(repository, request);
     let answer = async {
         let model = path_names(model)?;
-        let (parts, body) = request.into_parts();
         let arrived = Arrived::of(&parts.extensions, &parts.headers);
         let peer = arrived.peer;
         let patience = Arrival::new(&parts, arrived, Protocol::V2Http)?.timeout.unwrap_or(PATIENCE);
-        let ChangeRequest { parameters } = read(repository, body).await?;
+        let ChangeRequest { parameters } = read(&mut body).await?;
         check_parameters(change, parameters.keys())?;
         let asked = Asked { model: &model, version: "", address: Address::of_parts(&parts) };
         repository.change(change, &asked, &parts.headers, peer, patience).await?;
         let done = |asked| (change == asked).then_some(true);
         Ok(to_json(&Changed { name: &model, load: done(Change::Load), unload: done(Change::Unload) }))
     };
-    answer.await.unwrap_or_else(|error: Error| respond::rest_error(&error))
+    let answer = answer.await;
+    finish(answer, &mut body, &parts).await
+}
+
+fn split(repository: &Repository, request: Request) -> (Parts, BodyReader<Body>) {
+    let (parts, body) = request.into_parts();
+    (parts, BodyReader::new(body, 0, repository.gateway().config.client_timeout))
+}
+
+async fn finish(answer: Result<Response>, body: &mut BodyReader<Body>, parts: &Parts) -> Response {
+    match answer {
+        Ok(response) => response,
+        Err(error) => {
+            discard(body, &parts.headers).await;
+            respond::rest_error(&error)
+        }
+    }
 }
 
 /// A small body of JSON; an empty one asks for nothing special.
-async fn read<T: DeserializeOwned + Default>(repository: &Repository, body: Body) -> Result<T> {
-    let mut reader = BodyReader::new(body, 0, repository.gateway().config.client_timeout);
-    let body: Bytes = reader.read_small(SMALL_BODY, Instant::now() + PATIENCE).await?;
+async fn read<T: DeserializeOwned + Default>(body: &mut BodyReader<Body>) -> Result<T> {
+    let body: Bytes = body.read_small(SMALL_BODY, Instant::now() + PATIENCE).await?;
     if body.trim_ascii().is_empty() {
         return Ok(T::default());
     }

@@ -5,20 +5,23 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use axum::routing::{any, get};
+use axum::routing::get;
 use bytes::Bytes;
 use http::StatusCode;
 use weirgate_protocol::Result;
 use weirgate_protocol::oip::{config_body, statistics_body};
 
-use super::parts::{Named, NamedVersion, Shared, json, path_names, unversioned};
+use super::parts::{Named, NamedVersion, Shared, json, path_names, unread, unversioned};
 use crate::gateway::{Asked, Gateway};
 use crate::respond;
 use crate::server::address::Address;
 use crate::triton::not_built;
 
 pub(super) fn router() -> Router<Arc<Gateway>> {
-    let refused = |what: &'static str| any(async move || respond::rest_error(&not_built(what)));
+    let refused = |what: &'static str| {
+        let refuse = async move |request: Request| unread(request, respond::rest_error(&not_built(what))).await;
+        get(refuse).post(refuse)
+    };
     Router::new()
         .route("/v2/models/stats", get(all_statistics))
         .route("/v2/models/{model}/stats", get(statistics))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use axum::routing::get;
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use weirgate_protocol::{Error, ModelSpec, Protocol, Result, v1};
 
 use super::events::Mode;
 use super::openai;
-use super::parts::{Named, NamedVersion, Pieces, Shared, codings, discard, json, path_names, taken};
+use super::parts::{Named, NamedVersion, Pieces, Shared, codings, discard, json, path_names, taken, unread};
 use crate::gateway::{Asked, Gateway};
 use crate::pipeline::{self, InferCall};
 use crate::respond::{self, Dialect, Refusal};
@@ -27,8 +27,8 @@ pub fn routes() -> Router<Arc<Gateway>> {
     Router::new()
         .route("/", get(alive))
         .route("/v1/models", get(openai::models))
-        .route("/v1/models/{call}", get(status).post(call))
-        .route("/v1/models/{model}/versions/{call}", get(version_status).post(call_version))
+        .route("/v1/models/{call}", get(status).post(call).fallback(other_method))
+        .route("/v1/models/{model}/versions/{call}", get(version_status).post(call_version).fallback(other_method))
 }
 
 async fn alive() -> Response {
@@ -36,28 +36,33 @@ async fn alive() -> Response {
 }
 
 async fn status(State(gateway): Shared, call: Named, request: Request) -> Response {
-    answer_status(&gateway, path_names(call).map(|call| (call, String::new())), &request)
+    answer_status(&gateway, path_names(call).map(|call| (call, String::new())), request).await
 }
 
 async fn version_status(State(gateway): Shared, call: NamedVersion, request: Request) -> Response {
-    answer_status(&gateway, path_names(call), &request)
+    answer_status(&gateway, path_names(call), request).await
 }
 
 /// Whether a model is ready; a path with a verb is for POST.
-fn answer_status(gateway: &Gateway, asked: Result<(String, String)>, request: &Request) -> Response {
+async fn answer_status(gateway: &Gateway, asked: Result<(String, String)>, request: Request) -> Response {
     match asked {
-        Ok((model, version)) if model.contains(':') || version.contains(':') => {
-            not_allowed(request, HeaderValue::from_static("POST"))
-        }
-        Ok((model, version)) => openai::answer_model(gateway, &model, &version, request, Dialect::Rest),
+        Ok((model, version)) if model.contains(':') || version.contains(':') => not_allowed(request, POST).await,
+        Ok((model, version)) => openai::answer_model(gateway, &model, &version, &request, Dialect::Rest),
         Err(error) => respond::rest_error(&error),
     }
 }
 
-fn not_allowed(request: &Request, allow: HeaderValue) -> Response {
-    let (method, shown) = (request.method(), request.uri().path().chars().take(128).collect::<String>());
-    let mut response =
-        respond::rest_error(&Error::method_not_allowed(format!("method {method} is not allowed on '{shown}'")));
+const GET: HeaderValue = HeaderValue::from_static("GET,HEAD");
+const POST: HeaderValue = HeaderValue::from_static("POST");
+
+/// The methods of a path depend on whether it has a verb, which the router does not see.
+async fn other_method(Path(names): Path<Vec<String>>, request: Request) -> Response {
+    let verb = names.last().is_some_and(|last| last.contains(':'));
+    not_allowed(request, if verb { POST } else { GET }).await
+}
+
+async fn not_allowed(request: Request, allow: HeaderValue) -> Response {
+    let mut response = super::method_not_allowed(request).await;
     response.headers_mut().insert(header::ALLOW, allow);
     response
 }
@@ -81,10 +86,10 @@ async fn call_version(State(gateway): Shared, call: NamedVersion, request: Reque
 async fn answer_call(gateway: &Gateway, asked: Result<(String, String, String)>, request: Request) -> Response {
     let (model, version, verb) = match &asked {
         Ok((model, version, verb)) => (&**model, &**version, &**verb),
-        Err(error) => return respond::rest_error(error),
+        Err(error) => return unread(request, respond::rest_error(error)).await,
     };
     if verb.is_empty() {
-        return not_allowed(&request, HeaderValue::from_static("GET"));
+        return not_allowed(request, GET).await;
     }
     let (prefix, arrived) = taken(&request);
     let prefix = prefix.as_ref().map(TakenPrefix::as_prefix);

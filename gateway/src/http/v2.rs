@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use weirgate_protocol::{InferRequest, LoadedModel, ModelSpec, Protocol, Result, v2};
 
-use super::parts::{Named, NamedVersion, Pieces, Shared, codings, discard, json, path_names, taken, unversioned};
+use super::parts::{Named, NamedVersion, Pieces, Shared, codings, discard, json, path_names, taken, unread, unversioned};
 use crate::gateway::{Asked, Gateway};
 use crate::pipeline::{self, InferCall};
 use crate::respond::{self, Dialect, Refusal};
@@ -40,7 +40,7 @@ pub async fn infer(State(gateway): Shared, model: Named, request: Request) -> Re
     let (prefix, arrived) = taken(&request);
     match path_names(model) {
         Ok(model) => infer_model(&gateway, &model, prefix.as_ref().map(TakenPrefix::as_prefix), arrived, request).await,
-        Err(error) => respond::rest_error(&error),
+        Err(error) => unread(request, respond::rest_error(&error)).await,
     }
 }
 
@@ -58,11 +58,13 @@ pub async fn infer_model(
 pub async fn infer_version(State(gateway): Shared, named_version: NamedVersion, request: Request) -> Response {
     let (prefix, arrived) = taken(&request);
     let prefix = prefix.as_ref().map(TakenPrefix::as_prefix);
-    let answer = async {
-        let (model, version) = path_names(named_version)?;
-        run(&gateway, (&model, &version), prefix, arrived, request).await
-    };
-    answer.await.unwrap_or_else(|refusal| refusal.answer(Dialect::Rest))
+    match path_names(named_version) {
+        Ok((model, version)) => {
+            let answer = run(&gateway, (&model, &version), prefix, arrived, request).await;
+            answer.unwrap_or_else(|refusal| refusal.answer(Dialect::Rest))
+        }
+        Err(error) => unread(request, respond::rest_error(&error)).await,
+    }
 }
 
 async fn run(

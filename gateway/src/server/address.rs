@@ -1,7 +1,7 @@
 //! Where a request goes, besides to a model: what its path began with, its host, the revision it asks for, and the key that
 //! it sticks by. Each is looked at only when it can matter.
 
-use http::{HeaderMap, HeaderName, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use weirgate_protocol::{Error, Result, StickyKey};
 use weirgate_router::Wanted;
 
@@ -80,6 +80,18 @@ impl<'a> Address<'a> {
         uri.host().or_else(|| headers.get(header::HOST)?.to_str().ok())
     }
 
+    /// The page that a browser sends the request for, where it is of another origin than this host and port.
+    pub fn foreign_origin(&self) -> Option<&'a HeaderValue> {
+        let (uri, headers) = self.head?;
+        let own = uri.authority().map(|authority| authority.as_str().as_bytes());
+        let own = own.or_else(|| headers.get(header::HOST).map(HeaderValue::as_bytes));
+        headers.get_all(header::ORIGIN).iter().find(|origin| {
+            let origin = origin.as_bytes();
+            let page = origin.strip_prefix(b"http://").or_else(|| origin.strip_prefix(b"https://"));
+            !page.zip(own).is_some_and(|(page, own)| page.eq_ignore_ascii_case(own))
+        })
+    }
+
     /// The revision that the header asks for.
     pub fn revision(&self) -> Result<Wanted<'a>> {
         let Some(value) = self.head.and_then(|(_, headers)| headers.get(REVISION)) else { return Ok(Wanted::Any) };
@@ -108,8 +120,6 @@ fn cookie<'a>(headers: &'a HeaderMap, name: &[u8]) -> Option<&'a [u8]> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     #[test]
@@ -131,6 +141,27 @@ mod tests {
         let two = Uri::from_static("http://b.ns:80/v2");
         assert_eq!(Address::new(None, &two, &headers).host(), Some("b.ns"));
         assert_eq!(Address::default().host(), None);
+    }
+
+    #[test]
+    fn a_page_of_another_origin_is_told_apart() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, HeaderValue::from_static("a.ns:80"));
+        for (origin, foreign) in [
+            (None, false),
+            (Some("http://a.ns:80"), false),
+            (Some("https://A.NS:80"), false),
+            (Some("http://a.ns"), true),
+            (Some("http://a.ns:81"), true),
+            (Some("null"), true),
+            (Some("a.ns:80"), true),
+        ] {
+            if let Some(origin) = origin {
+                headers.insert(header::ORIGIN, HeaderValue::from_static(origin));
+            }
+            let uri = Uri::from_static("/");
+            assert_eq!(Address::new(None, &uri, &headers).foreign_origin().is_some(), foreign, "{origin:?}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Reading a request's body: within the limit, within the deadline, within what the lane may hold, and without a copy
 //! where it came in one piece.
 
+use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -38,6 +39,17 @@ impl BodyLimit {
     }
 }
 
+/// Why a body can't be read on: its framing is broken, or its connection is.
+fn unreadable(error: &(dyn std::error::Error + 'static)) -> Error {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let broken = causes.filter_map(|cause| cause.downcast_ref::<io::Error>());
+    let broken = broken.into_iter().find(|cause| matches!(cause.kind(), ErrorKind::InvalidInput | ErrorKind::InvalidData));
+    match broken {
+        Some(cause) => Error::invalid(format!("the framing of the request's body is broken: {cause}")),
+        None => Error::invalid(format!("the request's body was cut off: {error}")),
+    }
+}
+
 /// A body, and what has been read of it.
 pub struct BodyReader<B> {
     body: B,
@@ -58,7 +70,7 @@ pub struct BodyReader<B> {
 impl<B> BodyReader<B>
 where
     B: http_body::Body<Data = Bytes> + Unpin,
-    B::Error: std::fmt::Display,
+    B::Error: std::error::Error + 'static,
 {
     /// `framing` bytes come around the message itself; a client that sends nothing for `pause` is given up.
     pub fn new(body: B, framing: usize, pause: Duration) -> Self {
@@ -140,22 +152,13 @@ where
         Ok((self.take(), self.waited))
     }
 
-    /// Reads all of a small body, or reads on what is refused.
+    /// Reads all of a small body.
     pub async fn read_small(&mut self, limit: BodyLimit, deadline: Instant) -> Result<Bytes> {
-        let read = async {
+        self.check_length(limit)?;
+        while self.peek_more(deadline).await? {
             self.check_length(limit)?;
-            while self.peek_more(deadline).await? {
-                self.check_length(limit)?;
-            }
-            Ok(())
-        };
-        match read.await {
-            Ok(()) => Ok(self.take()),
-            Err(error) => {
-                self.discard().await;
-                Err(error)
-            }
         }
+        Ok(self.take())
     }
 
     /// What has been read so far, taken out.
@@ -173,7 +176,7 @@ where
             };
             match frame {
                 None => break,
-                Some(Err(error)) => return Err(Error::invalid(format!("the request's body was cut off: {error}"))),
+                Some(Err(error)) => return Err(unreadable(&error)),
                 Some(Ok(frame)) => {
                     // Trailers carry nothing that is acted on.
                     if let Ok(data) = frame.into_data() {

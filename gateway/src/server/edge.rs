@@ -66,11 +66,16 @@ pub async fn serve(
 ) -> Result<Response<Answer>, Infallible> {
     let arrived = Arrived { at: Instant::now(), request_id: request_id(request.headers()), peer: Some(peer) };
     let id = arrived.request_id.clone();
-    // Over HTTP/1 what a client does not take is seen at the socket.
-    let untaken = (request.version() == Version::HTTP_2).then(|| untaken.clone());
+    let open = match request.version() {
+        Version::HTTP_2 => Some(untaken.open()),
+        _ => {
+            untaken.is_http1();
+            None
+        }
+    };
     let mut response = routes.answer(arrived, request.map(Body::new)).await;
     response.headers_mut().insert(REQUEST_ID, id);
-    Ok(response.map(|body| Answer::new(body, untaken)))
+    Ok(response.map(|body| Answer::new(body, open)))
 }
 
 fn request_id(headers: &HeaderMap) -> HeaderValue {

@@ -30,8 +30,7 @@ const PENDING_RESETS: usize = 20;
 const OWN_RESETS: usize = 1_024;
 /// What one stream may have on its way to the socket.
 const SEND_BUFFER: usize = 4 * PIECE;
-/// Header lines of an HTTP/1 request, and the bytes of its head. Bodies are read in pieces of up to the same size.
-const HEADERS: usize = 100;
+/// The bytes of an HTTP/1 request's head; its lines are hyper's 100. Bodies are read in pieces of up to the same size.
 const READ_BUFFER: usize = 408 << 10;
 /// After an error of `accept` that is not a connection's own, as running out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -112,7 +111,6 @@ fn connection_builder(client_timeout: Duration) -> auto::Builder<TokioExecutor> 
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(client_timeout)
-        .max_headers(HEADERS)
         .max_buf_size(READ_BUFFER);
     builder
         .http2()
@@ -156,22 +154,33 @@ async fn serve_connection(
     });
     let stream = TokioIo::new(WriteTimeout::new(stream, client_timeout));
     let mut connection = pin!(builder.serve_connection(stream, service));
-    let served = async {
-        tokio::select! {
-            result = connection.as_mut() => result,
-            () = closed(&mut close) => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+    let mut stalls = false;
+    tokio::select! {
+        result = connection.as_mut() => return note(result),
+        () = closed(&mut close) => {}
+        () = untaken.outlasts(client_timeout) => stalls = true,
+    }
+    // Over h2 the client is told to open another connection, and what runs on this one goes on.
+    connection.as_mut().graceful_shutdown();
+    let given_up = async {
+        if !stalls {
+            tokio::select! {
+                () = untaken.outlasts(client_timeout) => {}
+                () = untaken.remains(client_timeout) => return,
             }
         }
+        // One answer that is not taken; the others have as long again.
+        tokio::time::sleep(client_timeout).await;
     };
-    let result = tokio::select! {
-        result = served => result,
-        () = untaken.outlasts(client_timeout) => {
-            tracing::debug!(?client_timeout, "connection ended: its client does not take its answers");
-            return;
+    tokio::select! {
+        result = connection => note(result),
+        () = given_up => {
+            tracing::debug!(?client_timeout, "connection cut: its client does not take its answers");
         }
-    };
+    }
+}
+
+fn note<E: std::fmt::Display>(result: Result<(), E>) {
     if let Err(error) = result {
         tracing::debug!(%error, "connection ended with an error");
     }

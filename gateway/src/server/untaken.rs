@@ -1,13 +1,14 @@
-//! Large answers over h2 that their client does not take.
+//! Answers over h2 that their client does not take.
 //!
 //! An h2 client holds an answer back by its flow-control window, while the socket itself stays writable and pings are
-//! answered. So large bodies are handed on in small pieces, of which each stream holds one, and a connection knows when
-//! each of its bodies was last asked for more. A body of up to [`PIECE`] bytes is handed on at once and not watched: what
-//! those hold is bounded by the number of streams.
+//! answered. So bodies are handed on in small pieces, of which each stream holds one, and a connection knows when each of
+//! its bodies was last asked for more. The last piece is seen only while the window holds all of it back; what h2 itself
+//! buffers after that is bounded by the number of streams, and bounded in time once the connection is to end.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -20,11 +21,16 @@ use tokio::sync::Notify;
 /// The most of one body that is in h2's hands without being asked for.
 pub const PIECE: usize = 32 << 10;
 
-/// The large bodies of one connection whose last piece has not been taken yet.
+/// The bodies of one connection whose last piece has not been taken yet.
 #[derive(Default)]
 pub struct Untaken {
     bodies: Mutex<Bodies>,
     first: Notify,
+    /// Requests over h2 whose answers are not handed over yet.
+    open: AtomicUsize,
+    none_open: Notify,
+    /// The connection speaks HTTP/1: what its client does not take is seen at the socket.
+    http1: AtomicBool,
 }
 
 #[derive(Default)]
@@ -32,13 +38,20 @@ struct Bodies {
     next: u64,
     /// By the body's number, since when its piece has lain there.
     since: BTreeMap<u64, Instant>,
+    /// Somebody waits for the oldest of them, and need not be told of another.
+    watched: bool,
 }
 
 impl Untaken {
     /// Ends when a piece has lain there for so long.
     pub async fn outlasts(&self, patience: Duration) {
         loop {
-            let oldest = self.bodies.lock().since.values().min().copied();
+            let oldest = {
+                let mut bodies = self.bodies.lock();
+                let oldest = bodies.since.values().min().copied();
+                bodies.watched = oldest.is_some();
+                oldest
+            };
             match oldest {
                 None => self.first.notified().await,
                 Some(since) if since.elapsed() >= patience => return,
@@ -47,67 +60,94 @@ impl Untaken {
         }
     }
 
-    fn lies(self: &Arc<Self>, place: &mut Option<Place>) {
-        let mut bodies = self.bodies.lock();
-        let number = match place {
-            Some(place) => place.number,
-            None => {
-                bodies.next += 1;
-                *place = Some(Place { number: bodies.next, all: self.clone() });
-                bodies.next
+    /// For a connection that takes no more requests: ends when every answer has been handed over for so long, and the
+    /// client has still not taken the last of them.
+    pub async fn remains(&self, patience: Duration) {
+        if self.http1.load(Ordering::Relaxed) {
+            return std::future::pending().await;
+        }
+        loop {
+            while self.open.load(Ordering::Acquire) > 0 {
+                self.none_open.notified().await;
             }
-        };
+            tokio::time::sleep(patience).await;
+            if self.open.load(Ordering::Acquire) == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Notes a request over h2.
+    pub fn open(self: &Arc<Self>) -> Open {
+        self.open.fetch_add(1, Ordering::AcqRel);
+        Open(self.clone())
+    }
+
+    pub fn is_http1(&self) {
+        self.http1.store(true, Ordering::Relaxed);
+    }
+
+    fn lies(&self, place: &mut Option<u64>) {
+        let mut bodies = self.bodies.lock();
+        let number = *place.get_or_insert_with(|| {
+            bodies.next += 1;
+            bodies.next
+        });
         bodies.since.insert(number, Instant::now());
-        if bodies.since.len() == 1 {
+        if !bodies.watched {
             self.first.notify_one();
+        }
+    }
+
+    /// A client has taken all there was of a body, or the body is gone.
+    fn taken(&self, place: Option<u64>) {
+        if let Some(number) = place {
+            self.bodies.lock().since.remove(&number);
         }
     }
 }
 
-/// A body's number, for as long as the body lives.
-struct Place {
-    number: u64,
-    all: Arc<Untaken>,
-}
+/// A request over h2, until all of its answer is handed over.
+pub struct Open(Arc<Untaken>);
 
-impl Place {
-    /// Its client has taken all there was, and more has yet to be made.
-    fn taken(&self) {
-        self.all.bodies.lock().since.remove(&self.number);
-    }
-}
-
-impl Drop for Place {
+impl Drop for Open {
     fn drop(&mut self) {
-        self.taken();
+        if self.0.open.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.none_open.notify_one();
+        }
     }
 }
 
-/// An answer's body, watched if it is large and `untaken` is there.
+/// An answer's body, watched if it goes over h2.
 pub struct Answer {
     body: Body,
     /// What is left of a frame.
     rest: Bytes,
-    handed: usize,
-    untaken: Option<Arc<Untaken>>,
-    place: Option<Place>,
+    open: Option<Open>,
+    /// The body's number on its connection, once something of it was handed over.
+    place: Option<u64>,
 }
 
 impl Answer {
-    pub fn new(body: Body, untaken: Option<Arc<Untaken>>) -> Answer {
-        Answer { body, rest: Bytes::new(), handed: 0, untaken, place: None }
+    pub fn new(body: Body, open: Option<Open>) -> Answer {
+        Answer { body, rest: Bytes::new(), open, place: None }
     }
 
     fn hand(&mut self, mut data: Bytes) -> Frame<Bytes> {
-        let Some(untaken) = &self.untaken else { return Frame::data(data) };
+        let Some(Open(untaken)) = &self.open else { return Frame::data(data) };
         if data.len() > PIECE {
             self.rest = data.split_off(PIECE);
         }
-        if self.handed.saturating_add(data.len() + self.rest.len()) > PIECE {
-            untaken.lies(&mut self.place);
-        }
-        self.handed = self.handed.saturating_add(data.len());
+        untaken.lies(&mut self.place);
         Frame::data(data)
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Some(Open(untaken)) = &self.open {
+            untaken.taken(self.place);
+        }
     }
 }
 
@@ -121,8 +161,8 @@ impl http_body::Body for Answer {
             return Poll::Ready(Some(Ok(self.hand(rest))));
         }
         let polled = Pin::new(&mut self.body).poll_frame(cx);
-        if let (Poll::Pending, Some(place)) = (&polled, &self.place) {
-            place.taken();
+        if let (Poll::Pending, Some(Open(untaken))) = (&polled, &self.open) {
+            untaken.taken(self.place);
         }
         Poll::Ready(ready!(polled).map(|frame| match frame?.into_data() {
             Ok(data) => Ok(self.hand(data)),
@@ -157,27 +197,43 @@ mod tests {
 
     #[tokio::test]
     async fn a_large_body_comes_in_pieces_and_is_whole() {
+        let untaken = Arc::new(Untaken::default());
         let bytes: Bytes = (0..3 * PIECE + 5).map(|number| number as u8).collect();
-        let answer = Answer::new(Body::from(bytes.clone()), Some(Arc::default()));
+        let answer = Answer::new(Body::from(bytes.clone()), Some(untaken.open()));
         assert_eq!(http_body::Body::size_hint(&answer).exact(), Some(bytes.len() as u64));
         assert_eq!(answer.collect().await.unwrap().to_bytes(), bytes);
         let mut unwatched = Answer::new(Body::from(bytes.clone()), None);
         assert_eq!(take(&mut unwatched).await, bytes.len());
     }
 
+    /// Whether it is still waited for.
+    async fn waits(waiting: impl Future<Output = ()>) -> bool {
+        tokio::time::timeout(Duration::from_millis(20), waiting).await.is_err()
+    }
+
     #[tokio::test]
     async fn only_what_lies_there_too_long_is_found() {
         let untaken = Arc::new(Untaken::default());
-        let waits =
-            async |patience| tokio::time::timeout(Duration::from_millis(20), untaken.outlasts(patience)).await.is_err();
-        let mut small = Answer::new(Body::from(vec![0; PIECE]), Some(untaken.clone()));
-        take(&mut small).await;
-        assert!(waits(Duration::ZERO).await, "a small body is not watched");
-        let mut large = Answer::new(Body::from(vec![0; 2 * PIECE]), Some(untaken.clone()));
-        assert_eq!(take(&mut large).await, PIECE);
-        assert!(!waits(Duration::ZERO).await);
-        assert!(waits(Duration::from_secs(60)).await);
-        drop(large);
-        assert!(waits(Duration::ZERO).await);
+        for size in [1, PIECE, 2 * PIECE] {
+            let mut answer = Answer::new(Body::from(vec![0; size]), Some(untaken.open()));
+            assert!(waits(untaken.outlasts(Duration::ZERO)).await, "nothing was handed over");
+            assert_eq!(take(&mut answer).await, size.min(PIECE));
+            assert!(!waits(untaken.outlasts(Duration::ZERO)).await, "{size} bytes");
+            assert!(waits(untaken.outlasts(Duration::from_secs(60))).await);
+            drop(answer);
+            assert!(waits(untaken.outlasts(Duration::ZERO)).await);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_remains_while_a_request_is_open_or_it_is_http1() {
+        let untaken = Arc::new(Untaken::default());
+        let open = untaken.open();
+        assert!(waits(untaken.remains(Duration::ZERO)).await);
+        drop(open);
+        assert!(!waits(untaken.remains(Duration::ZERO)).await);
+        assert!(waits(untaken.remains(Duration::from_secs(60))).await);
+        untaken.is_http1();
+        assert!(waits(untaken.remains(Duration::ZERO)).await);
     }
 }

@@ -18,7 +18,7 @@ use weirgate_protocol::{
 
 use crate::dispatch::{Reservation, Turned};
 use crate::gateway::{Asked, Gateway, Routed};
-use crate::observe::{Stages, count_unrouted};
+use crate::observe::{Stages, count_unanswered, count_unrouted};
 use crate::respond::Refusal;
 use crate::server::address::REVISION;
 use crate::server::body::BodyReader;
@@ -103,7 +103,7 @@ where
     D: FnOnce(Bytes, &ModelSpec) -> Result<InferRequest>,
 {
     let (arrival, asked) = (call.arrival, call.asked);
-    let mut routed = gateway.route(&asked).inspect_err(|error| refuse_unrouted(arrival, asked.model, error))?;
+    let mut routed = gateway.route(&asked).inspect_err(|error| refuse_unanswered(gateway, arrival, &asked, error))?;
     let answer = match check_version(&routed, asked.version) {
         Ok(()) => run(gateway, &mut routed, call).await,
         Err(error) => Err(error),
@@ -124,10 +124,18 @@ where
 
 /// Refuses a version that is not served before the body is read, where that is known by then.
 fn check_version(routed: &Routed, version: &str) -> Result<()> {
-    match routed.lane().loaded() {
-        Ok(model) if !version.is_empty() => model.version(version).map(drop),
-        _ => Ok(()),
+    if version.is_empty() {
+        return Ok(());
     }
+    let Ok(model) = routed.lane().loaded() else { return Ok(()) };
+    model.version(version).map(drop).map_err(|error| routed.name_revision(error))
+}
+
+/// Counts and logs a call that reached no revision, for its service where there is one.
+fn refuse_unanswered(gateway: &Gateway, arrival: &Arrival, asked: &Asked<'_>, error: &Error) {
+    let Ok(service) = gateway.service(asked) else { return refuse_unrouted(arrival, asked.model, error) };
+    count_unanswered(&service.namespace, &service.name, arrival.head.protocol, error.code());
+    log_failure(arrival, &service.name, error);
 }
 
 /// Counts and logs a call that reached no service.

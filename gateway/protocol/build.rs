@@ -29,7 +29,11 @@ const JSON: [&str; 12] = [
     ".inference.MemoryUsage",
 ];
 /// Left out of that JSON where it is not set.
-const OPTIONAL: &str = ".inference.ModelConfig.dynamic_batching";
+const OPTIONAL: [&str; 3] = [
+    ".inference.ModelConfig.dynamic_batching",
+    ".inference.ModelVersionPolicy.latest",
+    ".inference.ModelVersionPolicy.specific",
+];
 /// Enums, written by name, and the functions that do it.
 const JSON_ENUMS: [(&str, &str); 3] = [
     (".inference.ModelInput.data_type", "data_type"),
@@ -47,7 +51,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     for message in JSON {
         config.message_attribute(message, "#[derive(serde::Serialize)]");
     }
-    config.field_attribute(OPTIONAL, "#[serde(skip_serializing_if = \"Option::is_none\")]");
+    for field in OPTIONAL {
+        config.field_attribute(field, "#[serde(skip_serializing_if = \"Option::is_none\")]");
+    }
     for (field, function) in JSON_ENUMS {
         config.field_attribute(field, format!("#[serde(serialize_with = \"super::json::{function}\")]"));
     }

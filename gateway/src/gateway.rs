@@ -17,11 +17,17 @@ use crate::catalogue::FirstRouted;
 use crate::config::ServeConfig;
 use crate::dispatch::{Lane, Readiness};
 use crate::observe::{RevisionRow, render_revisions};
+use crate::repository::ModelControl;
 use crate::server::address::Address;
 use crate::server::body::BodyLimit;
 
+/// Name and version of this server.
+pub const SERVER: (&str, &str) = ("weirgate", env!("CARGO_PKG_VERSION"));
+
 /// What this server has of what V2, Triton and KServe call extensions.
-const EXTENSIONS: [&str; 6] = [
+const EXTENSIONS: [&str; 3] = ["binary_tensor_data", "model_configuration", "statistics"];
+/// The same where models may be loaded and unloaded by name.
+const EXTENSIONS_AND_REPOSITORY: [&str; 6] = [
     "binary_tensor_data",
     "model_configuration",
     "model_repository",
@@ -29,8 +35,6 @@ const EXTENSIONS: [&str; 6] = [
     "model_repository_extension",
     "statistics",
 ];
-/// Name, version and V2 extensions of this server.
-pub const SERVER: (&str, &str, &[&str]) = ("weirgate", env!("CARGO_PKG_VERSION"), &EXTENSIONS);
 
 pub(crate) type Table = RouteTable<Arc<Lane>>;
 
@@ -61,6 +65,15 @@ impl Routed {
 
     pub fn lane(&self) -> &Arc<Lane> {
         &self.service().revisions[self.revision].lane
+    }
+
+    /// Says of an error which revision it is about, where there are several.
+    pub fn name_revision(&self, error: Error) -> Error {
+        let Service { revisions, .. } = self.service();
+        match revisions.len() {
+            0 | 1 => error,
+            _ => Error::not_found(format!("revision '{}': {error}", revisions[self.revision].name)),
+        }
     }
 
     /// Whether another revision may answer where this one has failed.
@@ -108,6 +121,11 @@ impl Gateway {
         })
     }
 
+    /// The V2 extensions that there are.
+    pub fn extensions(&self) -> &'static [&'static str] {
+        if self.config.model_control == ModelControl::Off { &EXTENSIONS } else { &EXTENSIONS_AND_REPOSITORY }
+    }
+
     /// The one limit on bodies and messages.
     pub fn body_limit(&self) -> BodyLimit {
         BodyLimit { bytes: self.config.max_body, set_by: "flag --max-body" }
@@ -122,6 +140,9 @@ impl Gateway {
     pub fn route(&self, asked: &Asked<'_>) -> Result<Routed> {
         let table = self.table.load();
         let (route, wanted) = find(&table, asked)?;
+        if let Some(revision) = by_version(route, wanted, asked.version)? {
+            return Ok(Routed { route: route.clone(), revision, pinned: false });
+        }
         let pinned = wanted != Wanted::Any;
         let key = if pinned { None } else { route.sticky_key().and_then(|key| asked.address.key(key)) };
         let mut revision = route.pick(wanted, key)?;
@@ -142,8 +163,8 @@ impl Gateway {
     /// The same with every version of the model that is served.
     pub fn loaded_model(&self, asked: &Asked<'_>) -> Result<Arc<LoadedModel>> {
         let table = self.table.load();
-        let (route, wanted) = find(&table, asked)?;
-        let model = route.service.revisions[route.represent(wanted)?].lane.loaded()?;
+        let (_, lane) = find_lane(&table, asked)?;
+        let model = lane.loaded()?;
         model.version(asked.version)?;
         Ok(model)
     }
@@ -154,13 +175,23 @@ impl Gateway {
         Ok(find_service(&table, asked)?.0.service.clone())
     }
 
-    /// The services that can be asked at an address: the one that it names, or all.
-    pub fn services(&self, address: &Address<'_>) -> Result<Vec<ServiceRoute>> {
+    /// The models that can be asked for at an address, by name, each with its service. A model that several services claim
+    /// is there once, with the conflict that a call of it would meet.
+    pub fn services(&self, address: &Address<'_>) -> Result<Vec<(Arc<str>, Result<ServiceRoute>)>> {
         let table = self.table.load();
-        Ok(match addressed(&table, address)? {
-            Some(Addressed { route, .. }) => vec![route.clone()],
-            None => table.routes().to_vec(),
-        })
+        if let Some(Addressed { route, .. }) = addressed(&table, address)? {
+            return Ok(vec![(route.service.model.clone(), Ok(route.clone()))]);
+        }
+        let host = address.host();
+        let models = table.models(host).map(|route| route.service.model.clone());
+        let mut services: Vec<_> = models
+            .map(|model| {
+                let service = table.by_model(&model, host).cloned();
+                (model, service)
+            })
+            .collect();
+        services.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Ok(services)
     }
 
     /// Whether a model can answer now, if there is one.
@@ -248,6 +279,41 @@ impl Gateway {
 pub(crate) fn find<'a>(table: &'a Table, asked: &Asked<'a>) -> Result<(&'a ServiceRoute, Wanted<'a>)> {
     let (route, by_address) = find_service(table, asked)?;
     Ok((route, route.wanted(asked.address.revision()?, by_address)?))
+}
+
+/// The service of a model at an address, and the lane of the revision that speaks for what is asked.
+pub(crate) fn find_lane<'a>(table: &'a Table, asked: &Asked<'a>) -> Result<(&'a ServiceRoute, &'a Arc<Lane>)> {
+    let (route, wanted) = find(table, asked)?;
+    let revision = match by_version(route, wanted, asked.version)? {
+        Some(revision) => revision,
+        None => route.represent(wanted)?,
+    };
+    Ok((route, &route.service.revisions[revision].lane))
+}
+
+/// The revision that answers a call for a version: the base where it serves it, else another that does. Such a call is no
+/// part of the split. None where nothing is to be chosen: no version is asked for, or a revision is, or there is but one.
+fn by_version(route: &ServiceRoute, wanted: Wanted<'_>, version: &str) -> Result<Option<usize>> {
+    let Service { namespace, name, revisions, .. } = &route.service;
+    if version.is_empty() || wanted != Wanted::Any || revisions.len() < 2 {
+        return Ok(None);
+    }
+    let serves = |index: &usize| revisions[*index].lane.loaded().is_ok_and(|model| model.serves(version));
+    let base = route.represent(wanted)?;
+    if let Some(found) = std::iter::once(base).chain((0..revisions.len()).rev()).find(serves) {
+        return Ok(Some(found));
+    }
+    // What the base will serve is not known until it has loaded.
+    if revisions[base].lane.loaded().is_err() {
+        return Ok(Some(base));
+    }
+    let told = revisions.iter().filter_map(|revision| {
+        let versions = revision.lane.loaded().ok()?.versions().join(", ");
+        let versions = if versions.is_empty() { "none".to_owned() } else { versions };
+        Some(format!("revision '{}' serves {versions}", revision.name))
+    });
+    let (told, shown) = (told.collect::<Vec<_>>().join(", "), version.chars().take(64).collect::<String>());
+    Err(Error::not_found(format!("version '{shown}' of service '{namespace}/{name}' is not served: {told}")))
 }
 
 /// The service of a model at an address, and the revision that the address names.

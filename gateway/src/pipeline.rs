@@ -18,7 +18,7 @@ use weirgate_protocol::{
 
 use crate::dispatch::{Reservation, Turned};
 use crate::gateway::{Asked, Gateway, Routed};
-use crate::observe::{Stages, count_unrouted};
+use crate::observe::{Stages, count_unanswered, count_unrouted};
 use crate::respond::Refusal;
 use crate::server::address::REVISION;
 use crate::server::body::{BodyLimit, BodyReader};
@@ -106,7 +106,7 @@ where
     D: FnOnce(Bytes, &ModelSpec) -> Result<InferRequest>,
 {
     let (arrival, asked) = (call.arrival, call.asked);
-    let mut routed = gateway.route(&asked).inspect_err(|error| refuse_unrouted(arrival, asked.model, error))?;
+    let mut routed = gateway.route(&asked).inspect_err(|error| refuse_unanswered(gateway, arrival, &asked, error))?;
     let longest = routed.service().timeout;
     let deadline = arrival.head.arrived + arrival.timeout.map_or(longest, |asked| asked.min(longest));
     let answer = match check_version(&routed, asked.version) {
@@ -132,7 +132,15 @@ fn check_version(routed: &Routed, version: &str) -> Result<()> {
     if version.is_empty() {
         return Ok(());
     }
-    routed.lane().loaded().map_or(Ok(()), |model| model.version(version).map(drop))
+    let Ok(model) = routed.lane().loaded() else { return Ok(()) };
+    model.version(version).map(drop).map_err(|error| routed.name_revision(error))
+}
+
+/// Counts and logs a call that reached no revision, for its service where there is one.
+fn refuse_unanswered(gateway: &Gateway, arrival: &Arrival, asked: &Asked<'_>, error: &Error) {
+    let Ok(service) = gateway.service(asked) else { return refuse_unrouted(arrival, asked.model, error) };
+    count_unanswered(&service.namespace, &service.name, arrival.head.protocol, error.code());
+    log_failure(arrival, &service.name, error);
 }
 
 /// Counts and logs a call that reached no service.

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use http::HeaderMap;
 use weirgate_deploy::Control;
 use weirgate_deploy::control::{Named, Refused};
-use weirgate_protocol::{Error, Result, RetryClass};
+use weirgate_protocol::{Error, ErrorCode, Result, RetryClass};
 use weirgate_router::Wanted;
 
 use crate::admin::Access;
@@ -49,6 +49,9 @@ pub struct IndexEntry {
     pub reason: String,
 }
 
+/// Shows that a caller may load and unload models.
+pub struct Allowed(());
+
 /// What is to become of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -69,13 +72,12 @@ impl Repository {
     /// goes on all the same.
     pub async fn change(
         &self,
+        _: Allowed,
         change: Change,
         asked: &Asked<'_>,
-        headers: &HeaderMap,
         peer: Option<IpAddr>,
         patience: Duration,
     ) -> Result<()> {
-        self.allow(&asked.address, headers)?;
         let service = self.gateway.service(asked)?;
         let named = Named { namespace: service.namespace.to_string(), name: service.name.to_string() };
         tracing::info!(service = %named, ?change, ?peer, "asked on the data port");
@@ -103,24 +105,40 @@ impl Repository {
         }
     }
 
-    fn allow(&self, address: &Address<'_>, headers: &HeaderMap) -> Result<()> {
+    /// Whether a request with this head may load and unload models. To be asked before its body is read.
+    pub fn allow(&self, address: &Address<'_>, headers: &HeaderMap) -> Result<Allowed> {
         // A browser sends such a request for any page, asked or not; only its answer it would keep from the page.
         if let Some(origin) = address.foreign_origin()
             && !self.gateway.config.cors_origins.iter().any(|named| named.is(origin))
         {
             let origin: String = String::from_utf8_lossy(origin.as_bytes()).chars().take(128).collect();
             return Err(Error::forbidden(format!(
-                "Origin is '{origin}': models are loaded and unloaded by this host's own pages and by those of                  --cors-origin"
+                "Origin is '{origin}': models are loaded and unloaded by this host's own pages and by those of \
+                 --cors-origin"
             )));
         }
         match self.gateway.config.model_control {
-            ModelControl::Open => Ok(()),
-            ModelControl::Token => self.access.check_token(headers),
+            ModelControl::Open => {}
+            ModelControl::Token => self.access.check_token(headers).map_err(no_token)?,
             ModelControl::Off => {
-                Err(Error::forbidden("models are not loaded or unloaded on this port (flag --model-control off)"))
+                return Err(Error::forbidden(
+                    "models are not loaded or unloaded on this port (flag --model-control off)",
+                ));
             }
         }
+        Ok(Allowed(()))
     }
+}
+
+/// Says of a missing token what clients of the data port can do.
+fn no_token(error: Error) -> Error {
+    if error.code() != ErrorCode::Unauthenticated {
+        return error;
+    }
+    Error::unauthenticated(
+        "loading and unloading models needs a token: send 'Authorization: Bearer TOKEN' with the one in the file token of \
+         the server's state folder, or start the server with --model-control open",
+    )
 }
 
 /// Parameters of Triton's would change what is loaded, and are not acted on. A model has no dependents here.
@@ -137,33 +155,36 @@ pub fn check_parameters<'a>(change: Change, names: impl IntoIterator<Item = &'a 
     }
 }
 
-/// The models at an address, by name; `ready`: only those that can answer.
+/// The models that can be asked for at an address, by name; `ready`: only those that can answer.
 pub fn index(gateway: &Gateway, address: &Address<'_>, ready: bool) -> Result<Vec<IndexEntry>> {
-    let routes = gateway.services(address)?;
-    let mut entries: Vec<_> = routes.iter().flat_map(entries).collect();
+    let services = gateway.services(address)?;
+    let mut entries: Vec<_> = services.iter().flat_map(|(model, route)| entries(model, route)).collect();
     entries.retain(|entry| !ready || entry.state == "READY");
-    entries.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(entries)
 }
 
-fn entries(route: &ServiceRoute) -> Vec<IndexEntry> {
-    let service = &route.service;
+fn entries(model: &str, route: &Result<ServiceRoute>) -> Vec<IndexEntry> {
     let entry = |version: &str, state, reason: &str| IndexEntry {
-        name: service.model.to_string(),
+        name: model.to_owned(),
         version: version.into(),
         state,
         reason: reason.into(),
     };
-    let base = match route.represent(Wanted::Any) {
-        Ok(base) => &service.revisions[base].lane,
+    let base = route.as_ref().map_err(Error::clone).and_then(|route| {
+        let base = route.represent(Wanted::Any)?;
+        Ok(&route.service.revisions[base].lane)
+    });
+    let base = match base {
+        Ok(base) => base,
         Err(error) => return vec![entry("", "UNAVAILABLE", error.message())],
     };
     match base.readiness() {
         Readiness::Loading => vec![entry("", "LOADING", "")],
         Readiness::Failed(reason) => vec![entry("", "UNAVAILABLE", &reason)],
-        Readiness::Ready(model) => {
-            model.specs().map(|spec| entry(spec.version.as_deref().unwrap_or_default(), "READY", "")).collect()
-        }
+        Readiness::Ready(model) => match &model.versions()[..] {
+            [] => vec![entry("", "READY", "")],
+            versions => versions.iter().map(|version| entry(version, "READY", "")).collect(),
+        },
     }
 }
 

@@ -4,7 +4,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use tonic::metadata::MetadataValue;
-use weirgate_protocol::{Error, openai, v2};
+use weirgate_protocol::{Error, ErrorCode, openai, v2};
 
 use crate::gateway::Routed;
 use crate::server::address::REVISION;
@@ -80,6 +80,9 @@ fn with_status(error: &Error, body: Bytes) -> Response<Body> {
     if let Some(seconds) = error.retry_after_seconds() {
         response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }
+    if error.code() == ErrorCode::Unauthenticated {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
     response
 }
 
@@ -101,8 +104,6 @@ pub fn panic_error(panic: &(dyn std::any::Any + Send)) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use weirgate_protocol::ErrorCode;
-
     use super::*;
 
     #[test]

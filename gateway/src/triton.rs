@@ -2,13 +2,14 @@
 //!
 //! Triton counts for each version of a model. Here a model is a service, and what answers is one of its revisions, of which
 //! each may serve several versions. Statistics are of the model as callers see it: of all revisions that are routed to, and
-//! all of their versions.
+//! all of their versions. They carry a version's name only where there is no other that they could be of.
+
+use std::sync::Arc;
 
 use weirgate_protocol::oip::{ModelConfig, ModelStatistics, ModelStatisticsResponse, model_config};
 use weirgate_protocol::{Error, ErrorCode, Result};
-use weirgate_router::Wanted;
 
-use crate::gateway::{Asked, Gateway, ServiceRoute, find};
+use crate::gateway::{Asked, Gateway, ServiceRoute, find, find_lane};
 use crate::observe::Statistics;
 use crate::server::address::Address;
 
@@ -16,45 +17,42 @@ impl Gateway {
     /// How one model is set up to run, once it has loaded.
     pub fn config_of(&self, asked: &Asked<'_>) -> Result<ModelConfig> {
         let table = self.table();
-        let (route, wanted) = find(&table, asked)?;
-        let lane = &route.service.revisions[route.represent(wanted)?].lane;
+        let (_, lane) = find_lane(&table, asked)?;
         let model = lane.loaded()?;
         let batching = lane.batching().ok_or_else(|| lane.still_loading())?;
-        Ok(model_config(asked.model, model.version(asked.version)?, batching))
+        Ok(model_config(asked.model, &model, model.version(asked.version)?, batching))
     }
 
     /// What one model has answered so far.
     pub fn statistics_of(&self, asked: &Asked<'_>) -> Result<ModelStatisticsResponse> {
         let table = self.table();
-        let (route, wanted) = find(&table, asked)?;
-        let version = newest_version(route, wanted, asked.version)?;
-        Ok(ModelStatisticsResponse { model_stats: vec![statistics(route, &version)] })
+        let (route, _) = find(&table, asked)?;
+        match self.loaded(asked) {
+            Err(error) if error.code() != ErrorCode::Unavailable || !asked.version.is_empty() => return Err(error),
+            // A model that is not loaded has counts all the same.
+            _ => {}
+        }
+        Ok(ModelStatisticsResponse { model_stats: vec![statistics(route)] })
     }
 
-    /// What every model has answered so far; at a service's own host or path, its model.
+    /// What every model that can be asked for at an address has answered so far.
     pub fn all_statistics(&self, address: &Address<'_>) -> Result<ModelStatisticsResponse> {
-        let of = |route: &ServiceRoute| Ok(statistics(route, &newest_version(route, Wanted::Any, "")?));
-        Ok(ModelStatisticsResponse { model_stats: self.services(address)?.iter().map(of).collect::<Result<_>>()? })
+        let services = self.services(address)?;
+        let routes = services.iter().filter_map(|(_, route)| route.as_ref().ok());
+        Ok(ModelStatisticsResponse { model_stats: routes.map(statistics).collect() })
     }
 }
 
-/// The version that statistics are shown with: the one asked for, or the newest. None where the model has none, or is not
-/// loaded: it has counts all the same.
-fn newest_version(route: &ServiceRoute, wanted: Wanted<'_>, asked: &str) -> Result<String> {
-    let loaded = route.represent(wanted).and_then(|revision| route.service.revisions[revision].lane.loaded());
-    match loaded {
-        Ok(model) => Ok(model.version(asked)?.version.as_deref().unwrap_or_default().to_owned()),
-        Err(error) if error.code() == ErrorCode::Unavailable && asked.is_empty() => Ok(String::new()),
-        Err(error) => Err(error),
-    }
-}
-
-fn statistics(route: &ServiceRoute, version: &str) -> ModelStatistics {
+fn statistics(route: &ServiceRoute) -> ModelStatistics {
+    let mut versions: Vec<Option<Arc<str>>> = Vec::new();
     let mut sum = Statistics::default();
     for revision in &route.service.revisions {
         sum.add(&revision.lane.metrics.tally);
+        let loaded = revision.lane.loaded().ok();
+        versions.extend(loaded.iter().flat_map(|model| model.specs()).map(|spec| spec.version.clone()));
     }
-    sum.message(&route.service.model, version)
+    let only = versions.first().filter(|first| versions.iter().all(|version| version == *first));
+    sum.message(&route.service.model, only.and_then(|only| only.as_deref()).unwrap_or_default())
 }
 
 /// The error of what Triton has and this server has not, by the name of its rpc or route.

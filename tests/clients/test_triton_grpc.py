@@ -156,7 +156,7 @@ def test_model_readiness(client):
 def test_model_metadata(client, datatype):
     metadata = client.get_model_metadata(service(datatype))
     assert metadata.name == service(datatype)
-    assert metadata.platform == "onnx_onnxruntime"
+    assert metadata.platform == "onnxruntime_onnx"
     for tensors, name in ((metadata.inputs, "x"), (metadata.outputs, "y")):
         (told,) = tensors
         assert (told.name, told.datatype, list(told.shape)) == (name, datatype, [-1, -1])

@@ -93,7 +93,7 @@ def test_model_readiness(client):
 def test_model_metadata(client, datatype):
     metadata = client.get_model_metadata(service(datatype))
     assert metadata["name"] == service(datatype)
-    assert metadata["platform"] == "onnx_onnxruntime"
+    assert metadata["platform"] == "onnxruntime_onnx"
     assert metadata["inputs"] == [{"name": "x", "datatype": datatype, "shape": [-1, -1]}]
     assert metadata["outputs"] == [{"name": "y", "datatype": datatype, "shape": [-1, -1]}]
 

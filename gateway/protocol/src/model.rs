@@ -46,7 +46,7 @@ pub struct TensorSpec {
 pub struct ModelSpec {
     /// The number of its version folder; none where the model has no versions.
     pub version: Option<Arc<str>>,
-    /// V2 `platform`, as `onnx_onnxruntime`.
+    /// V2 `platform`, as `onnxruntime_onnx`.
     pub platform: &'static str,
     pub inputs: Vec<TensorSpec>,
     pub outputs: Vec<TensorSpec>,

@@ -27,9 +27,17 @@ impl LoadedModel {
         std::iter::once(&self.newest).chain(&self.older)
     }
 
-    /// The names of the versions; empty where the model has none.
+    /// The names of the versions, counting up; empty where the model has none.
     pub fn versions(&self) -> Vec<&str> {
-        self.specs().filter_map(|spec| spec.version.as_deref()).collect()
+        let mut versions: Vec<_> = self.specs().filter_map(|spec| spec.version.as_deref()).collect();
+        // Names are whole numbers without zeros at their begin, so that the longer one is the larger one.
+        versions.sort_unstable_by_key(|version| (version.len(), *version));
+        versions
+    }
+
+    /// Whether a version is served; an empty text asks for none, which is.
+    pub fn serves(&self, asked: &str) -> bool {
+        asked.is_empty() || self.specs().any(|spec| spec.version.as_deref() == Some(asked))
     }
 
     /// The version that is asked for; an empty text asks for none.
@@ -66,11 +74,12 @@ mod tests {
     #[test]
     fn the_newest_answers_unless_another_is_asked_for() {
         let model = LoadedModel::new(spec(Some("10")), [spec(Some("9"))]);
-        assert_eq!(model.versions(), ["10", "9"]);
+        assert_eq!(model.versions(), ["9", "10"]);
+        assert!(model.serves("") && model.serves("10") && !model.serves("1"));
         assert_eq!(model.version("").unwrap(), model.newest());
         assert_eq!(model.version("9").unwrap().version.as_deref(), Some("9"));
         let error = model.version("1").unwrap_err();
-        assert_eq!(error.message(), "version '1' is not served: the model's versions are 10, 9");
+        assert_eq!(error.message(), "version '1' is not served: the model's versions are 9, 10");
     }
 
     #[test]

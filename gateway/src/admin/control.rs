@@ -58,11 +58,7 @@ async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response
         Err(error) => {
             tracing::debug!(%error, path = parts.uri.path(), "a request to the control API was refused");
             BodyReader::new(body, 0, api.client_timeout).discard().await;
-            let mut response = respond::rest_error(&error);
-            if response.status() == StatusCode::UNAUTHORIZED {
-                response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            }
-            response
+            respond::rest_error(&error)
         }
     }
 }

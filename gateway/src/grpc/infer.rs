@@ -140,7 +140,10 @@ pub(super) async fn find_model(
             match peek(&start, whole && start.len() < LIMIT) {
                 Peek::Found { model, version } => return Ok(Named { model, version, encoding }),
                 Peek::More if read < most && start.len() < LIMIT => {}
-                Peek::More | Peek::Missing => return Err(no_name(body, encoding)),
+                Peek::Broken if encoding.is_none() => {
+                    return Err(Error::invalid("the message can't be decoded: its first bytes are no fields"));
+                }
+                Peek::More | Peek::Missing | Peek::Broken => return Err(no_name(body, encoding)),
             }
         }
         whole = !body.peek_more(deadline).await?;

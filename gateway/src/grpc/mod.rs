@@ -76,11 +76,11 @@ async fn server_ready(State(gateway): Shared, request: Request) -> Response {
 
 async fn server_metadata(State(gateway): Shared, request: Request) -> Response {
     let answer = |_: oip::ServerMetadataRequest, _: &Address<'_>| {
-        let (name, version, extensions) = SERVER;
+        let (name, version) = SERVER;
         Ok(oip::ServerMetadataResponse {
             name: name.to_owned(),
             version: version.to_owned(),
-            extensions: extensions.iter().map(|&extension| extension.to_owned()).collect(),
+            extensions: gateway.extensions().iter().map(|&extension| extension.to_owned()).collect(),
         })
     };
     unary(&gateway, request, answer).await

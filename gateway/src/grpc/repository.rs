@@ -61,6 +61,7 @@ async fn change<Q>(repository: &Repository, change: Change, request: Request) ->
 where
     Q: LoadRequest + Message + Default,
 {
+    let allowed = repository.allow(request.headers())?;
     let peer = Arrived::of(request.extensions(), request.headers()).peer;
     let (parts, asked, arrival) = read_small::<Q>(repository.gateway(), request).await?;
     let (model, parameters) = asked.into_parts()?;
@@ -68,6 +69,6 @@ where
     let address = Address::new(None, &parts.uri, &parts.headers);
     let asked = Asked { model: &model, version: "", address };
     let patience = arrival.timeout.unwrap_or(PATIENCE);
-    repository.change(change, &asked, &parts.headers, peer, patience).await?;
+    repository.change(allowed, change, &asked, peer, patience).await?;
     Ok(model)
 }

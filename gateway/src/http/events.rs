@@ -45,7 +45,12 @@ impl Mode {
         if !ATTRIBUTES.iter().any(|name| headers.contains_key(name)) {
             return Ok(Mode::Plain);
         }
-        let attributes = ATTRIBUTES.each_ref().map(|name| headers.get(name).and_then(|value| value.to_str().ok()));
+        let mut attributes = [None; cloudevents::REQUIRED.len()];
+        for (name, attribute) in ATTRIBUTES.iter().zip(&mut attributes) {
+            *attribute = headers.get(name).map(|value| value.to_str()).transpose().map_err(|_| {
+                Error::invalid(format!("header {name} is not ASCII: write other characters percent-encoded"))
+            })?;
+        }
         Event::new(attributes).map(Mode::Binary)
     }
 

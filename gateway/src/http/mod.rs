@@ -163,11 +163,12 @@ async fn prefixed(gateway: Arc<Gateway>, behind: Router, mut request: Request) -
     }
 }
 
-/// The URI without the first `length` bytes of its path.
+/// The URI without the first `length` bytes of its path; what is left of that is `/` at least.
 fn without_prefix(uri: &Uri, length: usize) -> Option<Uri> {
     let rest = uri.path_and_query()?.as_str().get(length..)?;
+    let slash = if rest.starts_with('/') { "" } else { "/" };
     let mut parts = uri.clone().into_parts();
-    parts.path_and_query = Some(rest.parse().ok()?);
+    parts.path_and_query = Some(format!("{slash}{rest}").parse().ok()?);
     Uri::from_parts(parts).ok()
 }
 
@@ -282,5 +283,7 @@ mod tests {
         let rest = |uri: &'static str| without_prefix(&Uri::from_static(uri), "/ns/a".len()).map(|uri| uri.to_string());
         assert_eq!(rest("/ns/a/v2/models/x?y=/z").as_deref(), Some("/v2/models/x?y=/z"));
         assert_eq!(rest("http://host:80/ns/a/v2").as_deref(), Some("http://host:80/v2"));
+        assert_eq!(rest("/ns/a").as_deref(), Some("/"));
+        assert_eq!(rest("/ns/a?x=1").as_deref(), Some("/?x=1"));
     }
 }

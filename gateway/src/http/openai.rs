@@ -1,6 +1,7 @@
 //! OpenAI's routes: the lists of models, and which model a request is for. Text generation is not built yet.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -9,7 +10,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use http::StatusCode;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use weirgate_protocol::deadline::MAX_TIMEOUT;
+use tower_http::catch_panic::CatchPanicLayer;
 use weirgate_protocol::openai::{self, Peeked};
 use weirgate_protocol::{Error, Protocol, Result};
 
@@ -28,14 +29,22 @@ const TASKS: [&str; 5] = ["chat/completions", "completions", "embeddings", "rera
 /// So much of a body is looked at before anything else is taken into account.
 const HEAD: usize = 64 << 10;
 
+/// How long a body may take whose model, and with it the service's own timeout, is not known yet.
+const UNROUTED_TIME: Duration = Duration::from_secs(300);
+
 /// `/v1/models` is V1's, too, and lies there.
 pub fn routes() -> Router<Arc<Gateway>> {
     let models = Router::new()
         .route("/openai/v1/models", get(openai_models))
         .route("/openai/v1/models/{model}", get(openai_model));
-    TASKS.iter().fold(models, |router, task| {
+    let all = TASKS.iter().fold(models, |router, task| {
         router.route(&format!("/v1/{task}"), post(generate)).route(&format!("/openai/v1/{task}"), post(generate))
-    })
+    });
+    all.layer(CatchPanicLayer::custom(panicked))
+}
+
+fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
+    Dialect::OpenAi.error(&respond::panic_error(panic.as_ref()))
 }
 
 /// The dialect of a path's errors. Below `/v1/models` it is V1's, for clients of both protocols ask there: V1's want the
@@ -165,8 +174,8 @@ async fn find_model(
     arrival: &Arrival,
     body: &mut BodyReader<Body>,
 ) -> Result<Option<String>, Fault> {
-    // The service's own timeout is not known yet.
-    let deadline = arrival.head.arrived + arrival.timeout.unwrap_or(MAX_TIMEOUT);
+    let time = arrival.timeout.map_or(UNROUTED_TIME, |asked| asked.min(UNROUTED_TIME));
+    let deadline = arrival.head.arrived + time;
     let mut room = Room { pool: &gateway.unrouted, held: None };
     let mut look_at = 0;
     loop {
@@ -213,7 +222,7 @@ impl Room<'_> {
         let full = || {
             let text = "too many large requests wait for their model to be found: write it at the begin of the body, or \
                         raise the limit (flag --max-queued-bytes)";
-            Error::queue_full(text, std::time::Duration::from_secs(1))
+            Error::queue_full(text, Duration::from_secs(1))
         };
         let more = u32::try_from(more).ok().and_then(|more| self.pool.try_acquire_many(more).ok()).ok_or_else(full)?;
         match &mut self.held {
@@ -221,5 +230,19 @@ impl Room<'_> {
             None => self.held = Some(more),
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_told_as_openais_clients_read_it() {
+        let panicked = panicked(Box::new("of this test"));
+        assert_eq!(panicked.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let body = axum::body::to_bytes(panicked.into_body(), HEAD).await.unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["error"]["type"], "api_error", "{body}");
     }
 }

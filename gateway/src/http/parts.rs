@@ -41,6 +41,21 @@ pub fn unversioned(model: Named) -> Result<(String, String)> {
     path_names(model).map(|model| (model, String::new()))
 }
 
+/// A model and the version of it that is asked for.
+pub fn versioned(names: NamedVersion) -> Result<(String, String)> {
+    let (model, version) = path_names(names)?;
+    check_version(&version)?;
+    Ok((model, version))
+}
+
+/// A path that asks for a version must name one.
+pub fn check_version(version: &str) -> Result<()> {
+    match version.is_empty() {
+        true => Err(Error::not_found("the path names no version behind 'versions': name one, or leave both out")),
+        false => Ok(()),
+    }
+}
+
 /// What was left with a request on its way through the router.
 pub fn taken(request: &Request) -> (Option<TakenPrefix>, Arrived) {
     (request.extensions().get().cloned(), Arrived::of(request.extensions(), request.headers()))

@@ -87,6 +87,7 @@ async fn unload(State(repository): Shared, model: Named, request: Request) -> Re
 async fn change(repository: &Repository, change: Change, model: Named, request: Request) -> Response {
     let (parts, mut body) = split(repository, request);
     let answer = async {
+        let allowed = repository.allow(&Address::of_parts(&parts), &parts.headers)?;
         let model = path_names(model)?;
         let arrived = Arrived::of(&parts.extensions, &parts.headers);
         let peer = arrived.peer;
@@ -94,7 +95,7 @@ async fn change(repository: &Repository, change: Change, model: Named, request: 
         let ChangeRequest { parameters } = read(&mut body).await?;
         check_parameters(change, parameters.keys())?;
         let asked = Asked { model: &model, version: "", address: Address::of_parts(&parts) };
-        repository.change(change, &asked, &parts.headers, peer, patience).await?;
+        repository.change(allowed, change, &asked, peer, patience).await?;
         let done = |asked| (change == asked).then_some(true);
         Ok(to_json(&Changed { name: &model, load: done(Change::Load), unload: done(Change::Unload) }))
     };
@@ -117,11 +118,16 @@ async fn finish(answer: Result<Response>, body: &mut BodyReader<Body>, parts: &P
     }
 }
 
-/// A small body of JSON; an empty one asks for nothing special.
+/// A small body of a JSON object; an empty one asks for nothing special.
 async fn read<T: DeserializeOwned + Default>(body: &mut BodyReader<Body>) -> Result<T> {
     let body: Bytes = body.read_small(SMALL_BODY, Instant::now() + PATIENCE).await?;
-    if body.trim_ascii().is_empty() {
+    let text = body.trim_ascii();
+    if text.is_empty() {
         return Ok(T::default());
+    }
+    // Serde would take a list of the fields' values, too.
+    if !text.starts_with(b"{") {
+        return Err(Error::invalid("the body is no JSON object: give one, as {}, or nothing"));
     }
     serde_json::from_slice(&body)
         .map_err(|error| Error::invalid(format!("the body is not the JSON that is expected here: {error}")))

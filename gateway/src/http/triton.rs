@@ -11,7 +11,7 @@ use http::StatusCode;
 use weirgate_protocol::Result;
 use weirgate_protocol::oip::{config_body, statistics_body};
 
-use super::parts::{Named, NamedVersion, Shared, json, path_names, unread, unversioned};
+use super::parts::{Named, NamedVersion, Shared, json, unread, unversioned, versioned};
 use crate::gateway::{Asked, Gateway};
 use crate::respond;
 use crate::server::address::Address;
@@ -44,7 +44,7 @@ async fn statistics(State(gateway): Shared, model: Named, request: Request) -> R
 }
 
 async fn version_statistics(State(gateway): Shared, asked: NamedVersion, request: Request) -> Response {
-    about(path_names(asked), &request, |asked| Ok(statistics_body(&gateway.statistics_of(asked)?)))
+    about(versioned(asked), &request, |asked| Ok(statistics_body(&gateway.statistics_of(asked)?)))
 }
 
 async fn config(State(gateway): Shared, model: Named, request: Request) -> Response {
@@ -52,7 +52,7 @@ async fn config(State(gateway): Shared, model: Named, request: Request) -> Respo
 }
 
 async fn version_config(State(gateway): Shared, asked: NamedVersion, request: Request) -> Response {
-    about(path_names(asked), &request, |asked| Ok(config_body(&gateway.config_of(asked)?)))
+    about(versioned(asked), &request, |asked| Ok(config_body(&gateway.config_of(asked)?)))
 }
 
 /// Answers what is asked about a model.

@@ -9,11 +9,11 @@ use axum::response::Response;
 use axum::routing::get;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use weirgate_protocol::{Error, ModelSpec, Protocol, Result, v1};
+use weirgate_protocol::{Error, ErrorCode, ModelSpec, Protocol, Result, v1};
 
 use super::events::Mode;
 use super::openai;
-use super::parts::{Named, NamedVersion, Pieces, Shared, codings, discard, json, path_names, taken, unread};
+use super::parts::{Named, NamedVersion, Pieces, Shared, check_version, codings, discard, json, path_names, taken, unread};
 use crate::gateway::{Asked, Gateway};
 use crate::pipeline::{self, InferCall};
 use crate::respond::{self, Dialect, Refusal};
@@ -80,6 +80,7 @@ async fn call_version(State(gateway): Shared, call: NamedVersion, request: Reque
         let (version, verb) = call.rsplit_once(':').unwrap_or((&call, ""));
         (model, version.to_owned(), verb.to_owned())
     });
+    let asked = asked.and_then(|asked| check_version(&asked.1).map(|()| asked));
     answer_call(&gateway, asked, request).await
 }
 
@@ -170,8 +171,9 @@ async fn predict(
 
 /// What is known of V1, and not done here; or that there is no such model.
 fn not_built(gateway: &Gateway, asked: &Asked<'_>, verb: &str) -> Error {
-    if let Err(error) = gateway.knows(asked) {
-        return error;
+    match gateway.loaded(asked) {
+        Err(error) if error.code() != ErrorCode::Unavailable => return error,
+        _ => {}
     }
     match verb {
         "explain" => Error::unsupported("explainers are not built yet: ':predict' is what there is"),

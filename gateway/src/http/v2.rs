@@ -11,7 +11,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use weirgate_protocol::{InferRequest, LoadedModel, ModelSpec, Protocol, Result, v2};
 
-use super::parts::{Named, NamedVersion, Pieces, Shared, codings, discard, json, path_names, taken, unread, unversioned};
+use super::parts::{
+    Named, NamedVersion, Pieces, Shared, codings, discard, json, path_names, taken, unread, unversioned, versioned,
+};
 use crate::gateway::{Asked, Gateway};
 use crate::pipeline::{self, InferCall};
 use crate::respond::{self, Dialect, Refusal};
@@ -58,7 +60,7 @@ pub async fn infer_model(
 pub async fn infer_version(State(gateway): Shared, named_version: NamedVersion, request: Request) -> Response {
     let (prefix, arrived) = taken(&request);
     let prefix = prefix.as_ref().map(TakenPrefix::as_prefix);
-    match path_names(named_version) {
+    match versioned(named_version) {
         Ok((model, version)) => {
             let answer = run(&gateway, (&model, &version), prefix, arrived, request).await;
             answer.unwrap_or_else(|refusal| refusal.answer(Dialect::Rest))
@@ -119,9 +121,9 @@ async fn infer_tensors(
     Ok(response)
 }
 
-pub async fn server_metadata() -> Response {
-    let (name, version, extensions) = crate::gateway::SERVER;
-    json(StatusCode::OK, v2::server_metadata(name, version, extensions))
+pub async fn server_metadata(State(gateway): Shared) -> Response {
+    let (name, version) = crate::gateway::SERVER;
+    json(StatusCode::OK, v2::server_metadata(name, version, gateway.extensions()))
 }
 
 pub async fn live() -> Response {
@@ -141,7 +143,7 @@ pub async fn model_metadata(State(gateway): Shared, model: Named, request: Reque
 }
 
 pub async fn model_version_metadata(State(gateway): Shared, asked: NamedVersion, request: Request) -> Response {
-    with_model(&gateway, path_names(asked), &request, metadata)
+    with_model(&gateway, versioned(asked), &request, metadata)
 }
 
 pub async fn model_ready(State(gateway): Shared, model: Named, request: Request) -> Response {
@@ -149,7 +151,7 @@ pub async fn model_ready(State(gateway): Shared, model: Named, request: Request)
 }
 
 pub async fn model_version_ready(State(gateway): Shared, asked: NamedVersion, request: Request) -> Response {
-    with_model(&gateway, path_names(asked), &request, |name, _, _| v2::model_ready(name, true))
+    with_model(&gateway, versioned(asked), &request, |name, _, _| v2::model_ready(name, true))
 }
 
 fn metadata(name: &str, model: &LoadedModel, spec: &ModelSpec) -> Bytes {

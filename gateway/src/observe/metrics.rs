@@ -301,6 +301,11 @@ fn request_counter(namespace: &str, service: &str, protocol: Protocol, code: &'s
     )
 }
 
+/// Counts a request that a known service had no revision for: it is stopped, say.
+pub fn count_unanswered(namespace: &str, service: &str, protocol: Protocol, code: ErrorCode) {
+    request_counter(namespace, service, protocol, code.row().label).increment(1);
+}
+
 /// Counts a request that reached no service. Its labels are empty: names that callers make up must not become labels.
 pub fn count_unrouted(protocol: Protocol, code: ErrorCode) {
     request_counter("", "", protocol, code.row().label).increment(1);

@@ -7,7 +7,7 @@ mod statistics;
 mod tally;
 
 pub use logs::init as init_logs;
-pub use metrics::{LaneMetrics, METRICS, Metric, MetricKind, Registry, Stages, count_unrouted};
+pub use metrics::{LaneMetrics, METRICS, Metric, MetricKind, Registry, Stages, count_unanswered, count_unrouted};
 pub use revisions::{RevisionRow, render_revisions};
 pub use statistics::Statistics;
 pub use tally::Tally;

@@ -16,10 +16,10 @@ pub struct Prefix<'a> {
 }
 
 impl<'a> Prefix<'a> {
-    /// The path's prefix and the rest, if it has more than a prefix.
+    /// The path's prefix and the rest, which may be empty.
     pub fn split(path: &'a str) -> Option<(Prefix<'a>, &'a str)> {
         let (namespace, after) = path.strip_prefix('/')?.split_once('/')?;
-        let length = after.find('/')?;
+        let length = after.find('/').unwrap_or(after.len());
         let (label, rest) = after.split_at(length);
         (!namespace.is_empty() && !label.is_empty()).then_some((Prefix { namespace, label }, rest))
     }
@@ -127,7 +127,8 @@ mod tests {
         let prefix = Prefix { namespace: "ns", label: "a" };
         assert_eq!(Prefix::split("/ns/a/v2/models/a"), Some((prefix, "/v2/models/a")));
         assert_eq!(Prefix::split("/ns/a/"), Some((prefix, "/")));
-        for other in ["", "/", "/ns", "/ns/a", "//a/v2", "/ns//v2", "ns/a/v2"] {
+        assert_eq!(Prefix::split("/ns/a"), Some((prefix, "")));
+        for other in ["", "/", "/ns", "/ns/", "//a/v2", "/ns//v2", "ns/a/v2"] {
             assert_eq!(Prefix::split(other), None, "{other}");
         }
     }

@@ -37,7 +37,7 @@ impl OnnxModel {
         let session = builder.commit_from_file(path).map_err(|error| refuse(error.message()))?;
         let spec = ModelSpec {
             version,
-            platform: "onnx_onnxruntime",
+            platform: "onnxruntime_onnx",
             inputs: session.inputs().iter().map(convert::tensor_spec).collect::<Result<_, _>>()?,
             outputs: session.outputs().iter().map(convert::tensor_spec).collect::<Result<_, _>>()?,
             pads: false,

@@ -119,3 +119,15 @@ async fn the_limit_holds_for_envelopes() {
     assert!(reply.error().contains("--max-body"), "{reply:?}");
     assert_eq!(client.send(structured(&event())).await.status, 200);
 }
+
+/// Headers carry ASCII; the binding of CloudEvents to HTTP asks for the rest percent-encoded.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attribute_that_is_not_ascii_is_told_from_one_that_is_missing() {
+    let server = Server::start([Service::sum(1)]).await;
+    let mut client = Http1::connect(server.data).await;
+    let mut call = binary(&EVENT);
+    call.headers_mut().insert("ce-id", http::HeaderValue::from_bytes("sieben-ü".as_bytes()).unwrap());
+    let reply = client.send(call).await;
+    assert_eq!(reply.status, 400, "{reply:?}");
+    assert_eq!(reply.error(), "header ce-id is not ASCII: write other characters percent-encoded");
+}

@@ -102,6 +102,8 @@ async fn frames_and_heads_that_are_wrong() {
     }
     let large = victim.refuses_body("a large message", RESOURCE_EXHAUSTED, grpc::frame(0, &[0; 200_001])).await;
     assert!(large.message.contains("the limit is 200000 (flag --max-body)"), "{large:?}");
+    let garbage = victim.refuses_body("no fields", INVALID_ARGUMENT, grpc::frame(0, b"{}")).await;
+    assert_eq!(garbage.message, "the message can't be decoded: its first bytes are no fields");
     let announced = victim.refuses_body("an announced 4 GiB", RESOURCE_EXHAUSTED, &b"\0\xff\xff\xff\xff"[..]).await;
     assert!(announced.message.contains("4294967295 bytes"), "{announced:?}");
     let mut other = grpc::request(MODEL_INFER, whole.clone());

@@ -3,9 +3,9 @@
 use http::{Method, Request};
 use http_body_util::Full;
 use serde_json::{Value, json};
-use weirgate_tests::http::{Body, Reply};
+use weirgate_tests::http::{Body, Reply, get, with};
 use weirgate_tests::process::Folder;
-use weirgate_tests::{Http1, Server, Service, eventually, row};
+use weirgate_tests::{Http1, Raw, Server, Service, eventually, row};
 
 use super::versions::{add_version, answer, versioned};
 
@@ -39,7 +39,7 @@ async fn the_index_and_the_list_show_every_model_and_why_one_is_not_ready() {
     let named = |entry: &Value| (entry["name"].clone(), entry["version"].clone(), entry["state"].clone());
     let found: Vec<_> = all.as_array().unwrap().iter().map(named).collect();
     let expected =
-        [("broken", "", "UNAVAILABLE"), ("identity", "", "READY"), ("sum", "2", "READY"), ("sum", "1", "READY")];
+        [("broken", "", "UNAVAILABLE"), ("identity", "", "READY"), ("sum", "1", "READY"), ("sum", "2", "READY")];
     assert_eq!(found, expected.map(|(name, version, state)| (json!(name), json!(version), json!(state))));
     assert!(all[0]["reason"].as_str().unwrap().contains("can't be loaded"), "{all}");
     let ready = index(&server, &mut client, r#"{"ready":true}"#).await;
@@ -48,8 +48,69 @@ async fn the_index_and_the_list_show_every_model_and_why_one_is_not_ready() {
     assert_eq!(list, json!({"models": ["broken", "identity", "sum"]}));
     let one: Value = serde_json::from_slice(&client.get("/default/identity/v2/models").await.body).unwrap();
     assert_eq!(one, json!({"models": ["identity"]}));
-    let wrong = client.send(post(&server, "/v2/repository/index", None, r#"{"ready":"yes"}"#)).await;
-    assert_eq!(wrong.status, 400, "{wrong:?}");
+    for body in [r#"{"ready":"yes"}"#, "[]", "[true]", "null"] {
+        let wrong = client.send(post(&server, "/v2/repository/index", None, body)).await;
+        assert_eq!(wrong.status, 400, "{body}: {wrong:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_show_what_can_be_asked_for_where_they_are_asked() {
+    let sums = ["red", "blue"].map(|namespace| Service::sum(1).in_namespace(namespace));
+    let [red, blue] = sums;
+    let server = Server::start([red, blue, Service::new("identity").in_namespace("red")]).await;
+    let mut client = Http1::connect(server.data).await;
+    let all = index(&server, &mut client, "").await;
+    let names: Vec<_> = all.as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["identity", "sum"], "one entry for a name that two claim");
+    assert_eq!(all[1]["state"], "UNAVAILABLE");
+    let reason = all[1]["reason"].as_str().unwrap();
+    assert!(reason.contains("red/sum") && reason.contains("blue/sum"), "{reason}");
+    let counted = client.get("/v2/models/stats").await.json();
+    assert_eq!(counted["model_stats"].as_array().unwrap().len(), 1, "{counted}");
+
+    for (host, expected) in [("weirgate.blue.svc", vec!["sum"]), ("weirgate.red.svc", vec!["identity", "sum"])] {
+        let names = |list: &Value| {
+            let mut names: Vec<_> = list.as_array().unwrap().iter().map(|one| one["name"].to_string()).collect();
+            names.sort();
+            names
+        };
+        let expected: Vec<_> = expected.iter().map(|name| format!("\"{name}\"")).collect();
+        let listed = client.send(with(post(&server, "/v2/repository/index", None, ""), "host", host)).await.json();
+        assert_eq!(names(&listed), expected, "{host}");
+        assert!(listed.as_array().unwrap().iter().all(|entry| entry["state"] == "READY"), "{listed}");
+        let counted = client.send(with(get("/v2/models/stats"), "host", host)).await.json();
+        assert_eq!(names(&counted["model_stats"]), expected, "{host}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_load_is_told_so_before_a_body_is_asked_for() {
+    let server = Server::start([Service::new("identity")]).await;
+    let mut raw = Raw::connect(server.data).await;
+    let head = "POST /v2/repository/models/identity/unload HTTP/1.1\r\nhost: weirgate.test\r\nexpect: 100-continue\r\n\
+                content-length: 1000\r\n\r\n";
+    raw.write(head).await;
+    let (status, head, body) = raw.read_answer().await.unwrap();
+    assert_eq!(status, 401, "not 100: {head}");
+    assert!(head.contains("www-authenticate: bearer"), "{head}");
+    assert!(body.contains("--model-control open") && body.contains("Authorization: Bearer"), "{body}");
+}
+
+/// The model is known, so that its calls are counted as its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_of_an_unloaded_model_are_counted_for_its_service() {
+    let server = Server::start([Service::new("identity")]).await;
+    let mut client = Http1::connect(server.data).await;
+    assert_eq!(change(&server, &mut client, "identity", "unload").await.status, 200);
+    assert_eq!(client.infer("identity", &row(&[1.0])).await.status, 503);
+    let refused = [("service", "identity"), ("namespace", "default"), ("code", "unavailable")];
+    assert_eq!(server.metrics().await.sum("weirgate_requests_total", &refused), 1.0);
+    let model = &server.object("identity").await["status"]["modelStatus"];
+    assert_eq!(
+        (&model["transitionStatus"], &model["states"]["activeModelState"]),
+        (&json!("UpToDate"), &json!("Standby"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -156,6 +217,8 @@ async fn loading_needs_the_token_unless_it_is_open_to_all() {
     let reply = client.send(post(&off, path, Some(&off.token()), "")).await;
     assert_eq!(reply.status, 403, "{reply:?}");
     assert!(reply.error().contains("--model-control"), "{reply:?}");
+    let extensions = client.get("/v2").await.json()["extensions"].to_string();
+    assert!(!extensions.contains("model_repository") && extensions.contains("statistics"), "{extensions}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

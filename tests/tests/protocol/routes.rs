@@ -111,3 +111,15 @@ async fn binary_tensors_travel_behind_the_json() {
         assert!(text.contains(v2::HEADER_LENGTH), "{wrong}: {text}");
     }
 }
+
+/// The status of a service gives its address without a slash at the end.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_address_of_a_service_answers_as_it_is_printed() {
+    let server = Server::start([Service::new("identity")]).await;
+    let mut client = Http1::connect(server.data).await;
+    for path in ["/", "/default/identity/", "/default/identity", "/default/identity?from=a-browser"] {
+        let reply = client.get(path).await;
+        assert_eq!((reply.status, reply.text().as_str()), (200, r#"{"status":"alive"}"#), "{path}");
+    }
+    assert_eq!(client.get("/default/nobody").await.status, 404);
+}

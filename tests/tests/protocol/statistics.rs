@@ -120,7 +120,7 @@ async fn a_models_configuration_has_its_tensors_and_how_it_batches() {
         (told.instance_group[0].count == 2).then_some(told)
     })
     .await;
-    assert_eq!((told.name.as_str(), told.platform.as_str()), ("identity", "onnx_onnxruntime"));
+    assert_eq!((told.name.as_str(), told.platform.as_str()), ("identity", "onnxruntime_onnx"));
     assert_eq!((told.backend.as_str(), told.max_batch_size), ("onnxruntime", 7));
     // The first dimension is that of the batch.
     assert_eq!((told.input[0].name.as_str(), &told.input[0].dims[..]), ("x", &[-1][..]));
@@ -132,7 +132,7 @@ async fn a_models_configuration_has_its_tensors_and_how_it_batches() {
         rest,
         json!({
             "name": "identity",
-            "platform": "onnx_onnxruntime",
+            "platform": "onnxruntime_onnx",
             "backend": "onnxruntime",
             "version_policy": { "latest": { "num_versions": 1 } },
             "max_batch_size": 7,

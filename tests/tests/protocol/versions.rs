@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use weirgate_protocol::{InferResponse, oip};
 use weirgate_tests::environment::models;
 use weirgate_tests::grpc::{MODEL_INFER, NOT_FOUND};
+use weirgate_tests::http::{post as http_post, with};
 use weirgate_tests::process::Folder;
 use weirgate_tests::{Grpc, Http1, Server, Service, calls, eventually, row, values};
 
@@ -71,7 +72,7 @@ async fn complaint_24_versions_are_answered_or_404() {
     }
     let reply = client.send(post("2")).await;
     assert_eq!(reply.status, 404, "{reply:?}");
-    assert_eq!(reply.error(), "version '2' is not served: the model's versions are 3, 1");
+    assert_eq!(reply.error(), "version '2' is not served: the model's versions are 1, 3");
     assert_eq!(client.get("/v2/models/sum/versions/2/ready").await.status, 404);
     let mut unversioned = calls::json("identity", &row(&[0.0]));
     *unversioned.uri_mut() = "/v2/models/identity/versions/1/infer".parse().unwrap();
@@ -131,6 +132,70 @@ async fn versions_do_not_share_a_batch() {
     while let Some(done) = callers.join_next().await {
         done.unwrap();
     }
+}
+
+/// The base serves version 1, and the canary version 2, each with half of the calls.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_for_a_version_is_no_part_of_the_split() {
+    let (first, second) = (Folder::new(), Folder::new());
+    let server = Server::start([Service::at("sum", versioned(&first, &[1], None))]).await;
+    let canary = Service::at("sum", versioned(&second, &[2], None)).canary_percent(50);
+    let mut client = Http1::connect(server.data).await;
+    eventually("the first revision to hold all calls", async || {
+        let view = server.view("sum").await?;
+        view.to_string().contains("latestRolledoutRevision").then_some(())
+    })
+    .await;
+    server.write(&canary);
+    eventually("the canary to be ready", async || {
+        (client.get("/v2/models/sum/versions/2/ready").await.status == 200).then_some(())
+    })
+    .await;
+    for _ in 0..10 {
+        assert_eq!(answer(&client.send(post("1")).await.response()), (1.0, Some("1")));
+        assert_eq!(answer(&client.send(post("2")).await.response()), (2.0, Some("2")));
+    }
+    assert_eq!(client.get("/v2/models/sum").await.json()["versions"], serde_json::json!(["1"]), "the base's");
+    let nowhere = client.send(post("9")).await;
+    assert_eq!(nowhere.status, 404, "{nowhere:?}");
+    for served in ["serves 1", "serves 2"] {
+        assert!(nowhere.error().contains(served), "{nowhere:?}");
+    }
+    let elsewhere = client.send(with(post("2"), "x-weirgate-revision", "stable")).await;
+    assert_eq!(elsewhere.status, 404, "{elsewhere:?}");
+    assert!(elsewhere.error().starts_with("revision 'sum-predictor-"), "{elsewhere:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_for_a_version_must_name_one() {
+    let folder = Folder::new();
+    let server = Server::start([Service::at("sum", versioned(&folder, &[1], None))]).await;
+    let mut client = Http1::connect(server.data).await;
+    let mut reply = client.send(post("")).await;
+    assert_eq!(reply.status, 404, "{reply:?}");
+    reply = client.send(http_post("/v1/models/sum/versions/:predict", r#"{"instances":[[1]]}"#)).await;
+    assert_eq!(reply.status, 404, "{reply:?}");
+    for path in ["/v2/models/sum/versions/", "/v2/models/sum/versions//ready", "/v2/models/sum/versions//stats"] {
+        assert_eq!(client.get(path).await.status, 404, "{path}");
+    }
+    reply = client.send(http_post("/v1/models/sum/versions/9:explain", "{}")).await;
+    assert_eq!((reply.status, reply.error().contains("'9' is not served")), (404, true), "{reply:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_count_up_and_the_configuration_names_them() {
+    let folder = Folder::new();
+    let sum = versioned(&folder, &[2], Some("{ all {} }"));
+    add_version(&sum, 10, 1);
+    let server = Server::start([Service::at("sum", sum)]).await;
+    let mut client = Http1::connect(server.data).await;
+    client.infer("sum", &row(&[0.0])).await.response();
+    assert_eq!(client.get("/v2/models/sum").await.json()["versions"], serde_json::json!(["2", "10"]));
+    let config = client.get("/v2/models/sum/config").await.json();
+    assert_eq!(config["version_policy"], serde_json::json!({"specific": {"versions": [2, 10]}}));
+    // The counts are of both.
+    let stats = client.get("/v2/models/sum/versions/2/stats").await.json();
+    assert_eq!(stats["model_stats"][0]["version"], "");
 }
 
 #[tokio::test(flavor = "multi_thread")]

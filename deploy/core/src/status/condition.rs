@@ -61,7 +61,8 @@ fn made(kind: &str, fault: Fault) -> Condition {
     }
 }
 
-fn stopped(observed: &Observed<'_>) -> bool {
+/// Whether it is to take no calls, and runs nothing.
+pub(super) fn stopped(observed: &Observed<'_>) -> bool {
     observed.rollout.asked().is_some_and(|asked| asked.stopped)
 }
 

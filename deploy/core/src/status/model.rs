@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Observed;
+use super::condition::stopped;
 use crate::rollout::Known;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +71,11 @@ pub(super) fn model_status(
     let target = newest.or(base);
     let mut status = target.map(|known| of_revision(known, observed.now)).unwrap_or_default();
     status.states.active_model_state = base.map_or(ModelState::Pending, state);
+    if stopped(observed) {
+        // Nothing is loading, and nothing is wrong.
+        let states = ModelStates { active_model_state: ModelState::Standby, target_model_state: ModelState::Standby };
+        status = ModelStatus { transition_status: TransitionStatus::UpToDate, states, ..ModelStatus::default() };
+    }
     if let Some(text) = observed.unsupported {
         status.transition_status = TransitionStatus::InvalidSpec;
         status.last_failure_info = Some(FailureInfo {

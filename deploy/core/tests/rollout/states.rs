@@ -148,4 +148,9 @@ fn a_stopped_service_says_so() {
     service.asks(&stopped);
     let status = look(&mut service, None, None, "t1");
     assert_eq!(conditions(&status)[2..], ["Ready=False/Stopped", "Stopped=True/"]);
+    let model = &status.model_status;
+    assert_eq!(
+        (model.transition_status, model.states.target_model_state),
+        (TransitionStatus::UpToDate, ModelState::Standby)
+    );
 }

@@ -1,8 +1,8 @@
 //! Bytes that JSON has no form for, as base64.
 
-use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::{DecodeError, Engine};
 
 use super::cursor::Parsed;
 use super::fault::Fault;
@@ -15,7 +15,19 @@ const ENGINE: GeneralPurpose = GeneralPurpose::new(
 
 /// Appends what `text`, which lies at `at`, stands for.
 pub(crate) fn decode(at: usize, text: &str, out: &mut Vec<u8>) -> Parsed<()> {
-    ENGINE.decode_vec(text, out).map_err(|error| Fault::new(at, format!("is not base64: {error}").to_lowercase()))
+    ENGINE.decode_vec(text, out).map_err(|error| Fault::new(at, format!("is not base64: {}", problem(&error, text))))
+}
+
+fn problem(error: &DecodeError, text: &str) -> String {
+    match *error {
+        DecodeError::InvalidByte(index, _) => {
+            let found = text.get(index..).and_then(|rest| rest.chars().next()).unwrap_or_default();
+            format!("'{}' at character {index} is none of its digits", found.escape_debug())
+        }
+        DecodeError::InvalidLength(length) => format!("{length} digits stand for no whole bytes"),
+        DecodeError::InvalidLastSymbol(index, _) => format!("its last digit, at character {index}, has bits too many"),
+        DecodeError::InvalidPadding => "its padding is wrong".to_owned(),
+    }
 }
 
 /// Appends `bytes` as a string with its quotes.

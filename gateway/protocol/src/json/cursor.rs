@@ -74,7 +74,7 @@ impl<'a> Cursor<'a> {
         let Some(byte) = self.peek() else { return "the end of the body".to_owned() };
         let rest = &self.text[self.at..];
         if ["NaN", "Infinity", "-Infinity"].iter().any(|word| rest.starts_with(word.as_bytes())) {
-            return "NaN or Infinity, which JSON does not have: send the tensor in binary".to_owned();
+            return "NaN or Infinity, which JSON does not have: send the tensor in binary, over V2".to_owned();
         }
         match byte {
             b'[' => "an array".to_owned(),
@@ -175,8 +175,9 @@ impl<'a> Cursor<'a> {
             let text = format!("string has the control character 0x{:02x}: escape it", rest[length]);
             return Err(Fault::new(self.at, text));
         }
-        std::str::from_utf8(&rest[..length])
-            .map_err(|error| Fault::new(start + error.valid_up_to(), "string is not UTF-8: send the tensor in binary"))
+        std::str::from_utf8(&rest[..length]).map_err(|error| {
+            Fault::new(start + error.valid_up_to(), "string is not UTF-8: send the tensor in binary, over V2")
+        })
     }
 
     /// What a backslash stands for; the cursor is just behind it.

@@ -18,11 +18,16 @@ use crate::tensor::{Datatype, Shape, Tensor};
 /// Parameters that would change the answer, and are not acted on. Silence would be a wrong answer.
 const REFUSED_PARAMETERS: [&str; 2] = ["classification", "shared_memory_region"];
 
+/// Parameters that make a call part of a sequence: models keep no state between calls.
+const SEQUENCE_PARAMETERS: [&str; 3] = ["sequence_id", "sequence_start", "sequence_end"];
+
 /// Reads a request, and whether it was raw, as its answer then should be.
 pub fn decode_request(message: ModelInferRequest) -> Result<(InferRequest, bool)> {
     let raw = !message.raw_input_contents.is_empty();
-    if message.inputs.is_empty() {
-        return Err(Error::invalid("inputs is empty: give at least one input"));
+    if let Some(name) = asked_for(&SEQUENCE_PARAMETERS, &message.parameters) {
+        return Err(Error::invalid(format!(
+            "parameter '{name}' is not supported: each call stands alone, so leave it out"
+        )));
     }
     for input in &message.inputs {
         check_parameters("input", &input.name, &input.parameters)?;
@@ -184,15 +189,23 @@ impl Payloads {
 }
 
 fn check_parameters(role: &str, name: &str, parameters: &HashMap<String, InferParameter>) -> Result<()> {
-    let asks =
-        |parameter: &InferParameter| !matches!(parameter.parameter_choice, None | Some(ParameterChoice::Int64Param(0)));
-    match REFUSED_PARAMETERS.into_iter().find(|name| parameters.get(*name).is_some_and(asks)) {
+    match asked_for(&REFUSED_PARAMETERS, parameters) {
         None => Ok(()),
         Some(refused) => Err(Error::invalid(format!(
             "{role} '{}': parameter '{refused}' is not supported: leave it out",
             Shown(name)
         ))),
     }
+}
+
+/// The first of these parameters that is set to anything but what it has where it is left out.
+fn asked_for(names: &[&'static str], parameters: &HashMap<String, InferParameter>) -> Option<&'static str> {
+    let asks = |parameter: &InferParameter| match &parameter.parameter_choice {
+        None | Some(ParameterChoice::Int64Param(0) | ParameterChoice::BoolParam(false)) => false,
+        Some(ParameterChoice::StringParam(text)) => !text.is_empty(),
+        Some(_) => true,
+    };
+    names.iter().copied().find(|name| parameters.get(*name).is_some_and(asks))
 }
 
 fn read_shape(dimensions: &[i64]) -> Result<Shape> {

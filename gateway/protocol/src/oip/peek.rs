@@ -12,17 +12,22 @@ pub enum Peek {
     Found { model: String, version: String },
     /// More bytes are needed.
     More,
-    /// The name is not there, or these are no fields at all.
+    /// The name is not there.
     Missing,
+    /// These are no fields at all, or the last one is cut off.
+    Broken,
 }
 
 /// Looks at the start of a message; `whole` says that it is all of it.
 pub fn peek(mut bytes: &[u8], whole: bool) -> Peek {
     let (mut model, mut version) = (None, None);
-    let unfinished = || if whole { Peek::Missing } else { Peek::More };
+    let unfinished = || if whole { Peek::Broken } else { Peek::More };
     loop {
         if bytes.is_empty() && !whole {
             return Peek::More;
+        }
+        if bytes.is_empty() && model.is_none() {
+            return Peek::Missing;
         }
         let key = if bytes.is_empty() { None } else { varint(&mut bytes) };
         // Fields 1 and 2 are past once a later one begins.
@@ -32,8 +37,8 @@ pub fn peek(mut bytes: &[u8], whole: bool) -> Peek {
         }
         let Some(key) = key else { return unfinished() };
         let (field, wire_type) = (key >> 3, key & 7);
-        if !matches!(wire_type, 0 | 1 | 2 | 5) {
-            return Peek::Missing;
+        if field == 0 || !matches!(wire_type, 0 | 1 | 2 | 5) {
+            return Peek::Broken;
         }
         let Some(value) = skip(&mut bytes, wire_type) else { return unfinished() };
         if wire_type == 2 && (field == 1 || field == 2) {
@@ -132,6 +137,15 @@ mod tests {
         assert_eq!(peek(&only_name, false), Peek::More);
         assert_eq!(peek(&only_name, true), found("digits", ""));
         assert_eq!(peek(&[], true), Peek::Missing);
+        let only_id = ModelInferRequest { id: "7".into(), ..Default::default() }.encode_to_vec();
+        assert_eq!(peek(&only_id, true), Peek::Missing);
+    }
+
+    #[test]
+    fn what_is_no_message_is_told_from_one_without_a_name() {
+        for garbage in [&b"\xff\xff\xff\xff"[..], b"{\"inputs\":[]}", b"\x00\x00\x00", b"\x0a\x7fm"] {
+            assert_eq!(peek(garbage, true), Peek::Broken, "{garbage:?}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::model_instance_group::Kind;
-use super::model_version_policy::Latest;
+use super::model_version_policy::{Latest, Specific};
 use super::{
     DataType, ModelConfig, ModelDynamicBatching, ModelInput, ModelInstanceGroup, ModelOutput, ModelRepositoryParameter,
     ModelVersionPolicy, RepositoryModelLoadRequest, RepositoryModelUnloadRequest,
@@ -12,6 +12,7 @@ use super::{
 use crate::error::{Error, Result, Shown};
 use crate::model::{Dim, ModelSpec};
 use crate::tensor::Datatype;
+use crate::versions::LoadedModel;
 
 /// How a model's calls share runs, and who runs them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,8 +25,8 @@ pub struct Batching {
     pub replicas: usize,
 }
 
-/// A model's configuration in Triton's terms. A model that batches is shown without its first dimension, as Triton does.
-pub fn model_config(name: &str, spec: &ModelSpec, batching: Batching) -> ModelConfig {
+/// The configuration of one of a model's versions in Triton's terms. A model that batches is shown without its first dimension, as Triton does.
+pub fn model_config(name: &str, model: &LoadedModel, spec: &ModelSpec, batching: Batching) -> ModelConfig {
     let batches = spec.batchable();
     let whole = |value: usize| i32::try_from(value).unwrap_or(i32::MAX);
     let dims = |shape: &[Dim]| shape.iter().skip(usize::from(batches)).map(Dim::v2).collect();
@@ -35,9 +36,9 @@ pub fn model_config(name: &str, spec: &ModelSpec, batching: Batching) -> ModelCo
     ModelConfig {
         name: name.to_owned(),
         platform: spec.platform.to_owned(),
-        // Platforms are written `format_backend`.
-        backend: spec.platform.rsplit('_').next().unwrap_or_default().to_owned(),
-        version_policy: Some(ModelVersionPolicy { latest: Some(Latest { num_versions: 1 }) }),
+        // Platforms are written `backend_format`.
+        backend: spec.platform.split('_').next().unwrap_or_default().to_owned(),
+        version_policy: Some(version_policy(model)),
         max_batch_size: if batches { whole(batching.max_rows) } else { 0 },
         input: spec
             .inputs
@@ -63,6 +64,15 @@ pub fn model_config(name: &str, spec: &ModelSpec, batching: Batching) -> ModelCo
             kind: Kind::Cpu.into(),
         }],
         dynamic_batching: batches.then_some(delay),
+    }
+}
+
+/// Which versions are served. A model without version folders is what Triton calls its only version.
+fn version_policy(model: &LoadedModel) -> ModelVersionPolicy {
+    let versions: Vec<_> = model.versions().iter().filter_map(|version| version.parse().ok()).collect();
+    match versions.is_empty() {
+        true => ModelVersionPolicy { latest: Some(Latest { num_versions: 1 }), specific: None },
+        false => ModelVersionPolicy { latest: None, specific: Some(Specific { versions }) },
     }
 }
 

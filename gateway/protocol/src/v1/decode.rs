@@ -152,6 +152,9 @@ fn finish(columns: Vec<Column<'_>>, at: usize) -> Parsed<Vec<Tensor>> {
 fn fields(cursor: &mut Cursor<'_>, columns: &mut [Column<'_>]) -> Parsed<()> {
     let start = cursor.at();
     let before = columns.first().map_or(0, Column::visits);
+    if cursor.peek() != Some(b'{') {
+        return Err(cursor.expected(&format!("an object with {}", names(columns))));
+    }
     cursor.object(|cursor, key| {
         let at = cursor.at();
         match columns.iter_mut().find(|column| column.name() == key) {
@@ -168,6 +171,10 @@ fn fields(cursor: &mut Cursor<'_>, columns: &mut [Column<'_>]) -> Parsed<()> {
 
 #[cold]
 fn unknown(at: usize, columns: &[Column<'_>]) -> Fault {
-    let known: Vec<_> = columns.iter().map(|column| format!("'{}'", column.name())).collect();
-    Fault::new(at, format!("is not known: the model has {}", known.join(", ")))
+    Fault::new(at, format!("is not known: the model has {}", names(columns)))
+}
+
+fn names(columns: &[Column<'_>]) -> String {
+    let names: Vec<_> = columns.iter().map(|column| format!("'{}'", column.name())).collect();
+    if names.is_empty() { "no tensors".to_owned() } else { names.join(", ") }
 }

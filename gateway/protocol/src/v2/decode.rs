@@ -18,6 +18,10 @@ use crate::tensor::{self, Datatype, MAX_DIMENSIONS, Shape, Tensor};
 /// Parameters that would change the answer, and are not acted on. Silence would be a wrong answer.
 const REFUSED_PARAMETERS: [&str; 2] = ["classification", "shared_memory_region"];
 
+/// Parameters that make a call part of a sequence: models keep no state between calls. Some clients send them on every
+/// call, with values that ask for nothing.
+const SEQUENCE_PARAMETERS: [&str; 3] = ["sequence_id", "sequence_start", "sequence_end"];
+
 /// Reads an inference request. `header_length` is the value of `Inference-Header-Content-Length`, if there is one: the
 /// length of the JSON that binary tensors follow. Those stay slices of `body`.
 pub fn decode_request(body: &Bytes, header_length: Option<&str>) -> Result<InferRequest> {
@@ -110,9 +114,10 @@ fn read_request(cursor: &mut Cursor<'_>, binary: &mut Binary) -> Parsed<InferReq
         }
     })?;
     cursor.end()?;
-    let inputs = fields.inputs.filter(|inputs| !inputs.is_empty());
-    let inputs = inputs
-        .ok_or_else(|| Fault::new(cursor.at(), "is missing or empty: give at least one input").in_field("inputs"))?;
+    // Which of them are missing is the model's to say: some take none.
+    let inputs = fields
+        .inputs
+        .ok_or_else(|| Fault::new(cursor.at(), "is missing: give the model's inputs").in_field("inputs"))?;
     Ok(InferRequest {
         id: fields.id.flatten(),
         inputs,
@@ -172,10 +177,18 @@ fn read_parameters(cursor: &mut Cursor<'_>) -> Parsed<Parameters> {
             "binary_data_output" => set(&mut known.binary_data_output, at, flag(cursor)?),
             "binary_data_size" => set(&mut known.binary_data_size, at, whole_number(cursor)?),
             refused if REFUSED_PARAMETERS.contains(&refused) => Err(Fault::new(at, "is not supported: leave it out")),
+            sequence if SEQUENCE_PARAMETERS.contains(&sequence) && !asks_for_nothing(cursor) => {
+                Err(Fault::new(at, "is not supported: each call stands alone, so leave it out"))
+            }
             _ => cursor.skip().map(drop),
         }
     })?;
     Ok(known)
+}
+
+/// Whether a parameter's value is the one that it has where it is left out.
+fn asks_for_nothing(cursor: &Cursor<'_>) -> bool {
+    ["null", "false", "0", r#""""#].into_iter().any(|nothing| cursor.clone().literal(nothing))
 }
 
 fn read_outputs(cursor: &mut Cursor<'_>) -> Parsed<Vec<RequestedOutput>> {

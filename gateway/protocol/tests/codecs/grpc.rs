@@ -61,11 +61,26 @@ fn refusal(inputs: Vec<InferInputTensor>, raw: Vec<Bytes>) -> String {
 }
 
 #[test]
+fn a_call_of_a_sequence_is_refused_by_name() {
+    let decode = |name: &str, choice: ParameterChoice| {
+        let parameters = [(name.to_owned(), InferParameter { parameter_choice: Some(choice) })].into();
+        oip::decode_request(ModelInferRequest { parameters, ..Default::default() })
+    };
+    let text = "parameter 'sequence_id' is not supported: each call stands alone, so leave it out";
+    for id in [ParameterChoice::Int64Param(7), ParameterChoice::StringParam("seven".into())] {
+        assert_eq!(decode("sequence_id", id).unwrap_err().message(), text);
+    }
+    assert!(decode("sequence_end", ParameterChoice::BoolParam(true)).is_err());
+    assert!(decode("sequence_id", ParameterChoice::Int64Param(0)).is_ok());
+    assert!(decode("sequence_start", ParameterChoice::BoolParam(false)).is_ok());
+    assert!(decode("priority", ParameterChoice::Uint64Param(7)).is_ok());
+}
+
+#[test]
 fn refusals() {
     let ints = |values: &[i32]| Some(InferTensorContents { int_contents: values.to_vec(), ..Default::default() });
     let floats = |values: &[f32]| Some(InferTensorContents { fp32_contents: values.to_vec(), ..Default::default() });
     let raw = || vec![Bytes::from_static(&[0; 4])];
-    assert_eq!(refusal(vec![], vec![]), "inputs is empty: give at least one input");
     assert_eq!(
         refusal(vec![input("FP32", &[1], None), input("FP32", &[1], None)], raw()),
         "raw_input_contents has 1 entries for 2 inputs: give one for each input"

@@ -15,8 +15,7 @@ fn malformed_requests() {
     let cases = [
         ("", "body: expected an object, found the end of the body (byte 0)"),
         ("[]", "body: expected an object, found an array (byte 0)"),
-        ("{}", "inputs: is missing or empty: give at least one input (byte 2)"),
-        ("{'inputs':[]}", "inputs: is missing or empty: give at least one input (byte 13)"),
+        ("{}", "inputs: is missing: give the model's inputs (byte 2)"),
         ("{'inputs':7}", "inputs: expected an array, found 7 (byte 10)"),
         ("{'inputs':[7]}", "inputs[0]: expected an object, found 7 (byte 11)"),
         ("{'inputs':[{}]}", "inputs[0].name: is missing (byte 11)"),
@@ -45,6 +44,14 @@ fn malformed_requests() {
             "{'outputs':[{'name':'y','parameters':{'classification':3}}]}",
             "outputs[0].parameters.classification: is not supported: leave it out (byte 55)",
         ),
+        (
+            "{'parameters':{'sequence_id':7}}",
+            "parameters.sequence_id: is not supported: each call stands alone, so leave it out (byte 29)",
+        ),
+        (
+            "{'parameters':{'sequence_start':true}}",
+            "parameters.sequence_start: is not supported: each call stands alone, so leave it out (byte 32)",
+        ),
         ("{'outputs':[{}]}", "outputs[0].name: is missing (byte 12)"),
         (
             "{'inputs':[{'parameters':{'binary_data_size':-4}}]}",
@@ -65,7 +72,15 @@ fn malformed_requests() {
         assert_eq!(refusal(body(text)), expected, "{text}");
     }
     let not_utf8 = [&b"{\"id\":\"a"[..], &[0xff], b"\"}"].concat();
-    assert_eq!(refusal(not_utf8), "id: string is not UTF-8: send the tensor in binary (byte 8)");
+    assert_eq!(refusal(not_utf8), "id: string is not UTF-8: send the tensor in binary, over V2 (byte 8)");
+}
+
+#[test]
+fn what_asks_for_nothing_is_taken() {
+    let request = |text: &str| v2::decode_request(&body(text), None).unwrap();
+    assert!(request("{'inputs':[]}").inputs.is_empty(), "some models have none");
+    request("{'inputs':[],'parameters':{'sequence_id':0,'sequence_start':false,'sequence_end':null}}");
+    request("{'inputs':[],'parameters':{'sequence_id':'','priority':0,'timeout':1000}}");
 }
 
 #[test]
@@ -96,13 +111,13 @@ fn wrong_data() {
             "FP32",
             "[1]",
             "[NaN]",
-            "inputs[0].data[0]: expected a number within the range of FP32, found NaN or Infinity, which JSON does not have: send the tensor in binary (byte 61)",
+            "inputs[0].data[0]: expected a number within the range of FP32, found NaN or Infinity, which JSON does not have: send the tensor in binary, over V2 (byte 61)",
         ),
         (
             "FP64",
             "[1]",
             "[-Infinity]",
-            "inputs[0].data[0]: expected a number within the range of FP64, found NaN or Infinity, which JSON does not have: send the tensor in binary (byte 61)",
+            "inputs[0].data[0]: expected a number within the range of FP64, found NaN or Infinity, which JSON does not have: send the tensor in binary, over V2 (byte 61)",
         ),
         (
             "FP32",

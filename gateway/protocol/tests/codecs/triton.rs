@@ -1,10 +1,12 @@
 //! Triton's extensions: which model a load request means, and the numbers that clients were built with.
 
+use std::sync::Arc;
+
 use prost::Message;
 use weirgate_protocol::oip::{
     self, Batching, LoadRequest, RepositoryModelLoadRequest, RepositoryModelUnloadRequest, model_config,
 };
-use weirgate_protocol::{Datatype, Dim, ModelSpec, TensorSpec};
+use weirgate_protocol::{Datatype, Dim, LoadedModel, ModelSpec, TensorSpec};
 
 /// A field with a payload, as any client's library writes it. Numbers above 15 take two bytes.
 fn field(number: u8, payload: &[u8]) -> Vec<u8> {
@@ -47,6 +49,14 @@ fn the_answer_to_a_load_is_kserves() {
     assert_eq!(answer.encode_to_vec(), [field(1, b"m"), number(2, 1)].concat());
 }
 
+fn loaded(versions: &[&str]) -> LoadedModel {
+    let mut specs = versions
+        .iter()
+        .rev()
+        .map(|version| Arc::new(ModelSpec { version: Some((*version).into()), ..spec(Dim::Fixed(2)) }));
+    LoadedModel::new(specs.next().unwrap_or_else(|| Arc::new(spec(Dim::Fixed(2)))), specs)
+}
+
 fn spec(first: Dim) -> ModelSpec {
     let tensor = |name: &str, datatype| TensorSpec {
         name: name.into(),
@@ -55,7 +65,7 @@ fn spec(first: Dim) -> ModelSpec {
     };
     ModelSpec {
         version: None,
-        platform: "onnx_onnxruntime",
+        platform: "onnxruntime_onnx",
         inputs: vec![tensor("x", Datatype::Fp32)],
         outputs: vec![tensor("y", Datatype::Bytes)],
         pads: false,
@@ -66,12 +76,12 @@ const BATCHING: Batching = Batching { max_rows: 8, linger: std::time::Duration::
 
 #[test]
 fn a_configuration_has_the_numbers_of_existing_clients() {
-    let config = model_config("m", &spec(Dim::Dynamic("batch".into())), BATCHING);
+    let config = model_config("m", &loaded(&[]), &spec(Dim::Dynamic("batch".into())), BATCHING);
     let any = &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01][..];
     let dims = [any, &[3]].concat();
     let wire = [
         field(1, b"m"),
-        field(2, b"onnx_onnxruntime"),
+        field(2, b"onnxruntime_onnx"),
         field(3, &field(1, &number(1, 1))),
         number(4, 8),
         field(5, &[field(1, b"x"), number(2, 11), field(4, &dims)].concat()),
@@ -85,9 +95,22 @@ fn a_configuration_has_the_numbers_of_existing_clients() {
 
 #[test]
 fn a_model_that_does_not_batch_keeps_its_first_dimension() {
-    let config = model_config("m", &spec(Dim::Fixed(2)), BATCHING);
+    let config = model_config("m", &loaded(&[]), &spec(Dim::Fixed(2)), BATCHING);
     assert_eq!((config.max_batch_size, &config.input[0].dims[..]), (0, &[2, -1, 3][..]));
     assert_eq!(config.dynamic_batching, None);
+}
+
+#[test]
+fn a_configuration_names_the_versions_that_are_served() {
+    let config = model_config("m", &loaded(&["2", "10"]), &spec(Dim::Fixed(2)), BATCHING);
+    let wire = config.version_policy.as_ref().unwrap().encode_to_vec();
+    assert_eq!(wire, field(3, &field(1, &[2, 10])));
+    let json: serde_json::Value = serde_json::from_slice(&oip::config_body(&config)).unwrap();
+    assert_eq!(json["version_policy"], serde_json::json!({"specific": {"versions": [2, 10]}}));
+    let json: serde_json::Value =
+        serde_json::from_slice(&oip::config_body(&model_config("m", &loaded(&[]), &spec(Dim::Fixed(2)), BATCHING)))
+            .unwrap();
+    assert_eq!(json["version_policy"], serde_json::json!({"latest": {"num_versions": 1}}));
 }
 
 #[test]

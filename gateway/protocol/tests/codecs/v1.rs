@@ -186,7 +186,7 @@ fn every_refusal_says_where_and_what() {
         (
             &matrix,
             "{'instances':[[NaN]]}",
-            "instances[0][0]: expected a number within the range of FP32, found NaN or Infinity, which JSON does not have: send the tensor in binary (byte 15)",
+            "instances[0][0]: expected a number within the range of FP32, found NaN or Infinity, which JSON does not have: send the tensor in binary, over V2 (byte 15)",
         ),
         (&matrix, "{'instances':[{'y':[1]}]}", "instances[0].y: is not known: the model has 'x' (byte 19)"),
         (&matrix, "{'instances':[{}]}", "instances[0].x: is missing (byte 14)"),
@@ -219,21 +219,28 @@ fn every_refusal_says_where_and_what() {
             "{'instances':[1]}",
             "instances[0]: input 'x' is a scalar, and has no rows: give it in inputs (byte 14)",
         ),
-        (&two, "{'instances':[[1,2]]}", "instances[0]: expected an object, found an array (byte 14)"),
+        (&two, "{'instances':[[1,2]]}", "instances[0]: expected an object with 'a', 'n', found an array (byte 14)"),
         (&two, "{'instances':[{'a':[1,2]}]}", "instances[0].n: is missing (byte 14)"),
         (
             &two,
             "{'instances':[{'a':[1,2],'n':1},{'a':[1,2],'n':1,'a':[1,2]}]}",
             "instances[1].a: is given twice (byte 53)",
         ),
-        (&two, "{'inputs':[[1,2]]}", "inputs: expected an object, found an array (byte 10)"),
+        (&two, "{'inputs':[[1,2]]}", "inputs: expected an object with 'a', 'n', found an array (byte 10)"),
         (&two, "{'inputs':{'a':[[1,2]]}}", "inputs.n: is missing (byte 10)"),
         (&two, "{'inputs':{'a':[[1,2]],'b':1}}", "inputs.b: is not known: the model has 'a', 'n' (byte 27)"),
     ] {
         assert_eq!(refused(text, spec), expected, "{text}");
     }
-    let not_base64 = refused("{'instances':[{'b64':'%'}]}", &words);
-    assert!(not_base64.starts_with("instances[0].b64: is not base64: "), "{not_base64}");
+    for (text, problem) in [
+        ("YW%j", "'%' at character 2 is none of its digits"),
+        ("YWJjZ", "5 digits stand for no whole bytes"),
+        ("YWK", "its last digit, at character 2, has bits too many"),
+        ("YW=", "its padding is wrong"),
+    ] {
+        let not_base64 = refused(&format!("{{'instances':[{{'b64':'{text}'}}]}}"), &words);
+        assert_eq!(not_base64, format!("instances[0].b64: is not base64: {problem} (byte 20)"), "{text}");
+    }
 }
 
 #[test]

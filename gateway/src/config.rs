@@ -1,6 +1,6 @@
 //! The one configuration struct: flags, environment and documentation are derived from it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub struct ServeConfig {
     pub files: Vec<PathBuf>,
 
     /// Address of the data port: HTTP/1.1, h2c and gRPC; port 0 picks a free one
-    #[arg(long, value_name = "ADDR", env = "WEIRGATE_LISTEN", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "ADDR", env = "WEIRGATE_LISTEN", default_value = "127.0.0.1:8080", value_parser = parse_listen)]
     pub listen: SocketAddr,
 
     /// Address of the admin port: metrics, health and the control API
@@ -28,7 +28,7 @@ pub struct ServeConfig {
     pub admin: SocketAddr,
 
     /// Name by which clients may reach the control API, besides localhost and its address; may be given several times
-    #[arg(long = "admin-host", value_name = "NAME", env = "WEIRGATE_ADMIN_HOST", value_delimiter = ',')]
+    #[arg(long = "admin-host", value_name = "NAME", env = "WEIRGATE_ADMIN_HOST", value_delimiter = ',', value_parser = parse_host)]
     pub admin_hosts: Vec<String>,
 
     /// Folder below which models must lie; may be given several times; by default anywhere
@@ -38,6 +38,7 @@ pub struct ServeConfig {
     /// Who may load and unload models by the repository API on the data port
     #[arg(long, value_name = "WHO", env = "WEIRGATE_MODEL_CONTROL", default_value = "token")]
     pub model_control: ModelControl,
+
     /// Beginning of the URLs that models may be fetched from, or none; may be given several times; by default anywhere
     #[arg(long = "model-url", value_name = "PREFIX", env = "WEIRGATE_MODEL_URL", value_delimiter = ' ')]
     pub model_urls: Vec<UrlPrefix>,
@@ -58,7 +59,7 @@ pub struct ServeConfig {
     pub max_body: usize,
 
     /// Calls that may wait per service, where its manifest does not say
-    #[arg(long, value_name = "N", env = "WEIRGATE_MAX_QUEUED_REQUESTS", default_value = "1024")]
+    #[arg(long, value_name = "N", env = "WEIRGATE_MAX_QUEUED_REQUESTS", default_value = "1024", value_parser = parse_count)]
     pub max_queued_requests: NonZeroUsize,
 
     /// Bytes that waiting calls may hold per service
@@ -66,7 +67,7 @@ pub struct ServeConfig {
     pub max_queued_bytes: usize,
 
     /// Open connections on the data port; further ones wait to be accepted
-    #[arg(long, value_name = "N", env = "WEIRGATE_MAX_CONNECTIONS", default_value = "16384")]
+    #[arg(long, value_name = "N", env = "WEIRGATE_MAX_CONNECTIONS", default_value = "16384", value_parser = parse_count)]
     pub max_connections: NonZeroUsize,
 
     /// Origin whose pages may call the data port from a browser, or *; may be given several times; by default none
@@ -74,19 +75,19 @@ pub struct ServeConfig {
     pub cors_origins: Vec<CorsOrigin>,
 
     /// Seconds in which a client must send its request head, and the longest pause in sending a body or taking an answer
-    #[arg(long, value_name = "SECONDS", env = "WEIRGATE_CLIENT_TIMEOUT", default_value = "30", value_parser = parse_positive_seconds)]
+    #[arg(long, value_name = "SECONDS", env = "WEIRGATE_CLIENT_TIMEOUT", default_value = "30", value_parser = parse_positive_seconds, allow_negative_numbers = true)]
     pub client_timeout: Duration,
 
     /// Seconds to go on accepting after SIGTERM, while load balancers notice
-    #[arg(long, value_name = "SECONDS", env = "WEIRGATE_DRAIN_DELAY", default_value = "0", value_parser = parse_seconds)]
+    #[arg(long, value_name = "SECONDS", env = "WEIRGATE_DRAIN_DELAY", default_value = "0", value_parser = parse_seconds, allow_negative_numbers = true)]
     pub drain_delay: Duration,
 
     /// Seconds that running calls have to finish after that; what still runs then is cut, and the exit code is 1
-    #[arg(long, value_name = "SECONDS", env = "WEIRGATE_DRAIN_TIMEOUT", default_value = "300", value_parser = parse_seconds)]
+    #[arg(long, value_name = "SECONDS", env = "WEIRGATE_DRAIN_TIMEOUT", default_value = "300", value_parser = parse_seconds, allow_negative_numbers = true)]
     pub drain_timeout: Duration,
 
     /// Threads that serve connections; by default one per CPU
-    #[arg(long, value_name = "N", env = "WEIRGATE_THREADS")]
+    #[arg(long, value_name = "N", env = "WEIRGATE_THREADS", value_parser = parse_count)]
     pub threads: Option<NonZeroUsize>,
 
     /// What is logged: error, warn, info, debug, or filters as weirgate=debug,hyper=info
@@ -96,6 +97,16 @@ pub struct ServeConfig {
     /// How it is logged, on standard error
     #[arg(long, value_name = "FORMAT", env = "WEIRGATE_LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,
+}
+
+impl ServeConfig {
+    /// What can only be told with a look at the machine: a root that is missing would refuse every model, one by one.
+    pub fn check(&self) -> Result<(), String> {
+        let missing = self.model_roots.iter().find(|root| !root.is_dir());
+        missing.map_or(Ok(()), |root| {
+            Err(format!("--model-root is '{}': there is no such folder: create it or name another", root.display()))
+        })
+    }
 }
 
 /// Where the state folder lies.
@@ -128,21 +139,49 @@ fn parse_size(text: &str) -> Result<usize, String> {
     number.checked_mul(1 << shift).filter(|size| *size > 0).ok_or_else(refused)
 }
 
+/// Parses a number of things of which there must be one.
+fn parse_count(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| format!("'{text}' is not a whole number above 0: give one such as 4"))
+}
+
+fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+    parse_address(text, "127.0.0.1:8080")
+}
+
 /// Parses the address of the admin port. Clients read the same variable, and may want it as a URL.
 fn parse_admin(text: &str) -> Result<SocketAddr, String> {
     let address = text.strip_prefix("http://").unwrap_or(text);
-    let address = address.strip_suffix('/').unwrap_or(address);
-    address.parse().map_err(|_| format!("'{text}' is not an address: give IP:PORT, such as 127.0.0.1:8081"))
+    parse_address(address.strip_suffix('/').unwrap_or(address), "127.0.0.1:8081")
 }
 
+fn parse_address(text: &str, example: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        format!("'{text}' is not an address: give IP:PORT such as {example}, or 0.0.0.0:PORT for every interface")
+    })
+}
+
+/// Parses a name by which the control API may be called: requests are compared with it without their port.
+fn parse_host(text: &str) -> Result<String, String> {
+    if text.parse::<IpAddr>().is_ok() {
+        return Err(format!("'{text}' is an address, and --admin says which of them may be used: give names alone"));
+    }
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    if !text.is_empty() && !text.ends_with('.') && text.bytes().all(allowed) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("'{text}' is not the name of a host: give it without scheme and port, such as weirgate.example.com"))
+}
+
+/// Parses a time from 0 on.
 pub fn parse_seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    seconds.ok_or_else(|| format!("'{text}' is not a number of seconds"))
+    seconds.ok_or_else(|| format!("'{text}' is not a number of seconds: give one from 0 on, such as 2.5"))
 }
 
 fn parse_positive_seconds(text: &str) -> Result<Duration, String> {
-    let seconds = parse_seconds(text)?;
-    if seconds.is_zero() { Err("0 would end every connection: give more".to_owned()) } else { Ok(seconds) }
+    parse_seconds(text).ok().filter(|seconds| !seconds.is_zero()).ok_or_else(|| {
+        format!("'{text}' is not a number of seconds above 0: give one such as 30; 0 would end every connection")
+    })
 }
 
 #[cfg(test)]
@@ -168,8 +207,19 @@ mod tests {
     }
 
     #[test]
+    fn hosts_are_names_without_a_port() {
+        for good in ["weirgate", "models.example.com", "a_b-1"] {
+            assert_eq!(parse_host(good), Ok(good.to_owned()));
+        }
+        for bad in ["", "a:80", "a:b:c", "http://a", "a.", "10.0.0.1", "::1", "[::1]", "a b"] {
+            assert!(parse_host(bad).is_err_and(|error| error.contains(&format!("'{bad}'"))), "{bad}");
+        }
+    }
+
+    #[test]
     fn seconds() {
         assert_eq!(parse_seconds("1.5"), Ok(Duration::from_millis(1_500)));
         assert!(parse_seconds("-1").is_err() && parse_seconds("x").is_err());
+        assert!(parse_seconds("0").is_ok() && parse_positive_seconds("0").is_err());
     }
 }

@@ -34,7 +34,7 @@ const USAGE: u8 = 2;
 
 /// Runs until SIGTERM or SIGINT. Wrong flags and manifests exit with 2, failures with 1.
 pub fn serve(config: ServeConfig) -> ExitCode {
-    if let Err(error) = init_logs(&config.log, config.log_format) {
+    if let Err(error) = config.check().and_then(|()| init_logs(&config.log, config.log_format)) {
         eprintln!("error: {error}");
         return ExitCode::from(USAGE);
     }

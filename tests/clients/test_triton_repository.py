@@ -25,7 +25,7 @@ def client(triton, http_address):
 
 @pytest.fixture(scope="module")
 def model(kind):
-    """A model that no other test uses, for each client: it goes and comes back. It adds a number to x."""
+    """A model of its own for each client: it goes and comes back. It adds a number to x."""
     return {"http": ("add-1", 1), "grpc": ("add-2", 2)}[kind]
 
 

@@ -86,7 +86,7 @@ fn wrong_usage_exits_with_2_and_says_what() {
     let folder = Folder::new();
     let file = folder.file("good.yaml", &Service::new("identity").yaml());
     let file = file.to_str().unwrap();
-    let cases: [(&[&str], &str); 8] = [
+    let cases: [(&[&str], &str); 18] = [
         (&[], "Usage"),
         (&["no-such-command"], "no-such-command"),
         (&["serve", "-f", file, "--no-such-flag"], "--no-such-flag"),
@@ -95,6 +95,16 @@ fn wrong_usage_exits_with_2_and_says_what() {
         (&["serve", "-f", file, "--drain-delay=-1"], "--drain-delay"),
         (&["serve", "-f", file, "--max-queued-requests", "0"], "--max-queued-requests"),
         (&["serve", "-f", file, "--log", "weirgate=loud"], "--log is 'weirgate=loud'"),
+        (&["serve", "-f", file, "--log", "inof"], "'inof' is no level"),
+        (&["serve", "-f", file, "--threads", "0"], "'0' is not a whole number above 0: give one such as 4"),
+        (&["serve", "-f", file, "--max-connections", "many"], "'many' is not a whole number above 0"),
+        (&["serve", "-f", file, "--listen", "localhost:28099"], "'localhost:28099' is not an address: give IP:PORT"),
+        (&["serve", "-f", file, "--listen", "80"], "such as 127.0.0.1:8080"),
+        (&["serve", "-f", file, "--client-timeout", "-1"], "'-1' is not a number of seconds above 0"),
+        (&["serve", "-f", file, "--drain-timeout", "-1"], "'-1' is not a number of seconds: give one from 0 on"),
+        (&["serve", "-f", file, "--model-root", "/no/such/folder"], "--model-root is '/no/such/folder'"),
+        (&["serve", "-f", file, "--admin-host", "a:b:c"], "'a:b:c' is not the name of a host"),
+        (&["apply", "-f", file, "--timeout", "-1"], "'-1' is not a number of seconds"),
     ];
     for (arguments, expected) in cases {
         let output = weirgate(arguments);

@@ -12,12 +12,11 @@ use weirgate_tests::wait::within;
 use weirgate_tests::{Server, Service};
 
 /// One process each: the clients' protocol buffers bear the same names.
-const SUITES: [&str; 10] = [
+const SUITES: [&str; 9] = [
     "test_triton_http.py",
-    "test_triton_grpc.py",
+    "triton_grpc",
     "test_triton_aio.py",
     "test_triton_compression.py",
-    "test_triton_repository.py",
     "test_kserve_rest.py",
     "test_kserve_grpc.py",
     "test_openai.py",
@@ -60,6 +59,18 @@ fn fault(suite: &str, output: &Output) -> Option<String> {
     println!("{suite}: {summary}");
     let passed = output.status.success() && summary.contains(" passed") && !summary.contains("skipped");
     (!passed).then(|| format!("{suite}:\n{text}\n{}", String::from_utf8_lossy(&output.stderr)))
+}
+
+/// It unloads models, and the server is not ready while one loads: it has a server of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_model_repository_is_changed_by_its_clients() {
+    const SUITE: &str = "test_triton_repository.py";
+    let names = ["identity_fp32", "add_1", "add_2"].map(Service::new);
+    let server = Server::start(names.into_iter().chain([Service::digits()])).await;
+    let mut command = command(SUITE, &server);
+    let run = tokio::task::spawn_blocking(move || command.output().unwrap());
+    let fault = fault(SUITE, &within(SUITE, run).await.unwrap());
+    assert!(fault.is_none(), "{}", fault.unwrap_or_default());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ use clap::Args;
 use weirgate_deploy::control::{Applied, Change};
 
 use super::args::ServerArgs;
-use super::progress::follow;
+use super::progress::{GiveUp, follow_all};
 use super::{Wrong, files, print};
 use crate::admin::wire::{ApplyAnswer, ApplyRequest, apply_path};
 use crate::config::parse_seconds;
@@ -18,12 +18,12 @@ pub struct Apply {
     #[arg(short = 'f', long = "file", value_name = "PATH", required = true, num_args = 1..)]
     files: Vec<PathBuf>,
 
-    /// Wait until all of them are rolled out, or one has failed
+    /// Wait until each of them is rolled out or has failed; one that fails does not end the wait for the others
     #[arg(long)]
     wait: bool,
 
-    /// Seconds to wait
-    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = parse_seconds)]
+    /// Seconds to wait, for all of them together
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = parse_seconds, allow_negative_numbers = true)]
     timeout: Duration,
 
     #[command(flatten)]
@@ -38,7 +38,7 @@ impl Apply {
         problems.iter().for_each(|problem| eprintln!("{problem}"));
         print(&applied.iter().map(changed).collect::<String>());
         if self.wait {
-            applied.iter().try_for_each(|applied| follow(&client, &applied.named, self.timeout))?;
+            follow_all(&client, applied.iter().map(|applied| &applied.named), GiveUp::after(self.timeout))?;
         }
         Ok(())
     }

@@ -26,9 +26,37 @@ pub fn view(client: &Client, named: &Named) -> Result<ServiceView, Wrong> {
     Ok(client.get(&format!("{}?view=full", service_path(named)))?)
 }
 
-/// Prints each state that a service goes through, until it is done or has failed.
-pub fn follow(client: &Client, named: &Named, timeout: Duration) -> Result<(), Wrong> {
-    let give_up = Instant::now() + timeout;
+/// When waiting ends.
+#[derive(Clone, Copy, Debug)]
+pub struct GiveUp {
+    at: Instant,
+    timeout: Duration,
+}
+
+impl GiveUp {
+    pub fn after(timeout: Duration) -> GiveUp {
+        GiveUp { at: Instant::now() + timeout, timeout }
+    }
+}
+
+/// Follows one service after the other. What goes wrong with one is told at once, and the others are followed all the same.
+pub fn follow_all<'a>(client: &Client, all: impl Iterator<Item = &'a Named>, give_up: GiveUp) -> Result<(), Wrong> {
+    let mut failed = false;
+    for named in all {
+        match follow(client, named, give_up) {
+            Ok(()) => {}
+            Err(Wrong::Failed(lines)) => {
+                lines.iter().for_each(|line| eprintln!("{line}"));
+                failed = true;
+            }
+            Err(usage) => return Err(usage),
+        }
+    }
+    if failed { Err(Wrong::Failed(Vec::new())) } else { Ok(()) }
+}
+
+/// Prints each state that a service goes through, until it is done or has failed. Looks at least once.
+pub fn follow(client: &Client, named: &Named, give_up: GiveUp) -> Result<(), Wrong> {
     let mut told = String::new();
     loop {
         let going = match progress(&view(client, named)?) {
@@ -43,8 +71,8 @@ pub fn follow(client: &Client, named: &Named, timeout: Duration) -> Result<(), W
             print(&format!("{named}: {going}\n"));
             told = going;
         }
-        if Instant::now() >= give_up {
-            let seconds = timeout.as_secs_f64();
+        if Instant::now() >= give_up.at {
+            let seconds = give_up.timeout.as_secs_f64();
             return Err(Wrong::failed(format!("error: {named}: not done after {seconds} s (--timeout)")));
         }
         std::thread::sleep(POLL);

@@ -7,7 +7,7 @@ use weirgate_deploy::control::{Applied, Rollout as Change};
 
 use super::apply::changed;
 use super::args::{NamespaceArgs, ServerArgs};
-use super::progress::{Progress, follow, progress, view};
+use super::progress::{GiveUp, Progress, follow, progress, view};
 use super::{Wrong, print};
 use crate::admin::wire::{RolloutRequest, rollout_path};
 use crate::config::parse_seconds;
@@ -38,7 +38,7 @@ pub struct Status {
     watch: bool,
 
     /// Seconds to go on for
-    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = parse_seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = parse_seconds, allow_negative_numbers = true)]
     timeout: Duration,
 }
 
@@ -119,7 +119,7 @@ impl Status {
         let named = self.service.namespace.one(std::slice::from_ref(&self.service.name))?;
         let client = self.service.server.client()?;
         if self.watch {
-            return follow(&client, &named, self.timeout);
+            return follow(&client, &named, GiveUp::after(self.timeout));
         }
         match progress(&view(&client, &named)?) {
             Progress::Done(text) => {

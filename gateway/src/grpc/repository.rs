@@ -61,7 +61,7 @@ async fn change<Q>(repository: &Repository, change: Change, request: Request) ->
 where
     Q: LoadRequest + Message + Default,
 {
-    let allowed = repository.allow(request.headers())?;
+    let allowed = repository.allow(&Address::new(None, request.uri(), request.headers()), request.headers())?;
     let peer = Arrived::of(request.extensions(), request.headers()).peer;
     let (parts, asked, arrival) = read_small::<Q>(repository.gateway(), request).await?;
     let (model, parameters) = asked.into_parts()?;

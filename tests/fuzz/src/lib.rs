@@ -18,8 +18,9 @@ pub use v2::{v2_binary, v2_json};
 
 use weirgate_protocol::InferRequest;
 
-/// One target: bytes in, a panic where something does not hold.
-pub type Target = fn(&[u8]);
+/// One target: bytes in, a panic where something does not hold. Says whether the bytes were accepted: a target that refused
+/// everything would hold for anything.
+pub type Target = fn(&[u8]) -> bool;
 
 /// Every target, by the name of its folder of seeds.
 pub const TARGETS: [(&str, Target); 7] = [

@@ -5,8 +5,8 @@ use std::path::Path;
 use weirgate_deploy_core::{Severity, load, plan};
 
 /// A file of InferenceServices.
-pub fn manifest(bytes: &[u8]) {
-    let Ok(text) = std::str::from_utf8(bytes) else { return };
+pub fn manifest(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
     let base = Path::new("/models");
     let loaded = load(text, "fuzz", base);
     for problem in &loaded.problems {
@@ -18,4 +18,5 @@ pub fn manifest(bytes: &[u8]) {
         assert!(problems.iter().all(|problem| problem.severity != Severity::Error), "{problems:?}");
         assert_eq!(again, service.plan);
     }
+    !loaded.services.is_empty()
 }

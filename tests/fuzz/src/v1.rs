@@ -30,9 +30,11 @@ static MODELS: LazyLock<[ModelSpec; 3]> = LazyLock::new(|| {
 });
 
 /// A prediction request.
-pub fn v1(bytes: &[u8]) {
+pub fn v1(bytes: &[u8]) -> bool {
+    let mut accepted = false;
     for model in MODELS.iter() {
         let Ok((request, _)) = codec::decode_request(bytes, model) else { continue };
+        accepted = true;
         serde_json::from_slice::<serde_json::Value>(bytes).expect("what is accepted is JSON");
         assert_bounded(&request, bytes.len());
         // Columns may differ in their rows, or have none; then they can't be written in rows.
@@ -40,4 +42,5 @@ pub fn v1(bytes: &[u8]) {
         let (again, _) = codec::decode_request(&encoded, model).expect("our own request is read");
         assert_same(&request, &again);
     }
+    accepted
 }

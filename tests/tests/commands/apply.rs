@@ -57,6 +57,20 @@ async fn apply_and_wait_fails_where_the_model_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn apply_and_wait_tells_of_every_service_whichever_fails() {
+    let server = Server::with([]).without_files().start().await;
+    let broken = |name: &str| Service::new("broken").named(name).yaml();
+    let all = [broken("first"), Service::sum(1).named("good").yaml(), broken("last")].join("---\n");
+    let output = server.cli_with_input(&["apply", "-f", "-", "--wait"], &all).await;
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let (told, wrong) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert!(told.contains("default/good: rolled out"), "{told}");
+    for name in ["first", "last"] {
+        assert_eq!(wrong.matches(&format!("error: default/{name}: ")).count(), 1, "{wrong}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn delete_ends_a_service_by_name_or_by_file() {
     let server = Server::with([]).without_files().start().await;
     let names = ["one", "two", "three"];

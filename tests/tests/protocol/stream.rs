@@ -182,7 +182,7 @@ async fn a_stream_is_read_no_faster_than_it_is_answered_and_ends_with_its_client
 #[tokio::test(flavor = "multi_thread")]
 async fn each_call_has_its_own_time_and_the_stream_has_the_calls() {
     let server = Server::start([Service::new("slow_second"), Service::new("identity")]).await;
-    let mut stream = Stream::open(server.data, PATH, &[("x-request-timeout-seconds", "0.3")]).await;
+    let mut stream = Stream::open(server.data, PATH, &[("x-request-timeout-seconds", "0.8")]).await;
     stream.send(&request(SLOW, "late", 1.0)).await;
     let (id, text) = error(&mut stream).await;
     assert_eq!(id, "late");
@@ -226,9 +226,9 @@ async fn a_stream_goes_where_its_head_says() {
 /// Whoever opens a stream and says nothing for a while is not cut off by a limit on pauses within a body.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_stream_stays_open() {
-    let server = Server::with([Service::new("identity")]).flag("--client-timeout", "0.2").start().await;
+    let server = Server::with([Service::new("identity")]).flag("--client-timeout", "1").start().await;
     let mut stream = open(&server).await;
-    let idle = tokio::time::timeout(Duration::from_millis(900), stream.next::<ModelStreamInferResponse>());
+    let idle = tokio::time::timeout(Duration::from_millis(2_500), stream.next::<ModelStreamInferResponse>());
     assert!(idle.await.is_err(), "nothing was sent");
     stream.send(&request("identity", "a", 1.0)).await;
     assert_eq!(answer(&mut stream).await, ("a".to_owned(), 1.0));

@@ -75,7 +75,7 @@ impl ModelConfig {
         let Field { name, value, .. } = field;
         match *name {
             "name" => {}
-            "platform" if matches!(value.text(), Some("" | "onnxruntime_onnx" | "onnxruntime_onnx")) => {}
+            "platform" if matches!(value.text(), Some("" | "onnxruntime_onnx")) => {}
             "backend" if matches!(value.text(), Some("" | "onnxruntime")) => {}
             "version_policy" => {
                 *policies += 1;

@@ -13,7 +13,9 @@ use weirgate_protocol::{Error, ErrorCode, ModelSpec, Protocol, Result, v1};
 
 use super::events::Mode;
 use super::openai;
-use super::parts::{Named, NamedVersion, Pieces, Shared, check_version, codings, discard, json, path_names, taken, unread};
+use super::parts::{
+    Named, NamedVersion, Pieces, Shared, check_version, codings, discard, json, path_names, taken, unread,
+};
 use crate::gateway::{Asked, Gateway};
 use crate::pipeline::{self, InferCall};
 use crate::respond::{self, Dialect, Refusal};

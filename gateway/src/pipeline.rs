@@ -313,3 +313,30 @@ fn log_failure(arrival: &Arrival, service: &str, error: &Error) {
         tracing::debug!(request_id, traceparent, protocol, service, code, message, "call refused");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::encoding::{Encoding, compress};
+
+    const LIMIT: BodyLimit = BodyLimit { bytes: 1 << 20, set_by: "test" };
+
+    /// What an encoded body of zeros becomes within a moment.
+    async fn undone(length: usize) -> Result<usize> {
+        let packed = compress(Encoding::Gzip, &[vec![0; length].into()])?;
+        let mut body = BodyReader::new(Body::empty(), 0, Duration::ZERO);
+        body.set_codings(Encoding::Gzip.into());
+        let deadline = Instant::now() + Duration::from_millis(20);
+        undo_codings(&body, packed, LIMIT, deadline, |_| Ok(())).await.map(|bytes| bytes.len())
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn only_large_bodies_wait_for_a_turn_and_no_longer_than_their_deadline() {
+        let turns = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        assert_eq!(undone(2 * LARGE_BODY).await, Ok(2 * LARGE_BODY));
+        let _all = LARGE_WORK.acquire_many(turns as u32).await.unwrap();
+        assert_eq!(undone(100).await, Ok(100));
+        assert_eq!(undone(LARGE_BODY).await, Ok(LARGE_BODY));
+        assert_eq!(undone(LARGE_BODY + 1).await.unwrap_err().code(), ErrorCode::DeadlineExceeded);
+    }
+}

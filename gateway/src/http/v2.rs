@@ -11,7 +11,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use weirgate_protocol::{InferRequest, LoadedModel, ModelSpec, Protocol, Result, v2};
 
-use super::parts::{Named, NamedVersion, Pieces, Shared, codings, discard, json, path_names, taken, unread, unversioned};
+use super::parts::{
+    Named, NamedVersion, Pieces, Shared, codings, discard, json, path_names, taken, unread, unversioned,
+};
 use crate::gateway::{Asked, Gateway};
 use crate::pipeline::{self, InferCall};
 use crate::respond::{self, Dialect, Refusal};

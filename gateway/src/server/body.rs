@@ -43,7 +43,8 @@ impl BodyLimit {
 fn unreadable(error: &(dyn std::error::Error + 'static)) -> Error {
     let causes = std::iter::successors(Some(error), |error| error.source());
     let broken = causes.filter_map(|cause| cause.downcast_ref::<io::Error>());
-    let broken = broken.into_iter().find(|cause| matches!(cause.kind(), ErrorKind::InvalidInput | ErrorKind::InvalidData));
+    let broken =
+        broken.into_iter().find(|cause| matches!(cause.kind(), ErrorKind::InvalidInput | ErrorKind::InvalidData));
     match broken {
         Some(cause) => Error::invalid(format!("the framing of the request's body is broken: {cause}")),
         None => Error::invalid(format!("the request's body was cut off: {error}")),

@@ -107,11 +107,7 @@ async fn accept(
 
 fn connection_builder(client_timeout: Duration) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(client_timeout)
-        .max_buf_size(READ_BUFFER);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(client_timeout).max_buf_size(READ_BUFFER);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -22,6 +22,7 @@ use crate::observe::{Stages, count_unanswered, count_unrouted};
 use crate::respond::Refusal;
 use crate::server::address::REVISION;
 use crate::server::body::{BodyLimit, BodyReader};
+use crate::server::codings::Codings;
 use crate::server::edge::{self, Arrival};
 
 /// Bodies above this are decoded where it does not hold up the other connections of a thread.
@@ -163,7 +164,8 @@ where
     let (mut reservation, model, (bytes, read)) = prepare(gateway, routed, &call.asked, call.body, deadline).await?;
     let spec = model.version(call.asked.version)?;
     let pinned = !call.asked.version.is_empty();
-    let bytes = undo_codings(call.body, bytes, gateway.body_limit(), deadline, |held| reservation.cover(held)).await?;
+    let coded = (call.body.codings(), call.body.framing());
+    let bytes = undo_codings(coded, bytes, gateway.body_limit(), deadline, |held| reservation.cover(held)).await?;
     let (length, decode) = (bytes.len(), call.decode);
     let bind = || -> Result<_> {
         let mut request = decode(bytes, spec)?;
@@ -267,16 +269,15 @@ async fn route_again(gateway: &Gateway, asked: &Asked<'_>, deadline: Instant) ->
     }
 }
 
-/// A body without its codings: undone at once where little comes out, and else as large work. `cover` as in
+/// A body without its codings, behind `framing` bytes: undone at once where little comes out, and else as large work. `cover` as in
 /// [`decompress`](crate::server::encoding::decompress).
 pub async fn undo_codings(
-    body: &BodyReader<Body>,
+    (codings, framing): (Codings, usize),
     bytes: Bytes,
     limit: BodyLimit,
     deadline: Instant,
     mut cover: impl FnMut(usize) -> Result<()>,
 ) -> Result<Bytes> {
-    let (codings, framing) = (body.codings(), body.framing());
     if codings.is_identity() {
         return Ok(bytes);
     }
@@ -319,5 +320,30 @@ fn log_failure(arrival: &Arrival, service: &str, error: &Error) {
         tracing::warn!(request_id, traceparent, protocol, service, code, message, "call failed");
     } else {
         tracing::debug!(request_id, traceparent, protocol, service, code, message, "call refused");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::encoding::{Encoding, compress};
+
+    const LIMIT: BodyLimit = BodyLimit { bytes: 1 << 20, set_by: "test" };
+
+    /// What an encoded body of zeros becomes within a moment.
+    async fn undone(length: usize) -> Result<usize> {
+        let packed = compress(Encoding::Gzip, &[vec![0; length].into()])?;
+        let deadline = Instant::now() + Duration::from_millis(20);
+        undo_codings((Encoding::Gzip.into(), 0), packed, LIMIT, deadline, |_| Ok(())).await.map(|bytes| bytes.len())
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn only_large_bodies_wait_for_a_turn_and_no_longer_than_their_deadline() {
+        let turns = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        assert_eq!(undone(2 * LARGE_BODY).await, Ok(2 * LARGE_BODY));
+        let _all = LARGE_WORK.acquire_many(turns as u32).await.unwrap();
+        assert_eq!(undone(100).await, Ok(100));
+        assert_eq!(undone(LARGE_BODY).await, Ok(LARGE_BODY));
+        assert_eq!(undone(LARGE_BODY + 1).await.unwrap_err().code(), ErrorCode::DeadlineExceeded);
     }
 }

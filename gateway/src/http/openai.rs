@@ -189,7 +189,7 @@ async fn find_model(
         if !codings.is_identity() {
             let (packed, limit) = (body.take(), gateway.body_limit());
             let cover = |held| room.cover(read + held);
-            let whole = pipeline::undo_codings(body, packed, limit, deadline, cover).await?;
+            let whole = pipeline::undo_codings((codings, 0), packed, limit, deadline, cover).await?;
             return Ok(match openai::peek(&whole, true)? {
                 Peeked::Model(model) => Some(model),
                 Peeked::Missing | Peeked::More => None,

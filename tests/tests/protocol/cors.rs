@@ -53,6 +53,9 @@ async fn named_origins_may_call_and_others_may_not() {
             "x-weirgate-overhead-us",
             "server-timing",
             "inference-header-content-length",
+            "retry-after",
+            "ce-id",
+            "ce-time",
         ] {
             assert!(exposed.contains(name), "{exposed}");
         }
@@ -73,6 +76,11 @@ async fn named_origins_may_call_and_others_may_not() {
     unknown.headers_mut().insert("origin", PAGE.parse().unwrap());
     let reply = client.send(unknown).await;
     assert_eq!((reply.status, reply.header("access-control-allow-origin")), (404, Some(PAGE)));
+    // What is no preflight is answered as without the flag.
+    for (path, status, allow) in [("/v2/models/identity/infer", 204, Some("POST")), ("/nowhere", 404, None)] {
+        let reply = client.send(request(Method::OPTIONS, path)).await;
+        assert_eq!((reply.status, reply.header("allow")), (status, allow), "{path}: {reply:?}");
+    }
     // The admin port knows no other origins.
     assert_eq!(
         preflight(&mut Http1::connect(server.admin).await, PAGE).await.header("access-control-allow-origin"),

@@ -37,14 +37,20 @@ async fn options_says_what_is_allowed() {
     let server = Server::start([Service::new("identity")]).await;
     let mut client = Http1::connect(server.data).await;
     let posts = ["/v2/models/identity/infer", "/v2/models/identity/versions/1/infer"];
-    let routes = GETS.map(|path| (path, "GET,HEAD")).into_iter().chain(posts.map(|path| (path, "POST")));
+    let others = [
+        ("/v1/models/identity:predict", "POST"),
+        ("/v1/models/identity", "GET,HEAD"),
+        ("/v1/models/identity/versions/1:predict", "POST"),
+        ("/v2/logging", "GET,HEAD,POST"),
+    ];
+    let routes = GETS.map(|path| (path, "GET,HEAD")).into_iter().chain(posts.map(|path| (path, "POST"))).chain(others);
     for (path, allowed) in routes {
         let reply = client.send(request(Method::OPTIONS, path)).await;
         assert_eq!((reply.status, reply.header("allow")), (204, Some(allowed)), "{path}: {reply:?}");
         for method in ["FOO", "PUT", "TRACE"] {
             let reply = client.send(request(method.parse().unwrap(), path)).await;
             assert_eq!((reply.status, reply.header("allow")), (405, Some(allowed)), "{method} {path}: {reply:?}");
-            assert!(reply.error().contains(method) && reply.error().contains("'/v2"), "{reply:?}");
+            assert!(reply.error().contains(method) && reply.error().contains("'/v"), "{reply:?}");
         }
     }
     assert_eq!(client.send(request(Method::OPTIONS, "/nowhere")).await.status, 404);
@@ -70,6 +76,11 @@ async fn a_refused_body_is_read_on_and_the_connection_lives() {
         ("PUT", "/v2/models/identity/infer", 405),
         ("POST", "/default/nobody/v2/models/a/infer", 404),
         ("POST", "/v2/models/nobody/infer", 404),
+        ("POST", "/v2/models/%ff/infer", 400),
+        ("POST", "/v2/models/%ff/versions/1/infer", 400),
+        ("POST", "/v1/models/identity", 405),
+        ("POST", "/v2/logging", 501),
+        ("POST", "/v2/repository/models/%ff/load", 400),
     ] {
         let head = format!("{method} {path} HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n", body.len());
         raw.write(head).await;
@@ -84,6 +95,25 @@ async fn a_refused_body_is_read_on_and_the_connection_lives() {
     let mut raw = Raw::connect(server.data).await;
     raw.write("POST /nowhere HTTP/1.1\r\nhost: a\r\ncontent-length: 9999\r\nexpect: 100-continue\r\n\r\n").await;
     assert_eq!(raw.read_answer().await.unwrap().0, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_of_two_hosts_is_refused() {
+    let server = Server::start([Service::new("identity")]).await;
+    let mut raw = Raw::connect(server.data).await;
+    raw.write("GET /v2 HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n").await;
+    let (status, _, text) = raw.take_answer().await.unwrap();
+    assert!(status == 400 && text.contains("more than one Host"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn broken_chunks_are_told_from_a_body_that_is_cut_off() {
+    let server = Server::start([Service::new("identity")]).await;
+    let mut raw = Raw::connect(server.data).await;
+    raw.write_head("identity", "transfer-encoding: chunked\r\n").await;
+    raw.write("zz\r\n").await;
+    let (status, _, text) = raw.take_answer().await.unwrap();
+    assert!(status == 400 && text.contains("framing of the request's body is broken"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

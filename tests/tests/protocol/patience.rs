@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use weirgate_tests::frames::{self, DATA, INITIAL_WINDOW};
+use weirgate_tests::frames::{self, DATA, GOAWAY, INITIAL_WINDOW};
 use weirgate_tests::process::open_files;
 use weirgate_tests::{Frames, Http1, Raw, Server, Service, calls, eventually, row, values};
 
@@ -85,6 +85,40 @@ async fn an_h2_client_that_takes_nothing_loses_its_connection() {
         .unwrap();
     while small.next().await.expect("an answer").kind != DATA {}
     server.is_idle("identity").await;
+}
+
+const SMALL: &[u8] = br#"{"inputs":[{"name":"x","datatype":"FP32","shape":[1,1],"data":[1]}]}"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_answer_that_is_not_taken_ends_its_connection_and_the_other_calls_first() {
+    let slow = Service::new("slow_second").max_batch(1);
+    let server = Server::with([Service::new("identity"), slow]).flag("--client-timeout", "1.5").start().await;
+    let mut stuck = Frames::connect(server.data, &[(INITIAL_WINDOW, 0)]).await;
+    stuck.infer(1, "identity", SMALL).await.unwrap();
+    // One after the other, they outlast the patience with the first.
+    for stream in [3, 5] {
+        stuck.infer(stream, "slow-second", SMALL).await.unwrap();
+        stuck.write(&frames::frame(8, 0, stream, &10_000_u32.to_be_bytes())).await.unwrap();
+    }
+    let frames = stuck.closed().await;
+    let goes_away = frames.iter().position(|frame| frame.kind == GOAWAY).expect("the client is told");
+    let answered = frames.iter().rposition(|frame| frame.stream == 5 && frame.kind == DATA).expect("an answer");
+    assert!(goes_away < answered, "{frames:?}");
+    assert!(!frames.iter().any(|frame| frame.stream == 1 && frame.kind == DATA), "{frames:?}");
+}
+
+/// Nothing of it is taken, or its first byte, and the rest lies where only h2 sees it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_answer_that_is_not_taken_holds_up_no_stop() {
+    for window in [0, 1] {
+        let mut server = impatient().await;
+        let mut stuck = Frames::connect(server.data, &[(INITIAL_WINDOW, window)]).await;
+        stuck.infer(1, "identity", SMALL).await.unwrap();
+        eventually("the answer to be made", async || (server.batches("identity").await.1 == 1).then_some(())).await;
+        server.signal("TERM");
+        stuck.closed().await;
+        assert!(server.ended().await.success());
+    }
 }
 
 /// One that does take it, in many small windows, is served.

@@ -247,3 +247,42 @@ async fn a_restart_and_a_changed_manifest_load_what_was_unloaded() {
     server.restart().await;
     Http1::connect(server.data).await.infer("identity", &row(&[1.0])).await.response();
 }
+
+/// With `--model-control open` a page that somebody happens to look at could unload models: browsers send simple requests
+/// anywhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_other_origins_change_nothing_unless_they_are_named() {
+    let server = Server::with([Service::new("identity")])
+        .flag("--model-control", "open")
+        .flag("--cors-origin", "https://app.example.com")
+        .start()
+        .await;
+    let mut client = Http1::connect(server.data).await;
+    let own = format!("http://{}", server.data);
+    for (origin, status) in
+        [("https://evil.example", 403), ("null", 403), ("https://app.example.com", 200), (&*own, 200)]
+    {
+        let mut call = post(&server, "/v2/repository/models/identity/unload", None, "");
+        call.headers_mut().insert("origin", origin.parse().unwrap());
+        let reply = client.send(call).await;
+        assert_eq!(reply.status, status, "{origin}: {reply:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_under_way_does_not_hold_up_a_stop() {
+    // Whoever asks here is never answered.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/model.onnx", silent.local_addr().unwrap());
+    let server = Server::with([Service::from("far", &url)]).at_once().start().await;
+    let mut client = Http1::connect(server.data).await;
+    let load = change(&server, &mut client, "far", "load");
+    let stop = async {
+        eventually("the load to be asked for", async || server.log().contains("asked on the data port").then_some(()))
+            .await;
+        server.signal("TERM");
+    };
+    let (reply, ()) = tokio::join!(load, stop);
+    assert_eq!(reply.status, 503, "{reply:?}");
+    assert!(reply.error().contains("the server is stopping"), "{reply:?}");
+}

@@ -5,8 +5,9 @@ use std::time::Duration;
 use prost::Message as _;
 use weirgate_protocol::oip::infer_parameter::ParameterChoice;
 use weirgate_protocol::oip::{self, InferParameter, ModelInferRequest, ModelStreamInferResponse};
+use weirgate_tests::frames::{self, END_HEADERS, HEADERS, INITIAL_WINDOW};
 use weirgate_tests::grpc::{self, DEADLINE_EXCEEDED, INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED, UNAVAILABLE};
-use weirgate_tests::{Server, Service, Stream, calls, row, values};
+use weirgate_tests::{Frames, Server, Service, Stream, calls, eventually, row, values};
 
 const PATH: &str = "/inference.GRPCInferenceService/ModelStreamInfer";
 const SLOW: &str = "slow-second";
@@ -232,4 +233,33 @@ async fn an_idle_stream_stays_open() {
     assert!(idle.await.is_err(), "nothing was sent");
     stream.send(&request("identity", "a", 1.0)).await;
     assert_eq!(answer(&mut stream).await, ("a".to_owned(), 1.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_with_a_deadline_ends_when_its_calls_are_answered() {
+    let server = Server::start([Service::new("identity")]).await;
+    let mut stream = Stream::open(server.data, PATH, &[("grpc-timeout", "5S")]).await;
+    stream.send(&request("identity", "a", 1.0)).await;
+    assert_eq!(answer(&mut stream).await, ("a".to_owned(), 1.0));
+    stream.close();
+    stream.end().await.unwrap();
+}
+
+/// Its client answers pings and takes nothing: its calls end with their deadline all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_of_a_stream_that_is_not_read_keep_their_deadlines() {
+    let server = Server::start([Service::new("identity")]).await;
+    let mut client = Frames::connect(server.data, &[(INITIAL_WINDOW, 0)]).await;
+    let metadata = [("content-type", "application/grpc"), ("te", "trailers"), ("x-request-timeout-seconds", "1")];
+    let head = [frames::head("POST", PATH), frames::fields(&metadata)].concat();
+    let message = grpc::frame(0, &request("identity", "", 1.0).encode_to_vec());
+    let sent = [&message[..], &message[..message.len() - 1]].concat();
+    let call = [frames::frame(HEADERS, END_HEADERS, 1, &head), frames::frame(frames::DATA, 0, 1, &sent)].concat();
+    client.write(&call).await.unwrap();
+    eventually("the second call to be given up", async || {
+        let labels = [("service", "identity"), ("code", "deadline_exceeded")];
+        (server.metrics().await.sum("weirgate_requests_total", &labels) == 1.0).then_some(())
+    })
+    .await;
+    server.is_idle("identity").await;
 }

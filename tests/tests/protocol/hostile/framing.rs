@@ -23,8 +23,9 @@ async fn lengths_that_are_none_are_refused_by_the_parser() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn chunks_that_are_none_are_400() {
-    const CUT: &[&str] = &["the request's body was cut off"];
-    let chunked = |name: &str, body: String| case(name, body, 400, CUT).framed("transfer-encoding: chunked\r\n").ends();
+    const BROKEN: &[&str] = &["the framing of the request's body is broken"];
+    let chunked =
+        |name: &str, body: String| case(name, body, 400, BROKEN).framed("transfer-encoding: chunked\r\n").ends();
     refused(vec![
         chunked("no size", "\r\n{}\r\n0\r\n\r\n".to_owned()),
         chunked("a size that is none", "zz\r\n{}\r\n0\r\n\r\n".to_owned()),

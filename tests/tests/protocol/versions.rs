@@ -210,6 +210,18 @@ async fn a_model_repository_is_looked_into() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_config_says_in_vain_is_told() {
+    let folder = Folder::new();
+    let sum = versioned(&folder, &[1], None);
+    std::fs::write(sum.join("config.pbtxt"), "max_batch_size: 0\nversionPolicy: { all {} }").unwrap();
+    let server = Server::start([Service::at("sum", sum)]).await;
+    let log = server.log();
+    for told in ["max_batch_size", "batcher.maxBatchSize to 1", "versionPolicy"] {
+        assert!(log.contains(told), "{told}: {log}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_version_policy_is_the_reason_why_a_model_is_not_ready() {
     let folder = Folder::new();
     let sum = versioned(&folder, &[1], Some("{ specific { versions: [7] } }"));

@@ -24,6 +24,32 @@ async fn a_model_that_is_not_there_makes_the_service_say_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_can_not_be_loaded_is_told_of_its_url() {
+    let files = FileServer::start().await;
+    for name in ["half.onnx", "page.html"] {
+        std::fs::write(files.folder().join(name), "<html>no model</html>").unwrap();
+    }
+    for (name, says) in [("half.onnx", "Protobuf parsing failed"), ("page.html", "text/html, which is no model")] {
+        let url = files.url(&format!("/files/{name}?sig=1"));
+        let server = Server::start([Service::from("sum", &url)]).await;
+        let error = answers(&server).await.unwrap_err();
+        let shown = files.url(&format!("/files/{name}"));
+        assert!(error.contains(&shown) && error.contains(says), "{error}");
+        assert!(!error.contains("content/"), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_away_interrupts_nothing() {
+    let mut files = FileServer::start().await;
+    let url = files.url("/files/model.onnx");
+    files.stop();
+    let server = Server::start([Service::from("sum", &url)]).await;
+    let log = server.log();
+    assert!(log.contains("the download can't begin") && !log.contains("the download is interrupted"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_model_beyond_the_limit_is_refused() {
     let files = FileServer::start().await;
     put(&files, "add_1", "model.onnx");

@@ -90,20 +90,18 @@ const SMALL: &[u8] = br#"{"inputs":[{"name":"x","datatype":"FP32","shape":[1,1],
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_small_answer_that_is_not_taken_ends_its_connection_and_the_other_calls_first() {
-    let slow = Service::new("slow_second").max_batch(1);
-    let server = Server::with([Service::new("identity"), slow]).flag("--client-timeout", "1.5").start().await;
+    let server = impatient().await;
     let mut stuck = Frames::connect(server.data, &[(INITIAL_WINDOW, 0)]).await;
     stuck.infer(1, "identity", SMALL).await.unwrap();
-    // One after the other, they outlast the patience with the first.
-    for stream in [3, 5] {
-        stuck.infer(stream, "slow-second", SMALL).await.unwrap();
-        stuck.write(&frames::frame(8, 0, stream, &10_000_u32.to_be_bytes())).await.unwrap();
-    }
+    // A call whose body is sent once the connection is to end.
+    let head = frames::head("POST", "/v2/models/identity/infer");
+    let open = frames::frame(frames::HEADERS, frames::END_HEADERS, 3, &head);
+    stuck.write(&[open, frames::frame(8, 0, 3, &10_000_u32.to_be_bytes())].concat()).await.unwrap();
+    while stuck.next().await.expect("the client is told before it is cut").kind != GOAWAY {}
+    stuck.write(&frames::frame(DATA, frames::END_STREAM, 3, SMALL)).await.unwrap();
     let frames = stuck.closed().await;
-    let goes_away = frames.iter().position(|frame| frame.kind == GOAWAY).expect("the client is told");
-    let answered = frames.iter().rposition(|frame| frame.stream == 5 && frame.kind == DATA).expect("an answer");
-    assert!(goes_away < answered, "{frames:?}");
-    assert!(!frames.iter().any(|frame| frame.stream == 1 && frame.kind == DATA), "{frames:?}");
+    let answers = |stream| frames.iter().any(|frame| frame.stream == stream && frame.kind == DATA);
+    assert!(answers(3) && !answers(1), "{frames:?}");
 }
 
 /// Nothing of it is taken, or its first byte, and the rest lies where only h2 sees it.

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use prost::Message as _;
+use weirgate_protocol::oip;
 use weirgate_tests::frames::{self, DATA, GOAWAY, INITIAL_WINDOW};
 use weirgate_tests::process::open_files;
-use weirgate_tests::{Frames, Http1, Raw, Server, Service, calls, eventually, row, values};
+use weirgate_tests::{Frames, Http1, Raw, Server, Service, calls, eventually, grpc, row, values};
 
 /// More than two sockets hold.
 const LARGE: usize = 48 << 20;
@@ -93,12 +95,15 @@ async fn a_small_answer_that_is_not_taken_ends_its_connection_and_the_other_call
     let server = impatient().await;
     let mut stuck = Frames::connect(server.data, &[(INITIAL_WINDOW, 0)]).await;
     stuck.infer(1, "identity", SMALL).await.unwrap();
-    // A call whose body is sent once the connection is to end.
-    let head = frames::head("POST", "/v2/models/identity/infer");
+    // A stream, which may be idle; its call is sent once the connection is to end.
+    let grpc = frames::fields(&[("content-type", "application/grpc"), ("te", "trailers")]);
+    let head = [frames::head("POST", "/inference.GRPCInferenceService/ModelStreamInfer"), grpc].concat();
     let open = frames::frame(frames::HEADERS, frames::END_HEADERS, 3, &head);
     stuck.write(&[open, frames::frame(8, 0, 3, &10_000_u32.to_be_bytes())].concat()).await.unwrap();
     while stuck.next().await.expect("the client is told before it is cut").kind != GOAWAY {}
-    stuck.write(&frames::frame(DATA, frames::END_STREAM, 3, SMALL)).await.unwrap();
+    let message = oip::encode_request("identity", None, row(&[1.0]), true).unwrap();
+    let message = grpc::frame(0, &message.encode_to_vec());
+    stuck.write(&frames::frame(DATA, frames::END_STREAM, 3, &message)).await.unwrap();
     let frames = stuck.closed().await;
     let answers = |stream| frames.iter().any(|frame| frame.stream == stream && frame.kind == DATA);
     assert!(answers(3) && !answers(1), "{frames:?}");

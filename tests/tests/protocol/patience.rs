@@ -3,9 +3,11 @@
 
 use std::time::Duration;
 
+use prost::Message as _;
+use weirgate_protocol::oip;
 use weirgate_tests::frames::{self, DATA, GOAWAY, INITIAL_WINDOW};
 use weirgate_tests::process::open_files;
-use weirgate_tests::{Frames, Http1, Raw, Server, Service, calls, eventually, row, values};
+use weirgate_tests::{Frames, Http1, Raw, Server, Service, calls, eventually, grpc, row, values};
 
 /// More than two sockets hold.
 const LARGE: usize = 48 << 20;
@@ -91,20 +93,21 @@ const SMALL: &[u8] = br#"{"inputs":[{"name":"x","datatype":"FP32","shape":[1,1],
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_small_answer_that_is_not_taken_ends_its_connection_and_the_other_calls_first() {
-    let slow = Service::new("slow_second").max_batch(1);
-    let server = Server::with([Service::new("identity"), slow]).flag("--client-timeout", "1.5").start().await;
+    let server = impatient().await;
     let mut stuck = Frames::connect(server.data, &[(INITIAL_WINDOW, 0)]).await;
     stuck.infer(1, "identity", SMALL).await.unwrap();
-    // One after the other, they outlast the patience with the first.
-    for stream in [3, 5] {
-        stuck.infer(stream, "slow-second", SMALL).await.unwrap();
-        stuck.write(&frames::frame(8, 0, stream, &10_000_u32.to_be_bytes())).await.unwrap();
-    }
+    // A stream, which may be idle; its call is sent once the connection is to end.
+    let grpc = frames::fields(&[("content-type", "application/grpc"), ("te", "trailers")]);
+    let head = [frames::head("POST", "/inference.GRPCInferenceService/ModelStreamInfer"), grpc].concat();
+    let open = frames::frame(frames::HEADERS, frames::END_HEADERS, 3, &head);
+    stuck.write(&[open, frames::frame(8, 0, 3, &10_000_u32.to_be_bytes())].concat()).await.unwrap();
+    while stuck.next().await.expect("the client is told before it is cut").kind != GOAWAY {}
+    let message = oip::encode_request("identity", None, row(&[1.0]), true).unwrap();
+    let message = grpc::frame(0, &message.encode_to_vec());
+    stuck.write(&frames::frame(DATA, frames::END_STREAM, 3, &message)).await.unwrap();
     let frames = stuck.closed().await;
-    let goes_away = frames.iter().position(|frame| frame.kind == GOAWAY).expect("the client is told");
-    let answered = frames.iter().rposition(|frame| frame.stream == 5 && frame.kind == DATA).expect("an answer");
-    assert!(goes_away < answered, "{frames:?}");
-    assert!(!frames.iter().any(|frame| frame.stream == 1 && frame.kind == DATA), "{frames:?}");
+    let answers = |stream| frames.iter().any(|frame| frame.stream == stream && frame.kind == DATA);
+    assert!(answers(3) && !answers(1), "{frames:?}");
 }
 
 /// Nothing of it is taken, or its first byte, and the rest lies where only h2 sees it.

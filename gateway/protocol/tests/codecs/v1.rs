@@ -239,7 +239,7 @@ fn every_refusal_says_where_and_what() {
         ("YW=", "its padding is wrong"),
     ] {
         let not_base64 = refused(&format!("{{'instances':[{{'b64':'{text}'}}]}}"), &words);
-        assert_eq!(not_base64, format!("instances[0].b64: is not base64: {problem} (byte 20)"), "{text}");
+        assert_eq!(not_base64, format!("instances[0].b64: is not base64: {problem} (byte 21)"), "{text}");
     }
 }
 

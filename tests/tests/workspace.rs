@@ -152,7 +152,7 @@ const MAY_WRITE_A_STATUS: [(&str, &str, &str); 9] = [
     ("admin/mod.rs", "status_mut() = status", "writes what a probe found"),
     ("http/mod.rs", "StatusCode::NO_CONTENT", "answers OPTIONS"),
     ("http/v2.rs", "StatusCode::SERVICE_UNAVAILABLE, v2::ready(false)", "V2's probe answers its state"),
-    ("http/v2.rs", "status_mut() = status", "writes the status of a body that is no error"),
+    ("http/parts.rs", "status_mut() = status", "writes the status of a body that is no error"),
     ("grpc/stream.rs", "tonic::Status::ok", "the end of a stream that went well"),
 ];
 

@@ -80,7 +80,7 @@ async fn a_refused_body_is_read_on_and_the_connection_lives() {
         ("POST", "/v2/models/%ff/versions/1/infer", 400),
         ("POST", "/v1/models/identity", 405),
         ("POST", "/v2/logging", 501),
-        ("POST", "/v2/repository/models/%ff/load", 400),
+        ("POST", "/v2/repository/models/identity/load", 401),
     ] {
         let head = format!("{method} {path} HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n", body.len());
         raw.write(head).await;

@@ -2,7 +2,7 @@
 
 use weirgate_protocol::oip;
 use weirgate_tests::grpc::{self, MODEL_INFER, RESOURCE_EXHAUSTED};
-use weirgate_tests::{Grpc, Http1, Raw, Server, Service, calls, row, values};
+use weirgate_tests::{Grpc, Http1, Http2, Raw, Server, Service, calls, row, values};
 
 const LIMIT: usize = 64 << 10;
 
@@ -102,4 +102,17 @@ async fn a_client_that_stops_sending_is_given_up_and_hurts_nobody() {
     assert!(head_answer.as_ref().is_none_or(|(status, ..)| *status == 408), "{head_answer:?}");
     server.is_idle("identity").await;
     assert_eq!(server.batches("identity").await.1, 20);
+}
+
+/// Elsewhere another layer cuts at 60 s what the manifest gives 600. No limit here but the manifest's own ends a call that
+/// runs: not the client's timeout, on any protocol.
+#[tokio::test(flavor = "multi_thread")]
+async fn complaint_11_the_manifests_timeout_is_the_only_one() {
+    let server = Server::with([Service::new("slow_second").timeout(600)]).flag("--client-timeout", "0.5").start().await;
+    let (mut http, h2) = (Http1::connect(server.data).await, Http2::connect(server.data).await);
+    let grpc = Grpc::connect(server.data).await;
+    assert_eq!(values(&http.infer("slow-second", &row(&[7.0])).await.response().outputs[0]), [7.0]);
+    let over_h2 = h2.send(calls::json("slow-second", &row(&[8.0]))).await;
+    assert_eq!(values(&over_h2.response().outputs[0]), [8.0]);
+    assert_eq!(values(&grpc.infer("slow-second", &row(&[9.0])).await.unwrap().outputs[0]), [9.0]);
 }

@@ -3,6 +3,7 @@
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use serde::Serialize;
 use tonic::metadata::MetadataValue;
 use weirgate_protocol::{Error, ErrorCode, openai, v2};
 
@@ -84,6 +85,18 @@ fn with_status(error: &Error, body: Bytes) -> Response<Body> {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     response
+}
+
+/// An answer in JSON.
+pub fn to_json(value: &impl Serialize) -> Response<Body> {
+    match serde_json::to_vec(value) {
+        Ok(body) => {
+            let mut response = Response::new(Body::from(body));
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            response
+        }
+        Err(error) => rest_error(&Error::internal(format!("the answer can't be written as JSON: {error}"))),
+    }
 }
 
 /// An error as gRPC answers it. `retry-after` travels as metadata, in seconds.

@@ -9,8 +9,7 @@ use axum::extract::{Path, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post};
-use http::{HeaderValue, StatusCode, header};
-use serde::Serialize;
+use http::StatusCode;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use weirgate_deploy::Control;
@@ -81,10 +80,10 @@ fn list(control: &Control, wanted: impl Fn(&ServiceView) -> bool, request: &Requ
     let views = views.iter().map(Arc::as_ref).filter(|view| wanted(view));
     respond(full_view(request).map(|full| {
         if full {
-            return json(&Views { items: views.collect() });
+            return respond::to_json(&Views { items: views.collect() });
         }
         let items: Vec<_> = views.map(|view| &view.object).collect();
-        json(&json!({
+        respond::to_json(&json!({
             "apiVersion": "serving.kserve.io/v1beta1", "kind": "InferenceServiceList", "metadata": {}, "items": items,
         }))
     }))
@@ -94,14 +93,14 @@ async fn one(State(api): State<Api>, Path(named): Path<Named>, request: Request)
     let answer = || {
         let full = full_view(&request)?;
         let view = api.control.get(&named).ok_or_else(|| refused(Refused::NotFound(named.to_string())))?;
-        Ok(if full { json(view.as_ref()) } else { json(&view.object) })
+        Ok(if full { respond::to_json(view.as_ref()) } else { respond::to_json(&view.object) })
     };
     respond(answer())
 }
 
 async fn delete(State(api): State<Api>, Path(named): Path<Named>) -> Response {
     let deleted = api.control.delete(named).await.map_err(refused);
-    respond(deleted.map(|()| json(&json!({ "apiVersion": "v1", "kind": "Status", "status": "Success" }))))
+    respond(deleted.map(|()| respond::to_json(&json!({ "apiVersion": "v1", "kind": "Status", "status": "Success" }))))
 }
 
 async fn rollout(State(api): State<Api>, Path(named): Path<Named>, request: Request) -> Response {
@@ -112,7 +111,7 @@ async fn rollout(State(api): State<Api>, Path(named): Path<Named>, request: Requ
         }
         api.control.rollout(named, rollout, write_back).await.map_err(refused)
     };
-    respond(answer.await.map(|applied| json(&applied)))
+    respond(answer.await.map(|applied| respond::to_json(&applied)))
 }
 
 async fn apply(State(api): State<Api>, request: Request) -> Response {
@@ -125,7 +124,7 @@ async fn apply(State(api): State<Api>, request: Request) -> Response {
             return Ok(wrong_manifests(&problems));
         }
         let applied = api.control.apply(services).await.map_err(refused)?;
-        Ok(json(&ApplyAnswer { applied, problems: problems.iter().map(Told::from).collect() }))
+        Ok(respond::to_json(&ApplyAnswer { applied, problems: problems.iter().map(Told::from).collect() }))
     };
     respond(answer.await)
 }
@@ -152,7 +151,7 @@ fn load_all(documents: &[Document]) -> Result<Loaded> {
 fn wrong_manifests(problems: &[Problem]) -> Response {
     let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).map(Problem::to_string);
     let error = errors.collect::<Vec<_>>().join("; ");
-    let mut response = json(&Refusal { error, problems: problems.iter().map(Told::from).collect() });
+    let mut response = respond::to_json(&Refusal { error, problems: problems.iter().map(Told::from).collect() });
     *response.status_mut() = StatusCode::BAD_REQUEST;
     response
 }
@@ -186,15 +185,4 @@ fn full_view(request: &Request) -> Result<bool> {
 
 fn respond(answer: Result<Response>) -> Response {
     answer.unwrap_or_else(|error| respond::rest_error(&error))
-}
-
-fn json(value: &impl Serialize) -> Response {
-    match serde_json::to_vec(value) {
-        Ok(bytes) => {
-            let mut response = Response::new(Body::from(bytes));
-            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            response
-        }
-        Err(error) => respond::rest_error(&Error::internal(format!("the answer can't be written as JSON: {error}"))),
-    }
 }

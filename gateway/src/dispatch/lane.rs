@@ -68,7 +68,7 @@ pub(super) struct Core {
     pub(super) phase: Phase,
     /// Why no call can be answered now. It is set with the lock under which the queue is emptied, so that none slips in after.
     pub(super) failed: Option<Arc<str>>,
-    /// What the replica that pulled last takes for a batch.
+    /// What a replica takes for a batch, as the last that loaded or pulled has it.
     pub(super) policy: Option<BatchPolicy>,
 }
 
@@ -134,7 +134,7 @@ impl Lane {
         }
     }
 
-    /// How calls share runs; `None` until a replica has come for calls.
+    /// How calls share runs; `None` until a replica has loaded.
     pub fn batching(&self) -> Option<Batching> {
         let BatchPolicy { max_rows, linger, .. } = self.core.lock().policy?;
         Some(Batching { max_rows, linger, replicas: self.metrics.ready_replicas() })

@@ -13,12 +13,11 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body::{Frame, SizeHint};
-use serde::Serialize;
 use weirgate_protocol::{Error, Result};
 
 use crate::gateway::Gateway;
 use crate::pipeline;
-use crate::respond::{self, Refusal};
+use crate::respond::Refusal;
 use crate::server::address::TakenPrefix;
 use crate::server::body::BodyReader;
 use crate::server::codings::{Codings, READ_HERE};
@@ -110,12 +109,4 @@ pub fn json(status: StatusCode, body: Bytes) -> Response {
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
-}
-
-/// An answer in JSON.
-pub fn to_json(value: &impl Serialize) -> Response {
-    match serde_json::to_vec(value) {
-        Ok(body) => json(StatusCode::OK, body.into()),
-        Err(error) => respond::rest_error(&Error::internal(format!("the answer can't be written as JSON: {error}"))),
-    }
 }

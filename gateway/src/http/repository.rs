@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use weirgate_protocol::{Error, Protocol, Result};
 
-use super::parts::{Named, discard, path_names, to_json};
+use super::parts::{Named, discard, path_names};
 use crate::gateway::Asked;
 use crate::repository::{Change, IndexEntry, PATIENCE, Repository, check_parameters, index};
 use crate::respond;
@@ -59,7 +59,7 @@ struct Changed<'a> {
 async fn models(State(repository): Shared, request: Request) -> Response {
     let names = || -> Result<Response> {
         let models = repository.gateway().models(&Address::of(&request))?;
-        Ok(to_json(&json!({ "models": models.iter().map(|listed| &*listed.model).collect::<Vec<_>>() })))
+        Ok(respond::to_json(&json!({ "models": models.iter().map(|listed| &*listed.model).collect::<Vec<_>>() })))
     };
     names().unwrap_or_else(|error| respond::rest_error(&error))
 }
@@ -70,7 +70,7 @@ async fn list(State(repository): Shared, request: Request) -> Response {
         let IndexRequest { ready } = read(&mut body).await?;
         let entries = index(repository.gateway(), &Address::of_parts(&parts), ready)?;
         let entry = |entry: &IndexEntry| json!({ "name": entry.name, "version": entry.version, "state": entry.state, "reason": entry.reason });
-        Ok(to_json(&entries.iter().map(entry).collect::<Vec<_>>()))
+        Ok(respond::to_json(&entries.iter().map(entry).collect::<Vec<_>>()))
     };
     let answer = answer.await;
     finish(answer, &mut body, &parts).await
@@ -97,7 +97,7 @@ async fn change(repository: &Repository, change: Change, model: Named, request: 
         let asked = Asked { model: &model, version: "", address: Address::of_parts(&parts) };
         repository.change(allowed, change, &asked, peer, patience).await?;
         let done = |asked| (change == asked).then_some(true);
-        Ok(to_json(&Changed { name: &model, load: done(Change::Load), unload: done(Change::Unload) }))
+        Ok(respond::to_json(&Changed { name: &model, load: done(Change::Load), unload: done(Change::Unload) }))
     };
     let answer = answer.await;
     finish(answer, &mut body, &parts).await

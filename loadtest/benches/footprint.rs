@@ -19,7 +19,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use weirgate_loadtest::closed::{self, Callers, Plan, Until};
 use weirgate_loadtest::process::{self, Memory, Server, Weirgate};
-use weirgate_loadtest::request::{Prepared, Wire};
+use weirgate_loadtest::request::{Protocol, Request};
 use weirgate_loadtest::stats::Spread;
 use weirgate_loadtest::{Result, record};
 use weirgate_protocol::{Datatype, InferRequest, Shape, Tensor};
@@ -104,8 +104,8 @@ impl Service {
     }
 
     fn plan(&self, server: &Server, callers: usize) -> Result<Plan> {
-        let request = Prepared::new(Wire::HttpBinary, self.name, self.request.clone())?;
-        let requests: Arc<[Prepared]> = Arc::new([request]);
+        let request = Request::tensors(Protocol::V2Binary, self.name, self.request.clone())?;
+        let requests: Arc<[Request]> = Arc::new([request]);
         Ok(Plan { address: server.data, requests, callers, shared_connections: None, check: None })
     }
 }

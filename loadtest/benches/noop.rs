@@ -25,7 +25,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use weirgate_loadtest::closed::{self, Callers, Plan, Until};
 use weirgate_loadtest::process::{self, Cores, Log, Server, Weirgate};
-use weirgate_loadtest::request::{Answer, Prepared, Wire};
+use weirgate_loadtest::request::{Answer, Protocol, Request};
 use weirgate_loadtest::stats::Spread;
 use weirgate_loadtest::{Result, floor, record};
 use weirgate_protocol::{Datatype, InferRequest, Shape, Tensor};
@@ -39,16 +39,16 @@ const AT_BAR: usize = 16;
 /// How the requests travel, and the bar in µs of CPU time where there is one.
 struct Way {
     label: &'static str,
-    wire: Wire,
+    protocol: Protocol,
     shared_connections: Option<usize>,
     bar: Option<f64>,
 }
 
 const WAYS: [Way; 4] = [
-    Way { label: "http json", wire: Wire::HttpJson, shared_connections: None, bar: Some(26.0) },
-    Way { label: "http binary", wire: Wire::HttpBinary, shared_connections: None, bar: Some(26.0) },
-    Way { label: "grpc", wire: Wire::Grpc, shared_connections: None, bar: Some(30.0) },
-    Way { label: "grpc shared", wire: Wire::Grpc, shared_connections: Some(1), bar: None },
+    Way { label: "http json", protocol: Protocol::V2, shared_connections: None, bar: Some(26.0) },
+    Way { label: "http binary", protocol: Protocol::V2Binary, shared_connections: None, bar: Some(26.0) },
+    Way { label: "grpc", protocol: Protocol::Grpc, shared_connections: None, bar: Some(30.0) },
+    Way { label: "grpc shared", protocol: Protocol::Grpc, shared_connections: Some(1), bar: None },
 ];
 
 /// One phase's numbers.
@@ -66,18 +66,21 @@ struct Sample {
 /// One way's two servers.
 struct Pair {
     way: &'static Way,
-    request: Prepared,
+    request: Request,
     expected: Answer,
     floor: Server,
 }
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().collect();
-    if let [_, flag, captured, wire] = &arguments[..]
+    if let [_, flag, captured, protocol] = &arguments[..]
         && flag == "--floor"
     {
-        let wire = Wire::ALL.into_iter().find(|known| known.label() == wire).unwrap();
-        return floor::serve(Path::new(captured), wire);
+        let protocol = [Protocol::V2, Protocol::V2Binary, Protocol::Grpc]
+            .into_iter()
+            .find(|known| known.label() == protocol)
+            .unwrap();
+        return floor::serve(Path::new(captured), protocol);
     }
     let (rounds, seconds) =
         (record::number("WEIRGATE_BENCH_ROUNDS", 5.0) as usize, record::number("WEIRGATE_BENCH_SECONDS", 3.0));
@@ -122,18 +125,18 @@ fn main() -> Result<()> {
 
 impl Pair {
     fn new(way: &'static Way, weirgate: &Server, cores: Cores) -> Result<Pair> {
-        let wire = way.wire;
+        let protocol = way.protocol;
         let data: Vec<u8> = (0..WIDTH).flat_map(|i| (i as f32 * 0.5 - 1.25).to_le_bytes()).collect();
         let input = Tensor::new("x", Datatype::Fp32, Shape::from_slice(&[1, WIDTH]), data.into()).unwrap();
         let request = InferRequest { inputs: vec![input.clone()], ..InferRequest::default() };
-        let request = Prepared::new(wire, MODEL, request)?;
+        let request = Request::tensors(protocol, MODEL, request)?;
         let expected = closed::runtime()?
             .block_on(async { Callers::connect(plan(weirgate.data, &request, 1)).await?.ask(0).await })?;
         assert_eq!(expected.decode()?.outputs[0].data, input.data);
-        let captured = captured(wire);
+        let captured = captured(protocol);
         floor::capture(&expected, &captured)?;
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("--floor").arg(captured).arg(wire.label());
+        command.arg("--floor").arg(captured).arg(protocol.label());
         let floor = Server::start(Some(cores.server), command, &Log::Inherit)?;
         Ok(Pair { way, request, expected, floor })
     }
@@ -172,12 +175,12 @@ impl Pair {
     }
 }
 
-fn plan(address: SocketAddr, request: &Prepared, callers: usize) -> Plan {
+fn plan(address: SocketAddr, request: &Request, callers: usize) -> Plan {
     Plan { address, requests: Arc::new([request.clone()]), callers, shared_connections: None, check: None }
 }
 
-fn captured(wire: Wire) -> PathBuf {
-    record::root().join("target/loadtest/noop").join(format!("answer.{}", wire.label().replace(' ', "-")))
+fn captured(protocol: Protocol) -> PathBuf {
+    record::root().join("target/loadtest/noop").join(format!("answer.{}", protocol.label().replace(' ', "-")))
 }
 
 /// All samples, by way, callers and whether of the floor.

@@ -18,7 +18,7 @@ use http::HeaderValue;
 use serde_json::json;
 use weirgate_loadtest::closed::{self, Callers, Plan, Until};
 use weirgate_loadtest::process::{self, Cores, Server, Weirgate};
-use weirgate_loadtest::request::{Prepared, Wire};
+use weirgate_loadtest::request::{Protocol, Request};
 use weirgate_loadtest::stats::Spread;
 use weirgate_loadtest::{Result, record};
 use weirgate_protocol::{Datatype, InferRequest, Shape, Tensor};
@@ -66,10 +66,10 @@ fn main() -> Result<()> {
 /// CPU time of the server per request, in µs.
 fn phase(server: &Server, way: &str, time: Duration) -> Result<f64> {
     let data: Vec<u8> = (0..WIDTH).flat_map(|i| (i as f32 * 0.5).to_le_bytes()).collect();
-    let request = |user: usize| -> Result<Prepared> {
+    let request = |user: usize| -> Result<Request> {
         let input = Tensor::new("x", Datatype::Fp32, Shape::from_slice(&[1, WIDTH]), data.clone().into()).unwrap();
         let request = InferRequest { inputs: vec![input], ..InferRequest::default() };
-        let prepared = Prepared::new(Wire::HttpJson, way, request)?;
+        let prepared = Request::tensors(Protocol::V2, way, request)?;
         Ok(prepared.with_header("x-user", HeaderValue::from_str(&format!("user-{user}")).unwrap()))
     };
     let requests: Vec<_> = (0..USERS).map(request).collect::<Result<_>>()?;

@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::Result;
-use crate::request::{Answer, Wire};
+use crate::request::{Answer, Protocol};
 
 /// Writes down an answer of a real server, for [`serve`] to repeat.
 pub fn capture(answer: &Answer, path: &Path) -> Result<()> {
@@ -46,7 +46,7 @@ struct Fixed {
 }
 
 impl Fixed {
-    fn read(path: &Path, wire: Wire) -> Result<Fixed> {
+    fn read(path: &Path, protocol: Protocol) -> Result<Fixed> {
         let bytes = std::fs::read(path)?;
         let end =
             bytes.windows(2).position(|two| two == b"\n\n").ok_or_else(|| crate::error("no head was captured"))?;
@@ -56,7 +56,7 @@ impl Fixed {
             let name: http::HeaderName = name.parse().map_err(crate::error)?;
             headers.insert(name, value.parse().map_err(crate::error)?);
         }
-        let trailers = (wire == Wire::Grpc).then(|| {
+        let trailers = (protocol == Protocol::Grpc).then(|| {
             let mut trailers = HeaderMap::new();
             trailers.insert("grpc-status", http::HeaderValue::from_static("0"));
             trailers
@@ -66,8 +66,8 @@ impl Fixed {
 }
 
 /// Serves until it is stopped. Prints its address as a server of ours does.
-pub fn serve(captured: &Path, wire: Wire) -> Result<()> {
-    let fixed: &'static Fixed = Box::leak(Box::new(Fixed::read(captured, wire)?));
+pub fn serve(captured: &Path, protocol: Protocol) -> Result<()> {
+    let fixed: &'static Fixed = Box::leak(Box::new(Fixed::read(captured, protocol)?));
     crate::closed::runtime()?.block_on(async {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         println!("data  http://{}\n", listener.local_addr()?);
@@ -79,8 +79,8 @@ pub fn serve(captured: &Path, wire: Wire) -> Result<()> {
             let service = service_fn(move |request| answer(fixed, request));
             connections.spawn(async move {
                 // Clients come and go.
-                let _ = match wire {
-                    Wire::Grpc => {
+                let _ = match protocol {
+                    Protocol::Grpc => {
                         hyper::server::conn::http2::Builder::new(TokioExecutor::new())
                             .serve_connection(io, service)
                             .await

@@ -1,97 +1,141 @@
 //! Requests that are prepared once and sent many times, and the answers to them.
 
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
 use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
-use http_body_util::Full;
+use clap::ValueEnum;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use prost::Message;
+use serde::{Deserialize, Serialize};
 use weirgate_protocol::{InferRequest, InferResponse, oip, v2};
 
 use crate::Result;
+use crate::workload::expect::Expect;
 
 /// `Inference-Header-Content-Length`, as the `http` crate wants header names.
 const HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
 /// The flag and length before each gRPC message.
 const PREFIX: usize = 5;
 
-/// How a request travels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Wire {
-    /// V2 over HTTP/1.1, tensors in JSON.
-    HttpJson,
-    /// V2 over HTTP/1.1, tensors in binary both ways.
-    HttpBinary,
-    /// V2 over gRPC, raw tensors.
+/// What a server is spoken to in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    /// KServe V1 over HTTP/1.1
+    V1,
+    /// Open Inference Protocol V2 over HTTP/1.1, tensors in JSON
+    V2,
+    /// V2 over HTTP/1.1, tensors in binary both ways
+    V2Binary,
+    /// V2 over gRPC, raw tensors
     Grpc,
+    /// OpenAI chat completions
+    Chat,
+    /// OpenAI completions
+    Completions,
+    /// OpenAI embeddings
+    Embeddings,
 }
 
-impl Wire {
-    pub const ALL: [Wire; 3] = [Wire::HttpJson, Wire::HttpBinary, Wire::Grpc];
-
+impl Protocol {
     pub const fn label(self) -> &'static str {
         match self {
-            Wire::HttpJson => "http json",
-            Wire::HttpBinary => "http binary",
-            Wire::Grpc => "grpc",
+            Protocol::V1 => "v1",
+            Protocol::V2 => "v2",
+            Protocol::V2Binary => "v2-binary",
+            Protocol::Grpc => "grpc",
+            Protocol::Chat => "chat",
+            Protocol::Completions => "completions",
+            Protocol::Embeddings => "embeddings",
         }
+    }
+
+    pub const fn is_openai(self) -> bool {
+        matches!(self, Protocol::Chat | Protocol::Completions | Protocol::Embeddings)
+    }
+
+    /// Whether many requests share a connection.
+    pub const fn is_http2(self) -> bool {
+        matches!(self, Protocol::Grpc)
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
     }
 }
 
 /// A request as bytes; sending it copies nothing but its head.
 #[derive(Clone, Debug)]
-pub struct Prepared {
-    pub wire: Wire,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
+pub struct Request {
+    pub protocol: Protocol,
+    /// Path and query, below the target's own path.
+    pub path: String,
+    /// All but `host`, `content-length` and what the transport itself writes.
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    /// Which of a workload's distinct requests it is.
+    pub index: usize,
+    /// Whether the answer is asked for as server-sent events.
+    pub streams: bool,
+    /// What the answer must be, besides well-formed and without an error.
+    pub expect: Option<Arc<Expect>>,
+    /// Where in a conversation it stands, if it is part of one.
+    pub turn: Option<crate::workload::conversation::Turn>,
 }
 
-impl Prepared {
-    /// Encodes `request` for `model` with the protocol's own codecs.
-    pub fn new(wire: Wire, model: &str, mut request: InferRequest) -> Result<Prepared> {
+impl Request {
+    pub fn new(protocol: Protocol, path: impl Into<String>, body: impl Into<Bytes>) -> Request {
         let mut headers = HeaderMap::new();
-        let (uri, body) = match wire {
-            Wire::HttpJson | Wire::HttpBinary => {
-                let binary = wire == Wire::HttpBinary;
+        let content_type = if protocol.is_http2() { "application/grpc" } else { "application/json" };
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if protocol.is_http2() {
+            headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        }
+        let (path, body) = (path.into(), body.into());
+        Request { protocol, path, headers, body, index: 0, streams: false, expect: None, turn: None }
+    }
+
+    /// Encodes tensors for `model` with the protocol's own codecs. V1 and OpenAI are not spoken in tensors.
+    pub fn tensors(protocol: Protocol, model: &str, mut request: InferRequest) -> Result<Request> {
+        match protocol {
+            Protocol::V2 | Protocol::V2Binary => {
+                let binary = protocol == Protocol::V2Binary;
                 request.binary_outputs = binary;
                 let encoded = v2::encode_request(&request, binary).map_err(crate::error)?;
-                headers.insert(header::HOST, HeaderValue::from_static("localhost"));
-                headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(encoded.content_type()));
-                if let Some(length) = encoded.header_length {
-                    headers.insert(HEADER_LENGTH, length.into());
+                let (content_type, length) = (encoded.content_type(), encoded.header_length);
+                let mut new = Request::new(protocol, format!("/v2/models/{model}/infer"), encoded.into_bytes());
+                new.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+                if let Some(length) = length {
+                    new.headers.insert(HEADER_LENGTH, length.into());
                 }
-                (format!("/v2/models/{model}/infer"), encoded.into_bytes())
+                Ok(new)
             }
-            Wire::Grpc => {
+            Protocol::Grpc => {
                 let message = oip::encode_request(model, None, request, true).map_err(crate::error)?;
-                headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-                headers.insert(header::TE, HeaderValue::from_static("trailers"));
-                ("http://localhost/inference.GRPCInferenceService/ModelInfer".to_owned(), framed(&message)?)
+                Ok(Request::new(protocol, "/inference.GRPCInferenceService/ModelInfer", framed(&message)?))
             }
-        };
-        Ok(Prepared { wire, uri: uri.parse().map_err(crate::error)?, headers, body })
+            _ => Err(crate::error(format!("{protocol} is not spoken in tensors"))),
+        }
     }
 
     /// The same request with one more header.
-    pub fn with_header(mut self, name: &'static str, value: HeaderValue) -> Prepared {
+    pub fn with_header(mut self, name: &'static str, value: HeaderValue) -> Request {
         self.headers.insert(HeaderName::from_static(name), value);
         self
     }
 
-    /// Bytes of the body.
-    pub fn body_len(&self) -> usize {
-        self.body.len()
-    }
-
-    pub(crate) fn request(&self) -> Request<Full<Bytes>> {
-        let mut request = Request::new(Full::new(self.body.clone()));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = self.headers.clone();
-        request
+    /// Whether the answer's body is needed whole, to check it or to go on from it.
+    pub fn wants_body(&self) -> bool {
+        self.expect.is_some() || self.turn.is_some()
     }
 }
 
-fn framed(message: &impl Message) -> Result<Bytes> {
+/// A message with the five bytes that gRPC puts before each.
+pub fn framed(message: &impl Message) -> Result<Bytes> {
     let length = message.encoded_len();
     let mut bytes = BytesMut::with_capacity(PREFIX + length);
     bytes.put_u8(0);
@@ -100,42 +144,74 @@ fn framed(message: &impl Message) -> Result<Bytes> {
     Ok(bytes.freeze())
 }
 
-/// What came back: the head, the whole body, and the trailers.
+/// What came back: the head, the body where it was asked for, and the trailers.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    pub wire: Wire,
+    pub protocol: Protocol,
     pub status: u16,
+    /// Empty where the body was not kept and nothing in the head is of interest to a load test.
     pub headers: HeaderMap,
+    /// Whole if it was to be kept, else empty.
     pub body: Bytes,
+    /// Bytes of the body as they came, kept or not.
+    pub length: u64,
     pub trailers: Option<HeaderMap>,
+    /// `x-weirgate-revision`: who answered.
+    pub revision: Option<Bytes>,
+    /// `x-weirgate-overhead-us`: the server's own time.
+    pub overhead_us: Option<u32>,
+    /// What was told of time by an answer that came as server-sent events.
+    pub stream: Option<Stream>,
+}
+
+/// When the parts of a streamed answer came.
+#[derive(Clone, Debug, Default)]
+pub struct Stream {
+    /// The first part with text in it.
+    pub first: Option<Instant>,
+    /// The last part with text in it.
+    pub last: Option<Instant>,
+    /// Between one part with text and the next, in microseconds.
+    pub gaps_us: Vec<u32>,
+    /// Parts with text in them.
+    pub parts: u32,
+    /// Tokens by the server's own count (`usage`), where it gave one.
+    pub prompt_tokens: Option<u32>,
+    pub output_tokens: Option<u32>,
+    /// The text of all parts, where the body was to be kept.
+    pub text: String,
+    /// Whether it ended as it should, with `[DONE]`.
+    pub whole: bool,
+    /// The error event that it ended with.
+    pub error: Option<String>,
 }
 
 impl Answer {
     /// Whether the call went well, by its protocol's own rules.
     pub fn is_ok(&self) -> bool {
-        self.status == 200 && (self.wire != Wire::Grpc || self.grpc_status() == Some("0"))
+        self.status == 200 && (self.protocol != Protocol::Grpc || self.grpc_status() == Some("0"))
     }
 
     /// What the protocol calls the outcome, as `200`, `429` or `grpc 8`.
     pub fn outcome(&self) -> String {
-        match self.wire {
-            Wire::Grpc => format!("grpc {}", self.grpc_status().unwrap_or("without a status")),
+        match self.protocol {
+            Protocol::Grpc => format!("grpc {}", self.grpc_status().unwrap_or("without a status")),
             _ => self.status.to_string(),
         }
     }
 
-    fn grpc_status(&self) -> Option<&str> {
+    pub fn grpc_status(&self) -> Option<&str> {
         let trailers = self.trailers.as_ref().unwrap_or(&self.headers);
         trailers.get("grpc-status")?.to_str().ok()
     }
 
-    /// Reads the tensors.
+    /// Reads the tensors of a V2 answer whose body was kept.
     pub fn decode(&self) -> Result<InferResponse> {
         if !self.is_ok() {
             return Err(crate::error(format!("{}: {}", self.outcome(), String::from_utf8_lossy(&self.body))));
         }
-        match self.wire {
-            Wire::Grpc => {
+        match self.protocol {
+            Protocol::Grpc => {
                 let message = self.body.get(PREFIX..).unwrap_or_default();
                 let message = oip::ModelInferResponse::decode(message).map_err(crate::error)?;
                 oip::decode_response(message).map_err(crate::error)

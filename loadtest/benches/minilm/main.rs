@@ -26,7 +26,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use weirgate_loadtest::closed::{self, Callers, Plan, Until};
 use weirgate_loadtest::process::{self, Cores, Server, Weirgate};
-use weirgate_loadtest::request::{Prepared, Wire};
+use weirgate_loadtest::request::{Protocol, Request};
 use weirgate_loadtest::stats::Spread;
 use weirgate_loadtest::{Result, record};
 
@@ -34,16 +34,16 @@ use self::bare::{Bare, Rate};
 use self::workload::Workload;
 
 const MODEL: &str = "minilm";
-const WIRES: [Wire; 2] = [Wire::HttpBinary, Wire::Grpc];
+const WIRES: [Protocol; 2] = [Protocol::V2Binary, Protocol::Grpc];
 const MANY: usize = 32;
 /// Sums of floats depend on the batch a row is in.
 const TOLERANCE: f32 = 1e-3;
 
-/// One round's numbers for one workload and wire.
+/// One round's numbers for one workload and protocol.
 #[derive(Clone, Debug)]
 struct Sample {
     workload: Workload,
-    wire: Wire,
+    protocol: Protocol,
     lone: Phase,
     bare: Rate,
     many: Phase,
@@ -90,8 +90,8 @@ fn main() -> Result<()> {
     process::pin(cores.client)?;
     let mut served = Vec::new();
     for workload in Workload::ALL {
-        for wire in WIRES {
-            served.push(Served::new(&server, workload, wire)?);
+        for protocol in WIRES {
+            served.push(Served::new(&server, workload, protocol)?);
         }
     }
 
@@ -109,17 +109,17 @@ fn main() -> Result<()> {
 /// A workload on its way through the server.
 struct Served {
     workload: Workload,
-    wire: Wire,
-    requests: Arc<[Prepared]>,
+    protocol: Protocol,
+    requests: Arc<[Request]>,
     expected: Arc<[Vec<f32>]>,
 }
 
 impl Served {
-    fn new(server: &Server, workload: Workload, wire: Wire) -> Result<Served> {
+    fn new(server: &Server, workload: Workload, protocol: Protocol) -> Result<Served> {
         let rows = workload.rows();
-        let requests: Arc<[Prepared]> =
-            rows.iter().map(|row| Prepared::new(wire, MODEL, row.request())).collect::<Result<_>>()?;
-        let mut served = Served { workload, wire, requests, expected: Arc::new([]) };
+        let requests: Arc<[Request]> =
+            rows.iter().map(|row| Request::tensors(protocol, MODEL, row.request())).collect::<Result<_>>()?;
+        let mut served = Served { workload, protocol, requests, expected: Arc::new([]) };
         // What each row gets when it is asked for alone.
         served.expected = closed::runtime()?.block_on(async {
             let mut one = Callers::connect(served.plan(server, 1)).await?;
@@ -153,7 +153,7 @@ impl Served {
             Some(rates) => rates,
             None => (bare.lone(self.workload, time)?, bare.offline(self.workload, time)?),
         };
-        Ok(Sample { workload: self.workload, wire: self.wire, lone, bare, many, offline })
+        Ok(Sample { workload: self.workload, protocol: self.protocol, lone, bare, many, offline })
     }
 
     fn phase(&self, server: &Server, callers: usize, time: Duration) -> Result<Phase> {
@@ -201,12 +201,12 @@ fn spread(samples: &[&Sample], field: impl Fn(&Sample) -> f64) -> Spread {
     Spread::of(samples.iter().map(|sample| field(sample)))
 }
 
-fn groups(samples: &[Sample]) -> Vec<(Workload, Wire, Vec<&Sample>)> {
+fn groups(samples: &[Sample]) -> Vec<(Workload, Protocol, Vec<&Sample>)> {
     let mut groups = Vec::new();
     for workload in Workload::ALL {
-        for wire in WIRES {
-            let of = samples.iter().filter(|sample| (sample.workload, sample.wire) == (workload, wire));
-            groups.push((workload, wire, of.collect()));
+        for protocol in WIRES {
+            let of = samples.iter().filter(|sample| (sample.workload, sample.protocol) == (workload, protocol));
+            groups.push((workload, protocol, of.collect()));
         }
     }
     groups
@@ -214,13 +214,13 @@ fn groups(samples: &[Sample]) -> Vec<(Workload, Wire, Vec<&Sample>)> {
 
 fn print(samples: &[Sample]) {
     println!("a lone caller, p50 in µs: at most 1.1 times the bare call");
-    println!("{:<8} {:<12} {:<24} {:<24} {:<22} in CPU time", "lengths", "wire", "weirgate", "bare ort", "ratio");
-    for (workload, wire, of) in groups(samples) {
+    println!("{:<8} {:<12} {:<24} {:<24} {:<22} in CPU time", "lengths", "protocol", "weirgate", "bare ort", "ratio");
+    for (workload, protocol, of) in groups(samples) {
         let ratio = spread(&of, Sample::lone_ratio);
         println!(
             "{:<8} {:<12} {:<24} {:<24} {:<22} {:<22} {}",
             workload.label(),
-            wire.label(),
+            protocol.label(),
             spread(&of, |s| s.lone.p50_us).show(0),
             spread(&of, |s| s.bare.p50_us).show(0),
             ratio.show(3),
@@ -231,14 +231,14 @@ fn print(samples: &[Sample]) {
     println!("\n{MANY} callers, rows/s: at least 0.9 of the best offline");
     println!(
         "{:<8} {:<12} {:<18} {:<18} {:<22} {:<22} {:<9} {:>5} {:>7}",
-        "lengths", "wire", "weirgate", "ort offline", "ratio", "in CPU time", "bar", "batch", "p99 ms"
+        "lengths", "protocol", "weirgate", "ort offline", "ratio", "in CPU time", "bar", "batch", "p99 ms"
     );
-    for (workload, wire, of) in groups(samples) {
+    for (workload, protocol, of) in groups(samples) {
         let ratio = spread(&of, Sample::many_ratio);
         println!(
             "{:<8} {:<12} {:<18} {:<18} {:<22} {:<22} {:<9} {:>5.1} {:>7.0}",
             workload.label(),
-            wire.label(),
+            protocol.label(),
             spread(&of, |s| s.many.per_second).show(0),
             spread(&of, |s| s.best().per_second).show(0),
             ratio.show(3),
@@ -263,9 +263,9 @@ fn print(samples: &[Sample]) {
 }
 
 fn results(samples: &[Sample]) -> Value {
-    let summary = groups(samples).into_iter().map(|(workload, wire, of)| {
+    let summary = groups(samples).into_iter().map(|(workload, protocol, of)| {
         json!({
-            "lengths": workload.label(), "wire": wire.label(),
+            "lengths": workload.label(), "protocol": protocol.label(),
             "lone_ratio": spread(&of, Sample::lone_ratio).json(),
             "lone_cpu_ratio": spread(&of, Sample::lone_cpu_ratio).json(),
             "many_ratio": spread(&of, Sample::many_ratio).json(),
@@ -286,7 +286,7 @@ fn results(samples: &[Sample]) -> Value {
     };
     let rounds = samples.iter().map(|s| {
         json!({
-            "lengths": s.workload.label(), "wire": s.wire.label(), "lone": phase(&s.lone), "bare": rate(&s.bare),
+            "lengths": s.workload.label(), "protocol": s.protocol.label(), "lone": phase(&s.lone), "bare": rate(&s.bare),
             "many": phase(&s.many), "offline": s.offline.iter().map(rate).collect::<Vec<_>>(),
         })
     });

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::Result;
-use crate::request::{Answer, Prepared, Wire};
+use crate::request::{Answer, Protocol, Request};
 
 pub(super) enum Sender {
     Http1(http1::SendRequest<Full<Bytes>>),
@@ -21,27 +21,27 @@ pub(super) enum Sender {
 
 impl Sender {
     /// Opens a connection, which a task of `connections` drives.
-    pub(super) async fn connect(address: SocketAddr, wire: Wire, connections: &mut JoinSet<()>) -> Result<Sender> {
+    pub(super) async fn connect(
+        address: SocketAddr,
+        protocol: Protocol,
+        connections: &mut JoinSet<()>,
+    ) -> Result<Sender> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let io = TokioIo::new(stream);
         // A connection that breaks fails the requests on it, which is where it is reported.
-        match wire {
-            Wire::HttpJson | Wire::HttpBinary => {
-                let (sender, connection) = http1::handshake(io).await.map_err(crate::error)?;
-                connections.spawn(async move {
-                    let _ = connection.await;
-                });
-                Ok(Sender::Http1(sender))
-            }
-            Wire::Grpc => {
-                let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await.map_err(crate::error)?;
-                connections.spawn(async move {
-                    let _ = connection.await;
-                });
-                Ok(Sender::Http2(sender))
-            }
+        if protocol.is_http2() {
+            let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await.map_err(crate::error)?;
+            connections.spawn(async move {
+                let _ = connection.await;
+            });
+            return Ok(Sender::Http2(sender));
         }
+        let (sender, connection) = http1::handshake(io).await.map_err(crate::error)?;
+        connections.spawn(async move {
+            let _ = connection.await;
+        });
+        Ok(Sender::Http1(sender))
     }
 
     /// A second sender on the same connection, where its protocol has that.
@@ -53,21 +53,38 @@ impl Sender {
     }
 
     /// Sends a request and reads the whole answer.
-    pub(super) async fn send(&mut self, prepared: &Prepared) -> Result<Answer> {
+    pub(super) async fn send(&mut self, prepared: &Request) -> Result<Answer> {
         let response = match self {
             Sender::Http1(sender) => {
                 sender.ready().await.map_err(crate::error)?;
-                sender.send_request(prepared.request()).await
+                sender.send_request(hyper_request(prepared)).await
             }
             Sender::Http2(sender) => {
                 sender.ready().await.map_err(crate::error)?;
-                sender.send_request(prepared.request()).await
+                sender.send_request(hyper_request(prepared)).await
             }
         };
         let (head, body) = response.map_err(crate::error)?.into_parts();
         let (body, trailers) = read(body).await?;
-        Ok(Answer { wire: prepared.wire, status: head.status.as_u16(), headers: head.headers, body, trailers })
+        let length = body.len() as u64;
+        let (status, headers) = (head.status.as_u16(), head.headers);
+        let (revision, overhead_us, stream) = (None, None, None);
+        let protocol = prepared.protocol;
+        Ok(Answer { protocol, status, headers, body, length, trailers, revision, overhead_us, stream })
     }
+}
+
+fn hyper_request(request: &Request) -> http::Request<Full<Bytes>> {
+    let mut new = http::Request::new(Full::new(request.body.clone()));
+    *new.method_mut() = http::Method::POST;
+    let uri =
+        if request.protocol.is_http2() { format!("http://localhost{}", request.path) } else { request.path.clone() };
+    *new.uri_mut() = uri.parse().unwrap_or_default();
+    *new.headers_mut() = request.headers.clone();
+    if !request.protocol.is_http2() {
+        new.headers_mut().insert(http::header::HOST, http::HeaderValue::from_static("localhost"));
+    }
+    new
 }
 
 /// The whole body; without a copy where it came in one piece.

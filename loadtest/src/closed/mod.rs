@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use self::connection::Sender;
 use crate::Result;
-use crate::request::{Answer, Prepared, Wire};
+use crate::request::{Answer, Protocol, Request};
 use crate::stats::Latencies;
 
 /// Says whether an answer is right. It gets the index of the request it belongs to.
@@ -27,7 +27,7 @@ pub type Check = Arc<dyn Fn(usize, &Answer) -> bool + Send + Sync>;
 pub struct Plan {
     pub address: SocketAddr,
     /// Sent in turn, whichever caller is free; all go the same way.
-    pub requests: Arc<[Prepared]>,
+    pub requests: Arc<[Request]>,
     pub callers: usize,
     /// gRPC calls can share connections; HTTP/1.1 callers have one each.
     pub shared_connections: Option<usize>,
@@ -79,26 +79,26 @@ pub struct Callers {
 }
 
 struct Shared {
-    requests: Arc<[Prepared]>,
+    requests: Arc<[Request]>,
     check: Option<Check>,
     next: AtomicU64,
 }
 
 impl Callers {
     pub async fn connect(plan: Plan) -> Result<Callers> {
-        let Some(wire) = plan.requests.first().map(|request| request.wire) else {
+        let Some(protocol) = plan.requests.first().map(|request| request.protocol) else {
             return Err(crate::error("a plan needs a request"));
         };
         let mut connections = JoinSet::new();
         let mut idle: Vec<Sender> = Vec::with_capacity(plan.callers);
-        let distinct = match (wire, plan.shared_connections) {
-            (Wire::Grpc, Some(count)) => count.clamp(1, plan.callers.max(1)),
+        let distinct = match (protocol, plan.shared_connections) {
+            (Protocol::Grpc, Some(count)) => count.clamp(1, plan.callers.max(1)),
             _ => plan.callers,
         };
         for caller in 0..plan.callers {
             let sender = match idle.get(caller % distinct).and_then(Sender::share) {
                 Some(sender) => sender,
-                None => Sender::connect(plan.address, wire, &mut connections).await?,
+                None => Sender::connect(plan.address, protocol, &mut connections).await?,
             };
             idle.push(sender);
         }

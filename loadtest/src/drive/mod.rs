@@ -1,0 +1,1 @@
+//! One run, a sweep over rates, or two servers in turn.

@@ -1,0 +1,1 @@
+//! From single requests to the figures of a run.

@@ -45,7 +45,7 @@ pub struct Point {
     /// Requests that were due while it measured, and of those that ended in the same time, how many were answered right.
     pub due: f64,
     pub answered: f64,
-    /// How long that was, in seconds.
+    /// Seconds that were measured.
     pub seconds: f64,
     /// The median latency in milliseconds; none without a right answer.
     pub p50: Option<f64>,
@@ -192,7 +192,7 @@ impl Search {
 }
 
 /// Three significant digits, as nobody can tell rates apart any finer.
-fn rounded(rate: f64) -> String {
+pub(crate) fn rounded(rate: f64) -> String {
     let before = if rate < 1.0 { 1 } else { rate.log10() as usize + 1 };
     format!("{rate:.*}", 3usize.saturating_sub(before))
 }

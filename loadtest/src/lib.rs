@@ -15,6 +15,7 @@
 //! compare     two results side by side
 //! report      tables, pages and progress
 //! cli         the command
+//! synthetic   servers whose truth is known, to prove all of it
 //! ```
 //!
 //! And for the benchmarks beside this library (`docs/benchmarks.md` says how they measure):
@@ -48,6 +49,7 @@ pub mod search;
 pub mod sim;
 pub mod slo;
 pub mod stats;
+pub mod synthetic;
 pub mod target;
 pub mod workload;
 

@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn tells_where_the_load_tester_was_the_limit() {
-        let mut model = Model { tester_limit: 90.0, ..model() };
+        let mut model = Model { tester_limit: 40.0, ..model() };
         let sweep = sweep(&plan(None), |load, span, label| model.run(load, span, label)).unwrap();
         assert_eq!(sweep.best_rate, Some(100.0));
         assert!(sweep.ended.contains("the load tester, not the server"), "{}", sweep.ended);

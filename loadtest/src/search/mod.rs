@@ -145,7 +145,7 @@ impl Search {
         let explore = match (self.met.last(), self.failed) {
             (None, None) => Some(self.start),
             (None, Some(failed)) => (failed > floor).then(|| (failed / RETREAT).max(floor)),
-            (Some(met), None) => (*met < cap && !self.limited_at(*met)).then(|| (met * GROWTH).min(cap)),
+            (Some(met), None) => (*met < cap && !self.tester_is_limit()).then(|| (met * GROWTH).min(cap)),
             (Some(met), Some(failed)) => (failed / met > 1.0 + gap).then(|| (met * failed).sqrt()),
         };
         match (explore, self.met.last()) {
@@ -159,34 +159,37 @@ impl Search {
         self.seen.iter().any(|verdict| verdict.rate == rate && verdict.tester_limited)
     }
 
+    /// Whether the load tester was at its limit at both of the last rates that met the objective. Once may be a hiccup.
+    fn tester_is_limit(&self) -> bool {
+        matches!(self.met[..], [.., before, last] if self.limited_at(before) && self.limited_at(last))
+    }
+
     /// Why the search ended, in words.
     pub fn ended(&self) -> String {
         let rate = |rate: f64| format!("{}/s", rounded(rate));
-        let limits = &self.limits;
-        let limited = |at: Option<f64>| at.filter(|at| self.limited_at(*at)).map(rate);
         match (self.confirmed, self.failed) {
             _ if self.next_rate().is_some() => "it was stopped before it was done".to_owned(),
-            (Some(best), None) => match limited(Some(best)) {
-                Some(at) => {
-                    format!("the load tester, not the server, was the limit at {at}, where the objective was met")
-                }
-                None if best >= limits.cap => {
-                    format!("the objective was met at {}, the highest rate allowed", rate(best))
-                }
-                None => format!("the objective was met at {}, and no points were left to go higher", rate(best)),
-            },
-            (Some(best), Some(failed)) => match limited(Some(failed)) {
-                Some(at) => format!("met at {}; the load tester, not the server, was the limit at {at}", rate(best)),
-                None => format!("met at {}, twice, and missed at {}", rate(best), rate(failed)),
-            },
-            (None, Some(failed)) if self.second_tries > 0 => {
-                format!("no rate met the objective twice; it was missed at {}", rate(failed))
+            (Some(best), None) if self.tester_is_limit() => {
+                format!("met at {}, where the load tester, not the server, was the limit", rate(best))
             }
-            (None, Some(failed)) => match limited(Some(failed)) {
-                Some(at) => format!("the load tester, not the server, was the limit even at {at}"),
-                None => format!("no rate met the objective, down to {}", rate(failed)),
-            },
+            (Some(best), None) if best >= self.limits.cap => format!("met at {}, the highest rate allowed", rate(best)),
+            (Some(best), None) => format!("met at {}; no points were left to go higher", rate(best)),
+            (Some(best), Some(failed)) => {
+                format!("met at {}, twice, and missed at {}{}", rate(best), rate(failed), self.reservation(failed))
+            }
+            (None, Some(failed)) if self.second_tries > 0 => {
+                format!("met at no rate twice; missed at {}{}", rate(failed), self.reservation(failed))
+            }
+            (None, Some(failed)) => format!("met at no rate, down to {}{}", rate(failed), self.reservation(failed)),
             (None, None) => "nothing was measured".to_owned(),
+        }
+    }
+
+    fn reservation(&self, failed: f64) -> &'static str {
+        if self.limited_at(failed) {
+            ", where the load tester was at its own limit: the server may do more"
+        } else {
+            ""
         }
     }
 }

@@ -1,0 +1,50 @@
+//! Sweeps and A/B runs on real connections.
+
+use weirgate_loadtest::arrivals::Gaps;
+use weirgate_loadtest::drive::{self, AbPlan, SweepPlan};
+use weirgate_loadtest::engine::{Engine, Stop};
+use weirgate_loadtest::request::Protocol;
+use weirgate_loadtest::result::Findings;
+use weirgate_loadtest::search;
+use weirgate_loadtest::synthetic::Service;
+
+use crate::support::{Nobody, lasting, ms, open, request, serve, setup};
+
+#[test]
+fn a_sweep_finds_the_knee_that_is_known() {
+    // 4 workers of 20 ms: 200/s.
+    let server = serve(Service::Queue { workers: 4, service: ms(20), most_waiting: None });
+    let mut engine = Engine::start(setup(server.address(), request(Protocol::V2))).unwrap();
+    let plan = SweepPlan {
+        start: Some(100.0),
+        gaps: Gaps::Constant,
+        seed: 1,
+        duration: ms(2000),
+        slo: None,
+        limits: search::Limits { gap: 0.1, most_points: 10, ..search::Limits::default() },
+        stop: Stop::default(),
+    };
+    let Findings::Sweep { sweep } = drive::sweep(&mut engine, &plan, &mut Nobody).unwrap() else { panic!() };
+    let points: Vec<_> = sweep.points.iter().map(|point| (point.rate, &point.missed)).collect();
+    let knee = sweep.knee_rate.unwrap();
+    assert!((160.0..=240.0).contains(&knee), "{knee}: {points:?}");
+    let best = sweep.best_rate.unwrap();
+    assert!((140.0..=240.0).contains(&best), "{best}, {}: {points:?}", sweep.ended);
+    assert!(sweep.failed_rate.unwrap() > best);
+}
+
+#[test]
+fn two_servers_in_turn() {
+    let (fast, slow) = (serve(Service::Constant(ms(20))), serve(Service::Constant(ms(60))));
+    let engine = |address| Engine::start(setup(address, request(Protocol::V2))).unwrap();
+    let (mut a, mut b) = (engine(fast.address()), engine(slow.address()));
+    let plan = AbPlan { load: open(100.0), span: lasting(ms(500)), rounds: 3, seed: 1, stop: Stop::default() };
+    let Findings::Ab { ab } = drive::ab(&mut a, &mut b, &plan, &mut Nobody).unwrap() else { panic!() };
+    assert_eq!((ab.a.len(), ab.b.len()), (3, 3));
+    for (a, b) in ab.a.iter().zip(&ab.b) {
+        assert_eq!((a.outcomes.ok, b.outcomes.ok), (50, 50));
+        let (a, b) = (a.latency.at(0.5).unwrap(), b.latency.at(0.5).unwrap());
+        assert!(b > a * 1.2, "{a} {b}");
+    }
+    assert_eq!((fast.counts().right, slow.counts().right), (150, 150));
+}

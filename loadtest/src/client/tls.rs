@@ -7,7 +7,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{AlertDescription, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -55,15 +55,27 @@ impl Tls {
     ) -> std::result::Result<TlsStream<TcpStream>, Failure> {
         let config = if http2 { &self.http2 } else { &self.http1 };
         let connected = TlsConnector::from(config.clone()).connect(self.name.clone(), stream).await;
-        let stream = connected.map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => Failure::Tls("closed during the handshake".to_owned()),
-            _ => Failure::connect(&error),
-        })?;
-        if http2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
-            return Err(Failure::Tls("the server does not offer HTTP/2 (ALPN h2)".to_owned()));
+        match connected {
+            // A server that does not take part in ALPN picks none.
+            Ok(stream) if http2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") => Err(no_http2()),
+            Ok(stream) => Ok(stream),
+            Err(error) if http2 && has_no_protocol(&error) => Err(no_http2()),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(Failure::Tls("closed during the handshake".to_owned()))
+            }
+            Err(error) => Err(Failure::connect(&error)),
         }
-        Ok(stream)
     }
+}
+
+fn no_http2() -> Failure {
+    Failure::Tls("the server does not offer HTTP/2 (ALPN h2)".to_owned())
+}
+
+/// Whether the server speaks none of the protocols that were offered.
+fn has_no_protocol(error: &io::Error) -> bool {
+    let error = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+    matches!(error, Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)))
 }
 
 fn config(options: &TlsOptions) -> Result<ClientConfig> {

@@ -69,7 +69,7 @@ impl Chunked {
                 Ok(taken)
             }
             Chunked::Size => {
-                let Some(line) = line(input, MAX_SIZE_LINE, "line of a chunk's size")? else { return Ok(NOTHING) };
+                let Some(line) = line(input, 0, MAX_SIZE_LINE, "line of a chunk's size")? else { return Ok(NOTHING) };
                 *self = match size(line.text)? {
                     0 => Chunked::Trailers(0),
                     size => Chunked::Data(size),
@@ -87,7 +87,7 @@ impl Chunked {
                 Ok(Taken { data: 0..0, consumed })
             }
             Chunked::Trailers(before) => {
-                let Some(line) = line(input, MAX_TRAILERS - *before, "trailers")? else { return Ok(NOTHING) };
+                let Some(line) = line(input, *before, MAX_TRAILERS, "trailers")? else { return Ok(NOTHING) };
                 *self = if line.text.is_empty() { Chunked::Done } else { Chunked::Trailers(*before + line.length) };
                 Ok(line.taken())
             }
@@ -118,15 +118,16 @@ impl Line<'_> {
     }
 }
 
-/// The first line of `input`, which must end within `limit` bytes.
-fn line<'a>(input: &'a [u8], limit: usize, what: &str) -> Result<Option<Line<'a>>, Failure> {
-    let within = input.get(..limit).unwrap_or(input);
+/// The first line of `input`, which must end within `limit` bytes, less those that came `before`.
+fn line<'a>(input: &'a [u8], before: usize, limit: usize, what: &str) -> Result<Option<Line<'a>>, Failure> {
+    let left = limit - before;
+    let within = input.get(..left).unwrap_or(input);
     match memchr(b'\n', within) {
         Some(end) => {
             let text = within[..end].strip_suffix(b"\r").unwrap_or(&within[..end]);
             Ok(Some(Line { text, length: end + 1 }))
         }
-        None if input.len() < limit => Ok(None),
+        None if input.len() < left => Ok(None),
         None => Err(Failure::Malformed(format!("{what}: more than {limit} bytes"))),
     }
 }

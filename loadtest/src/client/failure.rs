@@ -1,6 +1,5 @@
 //! How a request can fail before it is answered.
 
-use std::error::Error;
 use std::fmt;
 use std::io;
 
@@ -45,21 +44,18 @@ impl Failure {
     }
 
     /// Of an error of HTTP/2. `answering` says whether the head of the answer had come.
-    pub(super) fn http2(error: &hyper::Error, answering: bool) -> Failure {
-        let Some(cause) = error.source() else {
-            return if answering { Failure::Cut } else { Failure::Closed };
-        };
-        if let Some(error) = cause.downcast_ref::<h2::Error>() {
-            if let Some(error) = error.get_io() {
-                return Failure::lost(error, answering);
-            }
-            match error.reason() {
-                Some(reason) if error.is_remote() && error.is_reset() => return Failure::Reset(name(reason)),
-                Some(reason) if error.is_library() => return Failure::Malformed(name(reason)),
-                _ => {}
-            }
+    pub(super) fn http2(error: &h2::Error, answering: bool) -> Failure {
+        if let Some(error) = error.get_io() {
+            return Failure::lost(error, answering);
         }
-        if answering { Failure::Cut } else { Failure::Closed }
+        match error.reason() {
+            Some(reason) if error.is_remote() && error.is_reset() => Failure::Reset(name(reason)),
+            Some(reason) if error.is_library() => Failure::Malformed(name(reason)),
+            // The server says goodbye, or has.
+            Some(_) if answering => Failure::Cut,
+            Some(_) => Failure::Closed,
+            None => Failure::Unsendable(error.to_string()),
+        }
     }
 }
 

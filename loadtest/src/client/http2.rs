@@ -1,13 +1,15 @@
-//! HTTP/2 by hyper, many calls at once on a connection.
+//! HTTP/2 by h2, many calls at once on a connection.
 
+use std::fmt;
+use std::future::poll_fn;
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use bytes::Bytes;
+use h2::Reason;
+use h2::client::{Builder, SendRequest};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, Uri, header};
-use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http2::{Builder, SendRequest};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use http::{HeaderMap, Uri, Version, header};
 use tokio::task::JoinSet;
 
 use super::body::{self, Body};
@@ -41,6 +43,15 @@ impl Origin {
         Ok(Origin { scheme, authority, base: target.path.clone() })
     }
 
+    fn head(&self, request: &Request) -> std::result::Result<http::Request<()>, Failure> {
+        let mut head = http::Request::new(());
+        *head.version_mut() = Version::HTTP_2;
+        *head.method_mut() = request.method.clone();
+        *head.uri_mut() = self.uri(&request.path)?;
+        *head.headers_mut() = request.headers.clone();
+        Ok(head)
+    }
+
     fn uri(&self, path: &str) -> std::result::Result<Uri, Failure> {
         let path = PathAndQuery::from_maybe_shared(Bytes::from([&self.base, path].concat()));
         let path = path.map_err(|error| Failure::Unsendable(format!("path: {error}")))?;
@@ -50,20 +61,29 @@ impl Origin {
 }
 
 /// A share of a connection.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Http2 {
-    sender: SendRequest<Full<Bytes>>,
+    sender: SendRequest<Bytes>,
+}
+
+/// When what happened to a call.
+struct Progress {
+    sent: Instant,
+    answered: Option<Instant>,
+    /// The last read.
+    read: Option<Instant>,
 }
 
 impl Http2 {
     /// Begins to speak HTTP/2, which a task of `drivers` goes on with.
     pub(super) async fn start(socket: Socket, drivers: &mut JoinSet<()>) -> std::result::Result<Http2, Failure> {
-        let (sender, connection) = Builder::new(TokioExecutor::new())
-            .initial_stream_window_size(STREAM_WINDOW)
+        let (sender, connection) = Builder::new()
+            .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(MAX_HEAD)
             .max_concurrent_reset_streams(RESETS)
-            .handshake(TokioIo::new(socket))
+            .enable_push(false)
+            .handshake(socket)
             .await
             .map_err(|error| Failure::http2(&error, false))?;
         drivers.spawn(async move {
@@ -74,14 +94,17 @@ impl Http2 {
     }
 
     pub(super) fn is_open(&self) -> bool {
-        !self.sender.is_closed()
+        // A fresh share has no call that could wait for its turn, so this says at once whether one could be made.
+        let mut context = Context::from_waker(Waker::noop());
+        !matches!(self.sender.clone().poll_ready(&mut context), Poll::Ready(Err(_)))
     }
 
     pub(super) async fn call(&mut self, origin: &Origin, request: &Request, keep: bool) -> Call {
-        let mut call = Timed { sent: Instant::now(), answered: None, read: None };
-        let result = self.exchange(origin, request, keep, &mut call).await;
-        let done = call.read.filter(|_| result.is_ok()).unwrap_or_else(Instant::now);
-        Call { sent: call.sent, answered: call.answered, done, result }
+        let mut progress = Progress { sent: Instant::now(), answered: None, read: None };
+        let result = self.exchange(origin, request, keep, &mut progress).await;
+        let Progress { sent, answered, read } = progress;
+        let done = read.filter(|_| result.is_ok()).unwrap_or_else(Instant::now);
+        Call { sent, answered, done, result }
     }
 
     async fn exchange(
@@ -89,29 +112,35 @@ impl Http2 {
         origin: &Origin,
         request: &Request,
         keep: bool,
-        call: &mut Timed,
+        progress: &mut Progress,
     ) -> std::result::Result<Answer, Failure> {
-        let prepared = prepare(origin, request)?;
-        self.sender.ready().await.map_err(|error| Failure::http2(&error, false))?;
-        call.sent = Instant::now();
-        let response = self.sender.send_request(prepared).await.map_err(|error| Failure::http2(&error, false))?;
-        let answered = Instant::now();
-        (call.answered, call.read) = (Some(answered), Some(answered));
+        let head = origin.head(request)?;
+        let unanswered = |error: h2::Error| Failure::http2(&error, false);
+        poll_fn(|cx| self.sender.poll_ready(cx)).await.map_err(unanswered)?;
+        progress.sent = Instant::now();
+        let (response, mut body) = self.sender.send_request(head, request.body.is_empty()).map_err(unanswered)?;
+        if !request.body.is_empty() {
+            // Held until the server's windows let it go, without a copy. Where it can't be sent, the answer says why.
+            let _ = body.send_data(request.body.clone(), true);
+        }
+        let (head, mut incoming) = response.await.map_err(unanswered)?.into_parts();
+        progress.answered = Some(Instant::now());
+        progress.read = progress.answered;
 
-        let (head, mut incoming) = response.into_parts();
         let status = head.status.as_u16();
-        let is_event_stream =
-            head.headers.get(header::CONTENT_TYPE).is_some_and(|value| body::is_event_stream(value.as_bytes()));
+        let content_type = head.headers.get(header::CONTENT_TYPE);
+        let is_event_stream = content_type.is_some_and(|value| body::is_event_stream(value.as_bytes()));
         let mut body = Body::new(request, keep, status, is_event_stream);
-        let mut trailers = None;
-        while let Some(frame) = incoming.frame().await {
-            let frame = frame.map_err(|error| Failure::http2(&error, true))?;
+        while let Some(piece) = incoming.data().await.and_then(unless_answered_early).transpose()? {
             let now = Instant::now();
-            call.read = Some(now);
-            match frame.into_data() {
-                Ok(data) => body.push(&data, now)?,
-                Err(frame) => trailers = frame.into_trailers().ok(),
-            }
+            progress.read = Some(now);
+            // Fails only where the stream is over, and then nothing more is let in.
+            let _ = incoming.flow_control().release_capacity(piece.len());
+            body.push(&piece, now)?;
+        }
+        let trailers = incoming.trailers().await.transpose().and_then(unless_answered_early).transpose()?;
+        if trailers.is_some() {
+            progress.read = Some(Instant::now());
         }
         let (length, body, stream) = body.finish()?;
         let (revision, overhead_us) = told(&head.headers);
@@ -120,18 +149,20 @@ impl Http2 {
     }
 }
 
-struct Timed {
-    sent: Instant,
-    answered: Option<Instant>,
-    read: Option<Instant>,
+impl fmt::Debug for Http2 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Of the sender's own there is all of the connection's state.
+        f.debug_struct("Http2").finish_non_exhaustive()
+    }
 }
 
-fn prepare(origin: &Origin, request: &Request) -> std::result::Result<http::Request<Full<Bytes>>, Failure> {
-    let mut prepared = http::Request::new(Full::new(request.body.clone()));
-    *prepared.method_mut() = request.method.clone();
-    *prepared.uri_mut() = origin.uri(&request.path)?;
-    *prepared.headers_mut() = request.headers.clone();
-    Ok(prepared)
+/// What came after the head. A server that has answered before the request was whole resets the stream with `NO_ERROR`
+/// behind its answer (RFC 9113, 8.1): that is an end like another.
+fn unless_answered_early<T>(came: std::result::Result<T, h2::Error>) -> Option<std::result::Result<T, Failure>> {
+    match came {
+        Err(error) if error.is_reset() && error.reason() == Some(Reason::NO_ERROR) => None,
+        came => Some(came.map_err(|error| Failure::http2(&error, true))),
+    }
 }
 
 /// The revision that answered, and the server's own time.

@@ -1,4 +1,4 @@
-//! Connections to a server: HTTP/1.1 read and written by hand for speed, HTTP/2 by hyper, TLS by rustls.
+//! Connections to a server: HTTP/1.1 read and written by hand for speed, HTTP/2 by h2, TLS by rustls.
 //!
 //! ```text
 //! http1    one request after another on a connection

@@ -11,6 +11,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use weirgate_loadtest::client::{Client, Connection, Failure};
@@ -177,5 +178,49 @@ fn what_resets_and_breaks_is_told() {
         let mut connection = connect(address, &mut drivers).await;
         let failure = connection.call(&request("/x", b""), true).await.result.unwrap_err();
         assert!(matches!(failure, Failure::Malformed(_) | Failure::Closed), "{failure:?}");
+    });
+}
+
+/// A frame of the first stream.
+fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+    let stream = if kind == SETTINGS { 0 } else { 1 };
+    [&[0, 0, payload.len() as u8, kind, flags, 0, 0, 0, stream], payload].concat()
+}
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+#[test]
+fn an_answer_before_the_request_is_whole_is_that_answer() {
+    // `:status: 200` from HPACK's table, and a field that is spelt out.
+    let (ok, status) = (b"\x88", b"\x00\x0bgrpc-status\x018");
+    let at_once = frame(HEADERS, END_HEADERS | END_STREAM, &[&ok[..], status].concat());
+    let in_parts =
+        [frame(HEADERS, END_HEADERS, ok), frame(DATA, 0, b"half"), frame(HEADERS, END_HEADERS | END_STREAM, status)];
+    run(async {
+        for (answer, length) in [(at_once, 0), (in_parts.concat(), 4)] {
+            // The reset comes in one piece with the answer, and the server goes on reading nothing.
+            let no_error = frame(RST_STREAM, 0, &[0; 4]);
+            let bytes = [frame(SETTINGS, 0, b""), answer, no_error].concat();
+            let (address, _server) = listen(move |_, mut stream| {
+                let bytes = bytes.clone();
+                async move {
+                    // As much as the first windows let in.
+                    stream.read_exact(&mut vec![0; 60_000]).await.unwrap();
+                    stream.write_all(&bytes).await.unwrap();
+                    std::future::pending::<()>().await;
+                }
+            })
+            .await;
+            let mut drivers = JoinSet::new();
+            let mut connection = connect(address, &mut drivers).await;
+            let answer = connection.call(&request("/x", &vec![0; 8 << 20]), true).await.result.unwrap();
+            assert_eq!((answer.outcome().as_str(), answer.length), ("grpc 8", length));
+            assert!(connection.is_open());
+        }
     });
 }

@@ -84,3 +84,24 @@ impl fmt::Display for Failure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_this_machine_lacks_is_not_the_servers_failure() {
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL] {
+            assert_eq!(Failure::connect(&errno.into()), Failure::Sockets, "{errno:?}");
+        }
+        assert_eq!(Failure::connect(&Errno::CONNREFUSED.into()), Failure::Connect(io::ErrorKind::ConnectionRefused));
+    }
+
+    #[test]
+    fn failures_of_tls_are_told_as_such_wherever_they_show() {
+        let refused = || io::Error::other(rustls::Error::DecryptError);
+        let expected = Failure::Tls(rustls::Error::DecryptError.to_string());
+        assert_eq!(Failure::connect(&refused()), expected);
+        assert_eq!(Failure::lost(&refused(), true), expected);
+    }
+}

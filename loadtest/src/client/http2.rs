@@ -6,7 +6,6 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use bytes::Bytes;
-use h2::Reason;
 use h2::client::{Builder, SendRequest};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Uri, Version, header};
@@ -118,10 +117,10 @@ impl Http2 {
         let unanswered = |error: h2::Error| Failure::http2(&error, false);
         poll_fn(|cx| self.sender.poll_ready(cx)).await.map_err(unanswered)?;
         progress.sent = Instant::now();
-        let (response, mut body) = self.sender.send_request(head, request.body.is_empty()).map_err(unanswered)?;
+        let (response, mut outgoing) = self.sender.send_request(head, request.body.is_empty()).map_err(unanswered)?;
         if !request.body.is_empty() {
             // Held until the server's windows let it go, without a copy. Where it can't be sent, the answer says why.
-            let _ = body.send_data(request.body.clone(), true);
+            let _ = outgoing.send_data(request.body.clone(), true);
         }
         let (head, mut incoming) = response.await.map_err(unanswered)?.into_parts();
         progress.answered = Some(Instant::now());
@@ -130,15 +129,16 @@ impl Http2 {
         let status = head.status.as_u16();
         let content_type = head.headers.get(header::CONTENT_TYPE);
         let is_event_stream = content_type.is_some_and(|value| body::is_event_stream(value.as_bytes()));
+        let cut = |error: h2::Error| Failure::http2(&error, true);
         let mut body = Body::new(request, keep, status, is_event_stream);
-        while let Some(piece) = incoming.data().await.and_then(unless_answered_early).transpose()? {
+        while let Some(piece) = incoming.data().await.transpose().map_err(cut)? {
             let now = Instant::now();
             progress.read = Some(now);
             // Fails only where the stream is over, and then nothing more is let in.
             let _ = incoming.flow_control().release_capacity(piece.len());
             body.push(&piece, now)?;
         }
-        let trailers = incoming.trailers().await.transpose().and_then(unless_answered_early).transpose()?;
+        let trailers = incoming.trailers().await.map_err(cut)?;
         if trailers.is_some() {
             progress.read = Some(Instant::now());
         }
@@ -151,17 +151,8 @@ impl Http2 {
 
 impl fmt::Debug for Http2 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Of the sender's own there is all of the connection's state.
+        // The sender's own text would have all of the connection's state in it.
         f.debug_struct("Http2").finish_non_exhaustive()
-    }
-}
-
-/// What came after the head. A server that has answered before the request was whole resets the stream with `NO_ERROR`
-/// behind its answer (RFC 9113, 8.1): that is an end like another.
-fn unless_answered_early<T>(came: std::result::Result<T, h2::Error>) -> Option<std::result::Result<T, Failure>> {
-    match came {
-        Err(error) if error.is_reset() && error.reason() == Some(Reason::NO_ERROR) => None,
-        came => Some(came.map_err(|error| Failure::http2(&error, true))),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use clap::ValueEnum;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use prost::Message;
 use serde::{Deserialize, Serialize};
 use weirgate_protocol::{InferRequest, InferResponse, oip, v2};
@@ -72,7 +72,9 @@ impl fmt::Display for Protocol {
 #[derive(Clone, Debug)]
 pub struct Request {
     pub protocol: Protocol,
-    /// Path and query, below the target's own path.
+    /// POST, where it is not set otherwise.
+    pub method: Method,
+    /// Path and query, percent-encoded, below the target's own path.
     pub path: String,
     /// All but `host`, `content-length` and what the transport itself writes.
     pub headers: HeaderMap,
@@ -96,7 +98,8 @@ impl Request {
             headers.insert(header::TE, HeaderValue::from_static("trailers"));
         }
         let (path, body) = (path.into(), body.into());
-        Request { protocol, path, headers, body, index: 0, streams: false, expect: None, turn: None }
+        let method = Method::POST;
+        Request { protocol, method, path, headers, body, index: 0, streams: false, expect: None, turn: None }
     }
 
     /// Encodes tensors for `model` with the protocol's own codecs. V1 and OpenAI are not spoken in tensors.
@@ -149,7 +152,7 @@ pub fn framed(message: &impl Message) -> Result<Bytes> {
 pub struct Answer {
     pub protocol: Protocol,
     pub status: u16,
-    /// Empty where the body was not kept and nothing in the head is of interest to a load test.
+    /// Empty for an answer over HTTP/1.1 with status 200 whose body was not kept: nobody reads them then.
     pub headers: HeaderMap,
     /// Whole if it was to be kept, else empty.
     pub body: Bytes,
@@ -167,7 +170,7 @@ pub struct Answer {
 /// When the parts of a streamed answer came.
 #[derive(Clone, Debug, Default)]
 pub struct Stream {
-    /// The first part with text in it.
+    /// The first part with text in it, be it reasoning.
     pub first: Option<Instant>,
     /// The last part with text in it.
     pub last: Option<Instant>,
@@ -178,7 +181,7 @@ pub struct Stream {
     /// Tokens by the server's own count (`usage`), where it gave one.
     pub prompt_tokens: Option<u32>,
     pub output_tokens: Option<u32>,
-    /// The text of all parts, where the body was to be kept.
+    /// The text of all parts of the first choice, without reasoning, where the body was to be kept.
     pub text: String,
     /// Whether it ended as it should, with `[DONE]`.
     pub whole: bool,
@@ -192,10 +195,13 @@ impl Answer {
         self.status == 200 && (self.protocol != Protocol::Grpc || self.grpc_status() == Some("0"))
     }
 
-    /// What the protocol calls the outcome, as `200`, `429` or `grpc 8`.
+    /// What the protocol calls the outcome, as `200`, `429`, `grpc 8` or `grpc without a status (HTTP 503)`.
     pub fn outcome(&self) -> String {
         match self.protocol {
-            Protocol::Grpc => format!("grpc {}", self.grpc_status().unwrap_or("without a status")),
+            Protocol::Grpc => match self.grpc_status() {
+                Some(status) => format!("grpc {status}"),
+                None => format!("grpc without a status (HTTP {})", self.status),
+            },
             _ => self.status.to_string(),
         }
     }

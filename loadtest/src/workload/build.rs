@@ -64,13 +64,13 @@ pub async fn build(ask: Ask<'_>, client: &Client) -> crate::Result<Workload> {
 #[derive(Debug)]
 pub struct Prepared {
     protocol: Protocol,
-    pub model: Option<String>,
+    model: Option<String>,
     version: Option<String>,
     payload: PayloadOptions,
     dress: Dress,
     terms: Arc<[Term]>,
     think: Duration,
-    pub source: Source,
+    source: Source,
 }
 
 impl Prepared {

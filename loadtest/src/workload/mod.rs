@@ -35,6 +35,8 @@ mod range;
 mod samples;
 mod synthetic;
 mod tensors;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -75,9 +75,9 @@ impl fmt::Display for Protocol {
 #[derive(Clone, Debug)]
 pub struct Request {
     pub protocol: Protocol,
-    /// POST, but where the server is asked about itself.
+    /// POST, where it is not set otherwise.
     pub method: Method,
-    /// Path and query, below the target's own path.
+    /// Path and query, percent-encoded, below the target's own path.
     pub path: String,
     /// All but `host`, `content-length` and what the transport itself writes.
     pub headers: HeaderMap,
@@ -240,11 +240,13 @@ impl Answer {
         self.status == 200 && (self.protocol != Protocol::Grpc || self.grpc_status() == Some("0"))
     }
 
-    /// What the protocol calls the outcome, as `200`, `429` or `grpc 8`, or `http 502` where gRPC was not reached.
+    /// What the protocol calls the outcome, as `200`, `429`, `grpc 8` or `grpc without a status (HTTP 503)`.
     pub fn outcome(&self) -> String {
         match self.protocol {
-            Protocol::Grpc if self.status != 200 => format!("http {}", self.status),
-            Protocol::Grpc => format!("grpc {}", self.grpc_status().unwrap_or("without a status")),
+            Protocol::Grpc => match self.grpc_status() {
+                Some(status) => format!("grpc {status}"),
+                None => format!("grpc without a status (HTTP {})", self.status),
+            },
             _ => self.status.to_string(),
         }
     }

@@ -106,9 +106,10 @@ mod tests {
         assert_eq!(of(200, Some("8")), Outcome::Shed("grpc 8".to_owned()));
         assert_eq!(of(200, Some("14")), Outcome::Shed("grpc 14".to_owned()));
         assert_eq!(of(200, Some("13")), Outcome::Error("grpc 13".to_owned()));
-        assert_eq!(of(200, None), Outcome::Error("grpc without a status".to_owned()));
-        assert_eq!(of(502, None), Outcome::Error("http 502".to_owned()));
-        assert_eq!(of(503, None), Outcome::Shed("http 503".to_owned()));
+        let unspoken = |status| format!("grpc without a status (HTTP {status})");
+        assert_eq!(of(200, None), Outcome::Error(unspoken(200)));
+        assert_eq!(of(502, None), Outcome::Error(unspoken(502)));
+        assert_eq!(of(503, None), Outcome::Shed(unspoken(503)));
     }
 
     #[test]

@@ -197,7 +197,7 @@ pub fn framed(message: &impl Message) -> Result<Bytes> {
 pub struct Answer {
     pub protocol: Protocol,
     pub status: u16,
-    /// Empty where the body was not kept and nothing in the head is of interest to a load test.
+    /// Empty for an answer over HTTP/1.1 with status 200 whose body was not kept: nobody reads them then.
     pub headers: HeaderMap,
     /// Whole if it was to be kept, else empty.
     pub body: Bytes,
@@ -215,7 +215,7 @@ pub struct Answer {
 /// When the parts of a streamed answer came.
 #[derive(Clone, Debug, Default)]
 pub struct Stream {
-    /// The first part with text in it.
+    /// The first part with text in it, be it reasoning.
     pub first: Option<Instant>,
     /// The last part with text in it.
     pub last: Option<Instant>,
@@ -226,7 +226,7 @@ pub struct Stream {
     /// Tokens by the server's own count (`usage`), where it gave one.
     pub prompt_tokens: Option<u32>,
     pub output_tokens: Option<u32>,
-    /// The text of all parts, where the body was to be kept.
+    /// The text of all parts of the first choice, without reasoning, where the body was to be kept.
     pub text: String,
     /// Whether it ended as it should, with `[DONE]`.
     pub whole: bool,

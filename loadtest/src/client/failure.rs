@@ -1,7 +1,10 @@
 //! How a request can fail before it is answered.
 
+use std::error::Error;
 use std::fmt;
 use std::io;
+
+use rustix::io::Errno;
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,8 +19,59 @@ pub enum Failure {
     Closed,
     /// The connection or stream ended inside the answer.
     Cut,
+    /// The server reset the HTTP/2 stream. Holds its reason.
+    Reset(String),
     /// The answer breaks the protocol.
     Malformed(String),
+    /// The request can't be put into bytes.
+    Unsendable(String),
+}
+
+impl Failure {
+    /// Of an error while a connection was opened.
+    pub(super) fn connect(error: &io::Error) -> Failure {
+        if let Some(error) = tls(error) {
+            return error;
+        }
+        match Errno::from_io_error(error) {
+            Some(Errno::MFILE | Errno::NFILE | Errno::ADDRNOTAVAIL | Errno::NOBUFS | Errno::NOMEM) => Failure::Sockets,
+            _ => Failure::Connect(error.kind()),
+        }
+    }
+
+    /// Of an error on an open connection. `answering` says whether a part of the answer had come.
+    pub(super) fn lost(error: &io::Error, answering: bool) -> Failure {
+        tls(error).unwrap_or(if answering { Failure::Cut } else { Failure::Closed })
+    }
+
+    /// Of an error of HTTP/2. `answering` says whether the head of the answer had come.
+    pub(super) fn http2(error: &hyper::Error, answering: bool) -> Failure {
+        let Some(cause) = error.source() else {
+            return if answering { Failure::Cut } else { Failure::Closed };
+        };
+        if let Some(error) = cause.downcast_ref::<h2::Error>() {
+            if let Some(error) = error.get_io() {
+                return Failure::lost(error, answering);
+            }
+            match error.reason() {
+                Some(reason) if error.is_remote() && error.is_reset() => return Failure::Reset(name(reason)),
+                Some(reason) if error.is_library() => return Failure::Malformed(name(reason)),
+                _ => {}
+            }
+        }
+        if answering { Failure::Cut } else { Failure::Closed }
+    }
+}
+
+/// The failure of TLS inside an error of a stream, if that is what it is.
+fn tls(error: &io::Error) -> Option<Failure> {
+    let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+    Some(Failure::Tls(error.to_string()))
+}
+
+/// As RFC 9113 calls it: `REFUSED_STREAM`.
+fn name(reason: h2::Reason) -> String {
+    format!("{reason:?}")
 }
 
 impl fmt::Display for Failure {
@@ -28,7 +82,9 @@ impl fmt::Display for Failure {
             Failure::Tls(why) => write!(f, "TLS: {why}"),
             Failure::Closed => f.write_str("closed before the answer"),
             Failure::Cut => f.write_str("cut off inside the answer"),
+            Failure::Reset(reason) => write!(f, "stream reset: {reason}"),
             Failure::Malformed(why) => write!(f, "malformed answer: {why}"),
+            Failure::Unsendable(why) => write!(f, "can't be sent: {why}"),
         }
     }
 }

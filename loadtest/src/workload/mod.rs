@@ -19,7 +19,7 @@
 
 mod bodies;
 mod budget;
-pub mod build;
+mod build;
 pub mod conversation;
 mod dress;
 pub mod expect;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Parser;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, HeaderValue, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -38,8 +38,8 @@ impl Server {
         let answers: HashMap<String, Bytes> = answers.map(|(asked, answer)| (asked.to_owned(), answer)).into();
         let answers = Arc::new(answers);
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
         let mut tasks = JoinSet::new();
         let log = seen.clone();
         tasks.spawn(async move {
@@ -58,12 +58,12 @@ impl Server {
     }
 
     fn client(&self, path: &str) -> Client {
-        let target = format!("http://{}{path}", self.address).parse().unwrap();
-        Client::new(target, &TlsOptions::default()).unwrap()
+        let target = format!("http://{}{path}", self.address).parse().expect("a URL");
+        Client::new(target, &TlsOptions::default()).expect("a client")
     }
 
     fn seen(&self) -> Vec<(String, String)> {
-        self.seen.lock().unwrap().clone()
+        self.seen.lock().expect("no one panicked").clone()
     }
 }
 
@@ -73,15 +73,15 @@ async fn answer(
     log: Arc<Mutex<Vec<(String, String)>>>,
 ) -> Result<Response<impl hyper::body::Body<Data = Bytes, Error = Infallible>>, Infallible> {
     let asked = format!("{} {}", request.method(), request.uri().path());
-    let key = request.headers().get("authorization").map_or("", |value| value.to_str().unwrap()).to_owned();
+    let key = request.headers().get("authorization").map_or("", |value| value.to_str().expect("text")).to_owned();
     let grpc = request.version() == http::Version::HTTP_2;
     let _ = request.into_body().collect().await;
     let found = answers.get(&asked);
-    log.lock().unwrap().push((asked, key));
+    log.lock().expect("no one panicked").push((asked, key));
     let mut trailers = HeaderMap::new();
     if grpc {
-        trailers.insert("grpc-status", if found.is_some() { "0" } else { "5" }.parse().unwrap());
-        trailers.insert("grpc-message", "not%20here".parse().unwrap());
+        trailers.insert("grpc-status", HeaderValue::from_static(if found.is_some() { "0" } else { "5" }));
+        trailers.insert("grpc-message", HeaderValue::from_static("not%20here"));
     }
     let body = match found {
         Some(body) => body.clone(),
@@ -90,7 +90,7 @@ async fn answer(
     };
     let status = if found.is_some() || grpc { 200 } else { 404 };
     let body = Full::new(body).with_trailers(async move { Some(Ok(trailers)).filter(|_| grpc) });
-    Ok(Response::builder().status(status).body(body).unwrap())
+    Ok(Response::builder().status(status).body(body).expect("a response"))
 }
 
 async fn build(client: &Client, protocol: Protocol, flags: &[&str]) -> Result<Workload, String> {
@@ -101,7 +101,7 @@ async fn build(client: &Client, protocol: Protocol, flags: &[&str]) -> Result<Wo
         #[command(flatten)]
         payload: PayloadOptions,
     }
-    let Flags { model, payload } = Flags::try_parse_from(["loadtest"].iter().chain(flags)).unwrap();
+    let Flags { model, payload } = Flags::try_parse_from(["loadtest"].iter().chain(flags)).expect("flags");
     let ask = Ask {
         protocol,
         model: model.as_deref(),

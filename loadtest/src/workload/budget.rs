@@ -21,17 +21,20 @@ impl Budget {
 
     /// Takes room for one more request of this size, before it is made.
     pub fn take(&mut self, bytes: u64) -> Result<(), String> {
-        self.bytes = self.bytes.saturating_add(bytes);
-        self.requests += 1;
-        if self.bytes > MOST_BYTES {
-            let (requests, advice, limit) = (self.requests, self.advice, MOST_BYTES >> 20);
-            return Err(format!(
-                "the first {requests} requests take {} MiB, the limit is {limit} MiB: {advice}",
-                self.bytes >> 20
-            ));
+        self.take_all(1, bytes)
+    }
+
+    /// Takes room for so many requests of this size each, before they are made.
+    pub fn take_all(&mut self, requests: usize, bytes: u64) -> Result<(), String> {
+        self.requests = self.requests.saturating_add(requests);
+        self.bytes = self.bytes.saturating_add(bytes.saturating_mul(requests as u64));
+        let (requests, advice) = (self.requests, self.advice);
+        if requests > MOST_REQUESTS {
+            return Err(format!("there are {requests} requests or more, the limit is {MOST_REQUESTS}: {advice}"));
         }
-        if self.requests > MOST_REQUESTS {
-            return Err(format!("there are more than {MOST_REQUESTS} requests, which is the limit: {}", self.advice));
+        if self.bytes > MOST_BYTES {
+            let (mib, limit) = (self.bytes >> 20, MOST_BYTES >> 20);
+            return Err(format!("{requests} requests take {mib} MiB or more, the limit is {limit} MiB: {advice}"));
         }
         Ok(())
     }
@@ -47,7 +50,9 @@ mod tests {
         budget.take(MOST_BYTES / 2).unwrap();
         budget.take(MOST_BYTES / 2).unwrap();
         let error = budget.take(1 << 20).unwrap_err();
-        assert_eq!(error, "the first 3 requests take 1025 MiB, the limit is 1024 MiB: lower --distinct");
-        assert!(Budget::new("x").take(u64::MAX).is_err());
+        assert_eq!(error, "3 requests take 1025 MiB or more, the limit is 1024 MiB: lower --distinct");
+        assert!(Budget::new("x").take_all(2, u64::MAX).is_err());
+        let error = Budget::new("lower --distinct").take_all(1_000_001, 0).unwrap_err();
+        assert_eq!(error, "there are 1000001 requests or more, the limit is 1000000: lower --distinct");
     }
 }

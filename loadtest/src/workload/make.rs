@@ -109,28 +109,24 @@ impl Maker {
         let random = RandomTensors::new(inputs, *rows, shapes, values, *seed)?;
         let in_json = matches!(self.protocol, Protocol::V1 | Protocol::V2);
         let size = random.bytes().saturating_mul(if in_json { IN_JSON } else { 1 });
-        let mut budget = Budget::new("lower --distinct, --rows or --shape");
+        Budget::new("lower --distinct, --rows or --shape").take_all(*distinct, size)?;
         let mut requests = Vec::with_capacity(*distinct);
         for index in 0..*distinct {
-            budget.take(size)?;
             let tensors = random.request(index as u64)?;
             let request = Request::tensors_for(self.protocol, self.model(), self.version.as_deref(), tensors);
             let request = request.map_err(|error| format!("random tensors do not fit {}: {error}", self.protocol))?;
             requests.push(self.expecting(self.dress.on(request)));
         }
-        let mut what = format!("random tensors from the server's metadata, {}", counted(*rows, "row", "rows"));
-        for note in random.notes() {
-            what += &format!(", {note}");
-        }
-        Ok((what, requests))
+        Ok((format!("random tensors from the server's metadata: {}", random.what()), requests))
     }
 
     fn synthetic(&self, synthetic: &Synthetic) -> Result<Vec<Request>, String> {
         let (format, words) = (self.format(), Words::new());
-        let mut budget = Budget::new("lower --distinct, --prompt-words or --shared-prefix");
+        let distinct = self.payload.distinct;
+        Budget::new("lower --distinct, --prompt-words, --shared-prefix or --turns")
+            .take_all(distinct, synthetic.most_bytes())?;
         let request = |index: usize| {
             let texts = synthetic.texts(&words, index as u64);
-            budget.take(texts.iter().map(|text| text.len() as u64).sum())?;
             match self.protocol {
                 Protocol::Embeddings => Ok(self.expecting(format.embed(&Value::from(texts.concat())))),
                 _ => {
@@ -139,7 +135,7 @@ impl Maker {
                 }
             }
         };
-        (0..self.payload.distinct).map(request).collect()
+        (0..distinct).map(request).collect()
     }
 
     fn recorded(&self, sizes: Vec<super::Sizes>) -> Result<Workload, String> {

@@ -42,6 +42,13 @@ impl Synthetic {
         (0..self.turns).map(text).collect()
     }
 
+    /// About as many bytes as all turns of one caller take at most.
+    pub fn most_bytes(&self) -> u64 {
+        const WORD: u64 = 6;
+        let words = (self.words.to as u64).saturating_mul(self.turns as u64).saturating_add(self.shared_prefix as u64);
+        words.saturating_mul(WORD)
+    }
+
     /// In words.
     pub fn what(&self) -> String {
         let Counts { from, to } = self.words;

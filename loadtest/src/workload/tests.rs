@@ -57,7 +57,7 @@ fn random_tensors_are_distinct_and_sent_in_turn() {
     }
     assert_eq!(workload.request(12).body, requests[2].body);
     let summary = &workload.summary;
-    assert_eq!(summary.what, "random tensors from the server's metadata, 8 rows");
+    assert_eq!(summary.what, "random tensors from the server's metadata: x [8, 4]");
     let bytes: usize = requests.iter().map(|request| request.body.len()).sum();
     assert_eq!((summary.distinct_requests, summary.mean_bytes), (5, bytes as f64 / 5.0));
     let v1 = build(Protocol::V1, &["--rows", "2"], &[]);
@@ -140,6 +140,24 @@ fn synthetic_prompts_for_each_endpoint() {
 }
 
 #[test]
+fn what_would_not_fit_in_memory_is_refused_before_it_is_made() {
+    for (protocol, flags) in [
+        (Protocol::Chat, &["--prompt-words", "18446744073709551615"][..]),
+        (Protocol::Chat, &["--shared-prefix", "99999999999"]),
+        (Protocol::Chat, &["--turns", "99999999999"]),
+        (Protocol::Chat, &["--distinct", "1000001", "--prompt-words", "1"]),
+        (Protocol::V2, &["--rows", "99999999999"]),
+        (Protocol::V2, &["--rows", "1000000", "--distinct", "18446744073709551615"]),
+    ] {
+        let error = try_build(protocol, flags, &[], vec![]).unwrap_err();
+        assert!(
+            error.contains("the limit is 1024 MiB: lower") || error.contains("the limit is 1000000: lower"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn a_trace_is_made_when_it_is_due() {
     let sizes = |prompt_tokens, blocks| Sizes { prompt_tokens, output_tokens: Some(4), blocks };
     let all = vec![sizes(600, vec![1]), sizes(20, vec![])];
@@ -150,7 +168,7 @@ fn a_trace_is_made_when_it_is_due() {
     assert_eq!((request.index, json_of(&request)["max_tokens"].as_u64()), (1, Some(4)));
     assert_eq!(workload.judge(&request, &streamed("y")), Outcome::Wrong("does not contain 'x'".to_owned()));
     let times_alone = try_build(Protocol::V2, &[], &[], vec![sizes(1, vec![])]).unwrap();
-    assert_eq!(times_alone.summary.what, "random tensors from the server's metadata, 1 row");
+    assert_eq!(times_alone.summary.what, "random tensors from the server's metadata: x [1, 4]");
 }
 
 #[test]

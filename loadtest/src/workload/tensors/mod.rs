@@ -57,13 +57,18 @@ impl RandomTensors {
         self.inputs.iter().map(bytes).fold(0, u64::saturating_add)
     }
 
-    /// What is not plainly random, in words: `attention_mask all 1`.
-    pub fn notes(&self) -> Vec<String> {
-        let note = |(spec, _, values): &(TensorSpec, Shape, Values)| match values {
-            Values::All(value) => Some(format!("{} all {value}", spec.name)),
-            _ => None,
+    /// The inputs, in words: `ids [1, 128], attention_mask [1, 128] all 1`.
+    pub fn what(&self) -> String {
+        const SHOWN: usize = 8;
+        let input = |(spec, shape, values): &(TensorSpec, Shape, Values)| match values {
+            Values::All(value) => format!("{} {:?} all {value}", spec.name, &shape[..]),
+            _ => format!("{} {:?}", spec.name, &shape[..]),
         };
-        self.inputs.iter().filter_map(note).collect()
+        let mut inputs: Vec<_> = self.inputs.iter().take(SHOWN).map(input).collect();
+        if self.inputs.len() > SHOWN {
+            inputs.push(format!("and {} more", self.inputs.len() - SHOWN));
+        }
+        inputs.join(", ")
     }
 
     /// The request of this index; the same each time.
@@ -122,14 +127,14 @@ mod tests {
         let open = |name| spec(name, Datatype::Int64, &[-1, 4]);
         let inputs = vec![open("input_ids"), open("attention_mask"), open("token_type_ids")];
         let random = RandomTensors::new(inputs.clone(), 1, &[], &[], 1).unwrap();
-        assert_eq!(random.notes(), ["attention_mask all 1", "token_type_ids all 0"]);
+        assert_eq!(random.what(), "input_ids [1, 4], attention_mask [1, 4] all 1, token_type_ids [1, 4] all 0");
         let request = random.request(0).unwrap();
         let ints = |index: usize| -> Vec<i64> {
             request.inputs[index].data.chunks(8).map(|raw| i64::from_le_bytes(raw.try_into().unwrap())).collect()
         };
         assert_eq!((ints(1), ints(2)), (vec![1; 4], vec![0; 4]));
         let given = RandomTensors::new(inputs, 1, &[], &["attention_mask=0..1".to_owned()], 1).unwrap();
-        assert_eq!(given.notes(), ["token_type_ids all 0"]);
+        assert_eq!(given.what(), "input_ids [1, 4], attention_mask [1, 4], token_type_ids [1, 4] all 0");
     }
 
     #[test]

@@ -7,9 +7,10 @@ use std::time::Instant;
 use bytes::{BufMut, Bytes, BytesMut};
 use clap::ValueEnum;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use prost::Message;
 use serde::{Deserialize, Serialize};
-use weirgate_protocol::{InferRequest, InferResponse, oip, v2};
+use weirgate_protocol::{InferRequest, InferResponse, oip, v1, v2};
 
 use crate::Result;
 use crate::workload::expect::Expect;
@@ -18,6 +19,8 @@ use crate::workload::expect::Expect;
 const HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
 /// The flag and length before each gRPC message.
 const PREFIX: usize = 5;
+/// What of a name is written otherwise in a path: all but RFC 3986's unreserved characters.
+const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// What a server is spoken to in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum, Serialize, Deserialize)]
@@ -85,32 +88,61 @@ pub struct Request {
     pub streams: bool,
     /// What the answer must be, besides well-formed and without an error.
     pub expect: Option<Arc<Expect>>,
-    /// Where in a conversation it stands, if it is part of one.
+    /// Where in a conversation it stands, if another turn follows.
     pub turn: Option<crate::workload::conversation::Turn>,
 }
 
 impl Request {
+    /// A POST of a body in the protocol's own content type.
     pub fn new(protocol: Protocol, path: impl Into<String>, body: impl Into<Bytes>) -> Request {
-        let mut headers = HeaderMap::new();
         let content_type = if protocol.is_http2() { "application/grpc" } else { "application/json" };
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        let mut new = Request { method: Method::POST, body: body.into(), ..Request::get(protocol, path) };
+        new.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         if protocol.is_http2() {
-            headers.insert(header::TE, HeaderValue::from_static("trailers"));
+            new.headers.insert(header::TE, HeaderValue::from_static("trailers"));
         }
-        let (path, body) = (path.into(), body.into());
-        let method = Method::POST;
-        Request { protocol, method, path, headers, body, index: 0, streams: false, expect: None, turn: None }
+        new
     }
 
-    /// Encodes tensors for `model` with the protocol's own codecs. V1 and OpenAI are not spoken in tensors.
-    pub fn tensors(protocol: Protocol, model: &str, mut request: InferRequest) -> Result<Request> {
+    /// A question about the server itself, without a body.
+    pub fn get(protocol: Protocol, path: impl Into<String>) -> Request {
+        Request {
+            protocol,
+            method: Method::GET,
+            path: path.into(),
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            index: 0,
+            streams: false,
+            expect: None,
+            turn: None,
+        }
+    }
+
+    /// Encodes tensors for `model` with the protocol's own codecs. OpenAI's endpoints are not spoken in tensors.
+    pub fn tensors(protocol: Protocol, model: &str, request: InferRequest) -> Result<Request> {
+        Request::tensors_for(protocol, model, None, request)
+    }
+
+    /// The same for one version of the model, which V1 can't ask for.
+    pub fn tensors_for(
+        protocol: Protocol,
+        model: &str,
+        version: Option<&str>,
+        mut request: InferRequest,
+    ) -> Result<Request> {
         match protocol {
+            Protocol::V1 => {
+                let body = v1::encode_request(&request).map_err(crate::error)?;
+                Ok(Request::new(protocol, format!("/v1/models/{}:predict", in_path(model)), body))
+            }
             Protocol::V2 | Protocol::V2Binary => {
                 let binary = protocol == Protocol::V2Binary;
                 request.binary_outputs = binary;
                 let encoded = v2::encode_request(&request, binary).map_err(crate::error)?;
                 let (content_type, length) = (encoded.content_type(), encoded.header_length);
-                let mut new = Request::new(protocol, format!("/v2/models/{model}/infer"), encoded.into_bytes());
+                let path = format!("{}/infer", v2_path(model, version));
+                let mut new = Request::new(protocol, path, encoded.into_bytes());
                 new.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
                 if let Some(length) = length {
                     new.headers.insert(HEADER_LENGTH, length.into());
@@ -118,7 +150,7 @@ impl Request {
                 Ok(new)
             }
             Protocol::Grpc => {
-                let message = oip::encode_request(model, None, request, true).map_err(crate::error)?;
+                let message = oip::encode_request(model, version, request, true).map_err(crate::error)?;
                 Ok(Request::new(protocol, "/inference.GRPCInferenceService/ModelInfer", framed(&message)?))
             }
             _ => Err(crate::error(format!("{protocol} is not spoken in tensors"))),
@@ -134,6 +166,19 @@ impl Request {
     /// Whether the answer's body is needed whole, to check it or to go on from it.
     pub fn wants_body(&self) -> bool {
         self.expect.is_some() || self.turn.is_some()
+    }
+}
+
+/// A name as it is written in a path.
+pub fn in_path(name: &str) -> impl fmt::Display + '_ {
+    utf8_percent_encode(name, IN_PATH)
+}
+
+/// Where V2 has a model, or one version of it.
+pub fn v2_path(model: &str, version: Option<&str>) -> String {
+    match version {
+        None => format!("/v2/models/{}", in_path(model)),
+        Some(version) => format!("/v2/models/{}/versions/{}", in_path(model), in_path(version)),
     }
 }
 
@@ -211,17 +256,19 @@ impl Answer {
         trailers.get("grpc-status")?.to_str().ok()
     }
 
+    /// Reads the one message of a gRPC answer whose body was kept.
+    pub fn message<M: Message + Default>(&self) -> Result<M> {
+        let message = self.body.get(PREFIX..).ok_or_else(|| crate::error("the answer holds no message"))?;
+        M::decode(message).map_err(crate::error)
+    }
+
     /// Reads the tensors of a V2 answer whose body was kept.
     pub fn decode(&self) -> Result<InferResponse> {
         if !self.is_ok() {
             return Err(crate::error(format!("{}: {}", self.outcome(), String::from_utf8_lossy(&self.body))));
         }
         match self.protocol {
-            Protocol::Grpc => {
-                let message = self.body.get(PREFIX..).unwrap_or_default();
-                let message = oip::ModelInferResponse::decode(message).map_err(crate::error)?;
-                oip::decode_response(message).map_err(crate::error)
-            }
+            Protocol::Grpc => oip::decode_response(self.message()?).map_err(crate::error),
             _ => {
                 let length = self.headers.get(HEADER_LENGTH).and_then(|value| value.to_str().ok());
                 v2::decode_response(&self.body, length).map_err(crate::error)

@@ -217,7 +217,7 @@ fn summary(connections: &[usize], rows: &[Row]) -> Vec<Value> {
             }
             let waited = ours.iter().chain(&theirs).any(|sample| sample.busy < BUSY);
             if waited {
-                println!("{:<21}  the server was the limit in some rounds: go by CPU time", "");
+                println!("{:<21}  in some rounds a client was not the limit: go by CPU time", "");
             }
             if protocol == Protocol::V2 {
                 let verdict = if rate.median >= BAR { "holds" } else { "is missed" };
@@ -225,7 +225,7 @@ fn summary(connections: &[usize], rows: &[Row]) -> Vec<Value> {
             }
             summary.push(json!({
                 "protocol": protocol, "connections": connections, "against": Rival::of(protocol).label(),
-                "rate_ratio": rate.json(), "cpu_ratio": cpu.json(), "server_was_the_limit": waited,
+                "rate_ratio": rate.json(), "cpu_ratio": cpu.json(), "waited": waited,
             }));
         }
     }

@@ -8,12 +8,14 @@
 //! streams  server-sent events
 //! tls      certificates
 //! grpc     HTTP/2
+//! closed   the closed loop on top of it
 //! ```
 
 #![allow(clippy::unwrap_used)]
 
 mod bodies;
 mod broken;
+mod closed;
 mod grpc;
 mod reuse;
 mod server;

@@ -63,14 +63,15 @@ impl Times {
             (least, _) if least >= 1000.0 => Unit::Seconds,
             _ => Unit::Millis,
         };
-        let decimals = match unit.scale(least) {
+        let decimals: usize = match unit.scale(least) {
             least if !least.is_finite() || least >= 100.0 => 0,
             least if least >= 10.0 => 1,
             least if least >= 1.0 => 2,
             _ => 3,
         };
         // Where they lie far apart, the least need not be told as exactly.
-        Times { unit, decimals: if most > 100.0 * least { decimals.saturating_sub(1) } else { decimals } }
+        let decimals = if most > 100.0 * least { decimals.saturating_sub(1) } else { decimals };
+        Times { unit, decimals }
     }
 
     pub fn show(self, ms: f64) -> String {
@@ -198,10 +199,7 @@ mod tests {
     fn times_have_the_unit_that_fits() {
         assert_eq!((time(0.0421), time(12.34), time(2500.0)), ("42.1 µs".into(), "12.3 ms".into(), "2.50 s".into()));
         let column = Times::of([0.2, 81.25, f64::NAN]);
-        assert_eq!(
-            (column.unit, column.show(0.2), column.show(81.25)),
-            (Unit::Millis, "0.200".into(), "81.250".into())
-        );
+        assert_eq!((column.unit, column.show(0.2), column.show(81.25)), (Unit::Millis, "0.20".into(), "81.25".into()));
         assert_eq!(Times::of([0.012, 0.9]).unit, Unit::Micros);
         assert_eq!(Times::of([1200.0, 3000.0]).show(1200.0), "1.20");
         assert_eq!(Times::of([]).show(0.0), "0");

@@ -5,7 +5,7 @@ use super::chart::axis::Axis;
 use super::chart::plane::{Plane, Series, Shape};
 use super::chart::rows::{Row, Rows};
 use super::markup::Markup;
-use super::parts::{self, table};
+use super::parts::{self, Table, table};
 use crate::report::number;
 use crate::result::{Ab, Ratio, Report, Run, Side};
 
@@ -73,10 +73,7 @@ fn rounds(ab: &Ab) -> Plane {
         of("B p99", "c1", Shape::Line, &ab.b, 0.99),
         of("B p50", "c1", Shape::Dashed, &ab.b, 0.5),
     ];
-    let last = ab.a.len() as f64;
-    let mut x = Axis::until("round", last + 0.5, |round| format!("round {round:.0}"));
-    x.range.0 = 0.5;
-    x.ticks.retain(|(tick, _)| *tick >= 1.0 && tick.fract() == 0.0);
+    let x = Axis::counts("round", ab.a.len(), |round| format!("round {round:.0}"));
     let y = Axis::log_times("latency", series.iter().flat_map(Series::values));
     let about = "What differs from round to round, differs for both: only what stays between them counts.".to_owned();
     let caption = Caption { id: "rounds", title: "Round by round", about };
@@ -84,7 +81,7 @@ fn rounds(ab: &Ab) -> Plane {
 }
 
 fn figures(markup: &mut Markup, ratios: &[Ratio]) {
-    let rows: Vec<_> = ratios
+    let rows = ratios
         .iter()
         .map(|ratio| {
             let name =
@@ -98,5 +95,6 @@ fn figures(markup: &mut Markup, ratios: &[Ratio]) {
             ("", [name].into_iter().chain(numbers).chain([verdict.to_owned()]).collect())
         })
         .collect();
-    table(markup, "Medians over rounds", &["", "A", "B", "B / A", "least", "greatest", ""], &rows);
+    let head = &["", "A", "B", "B / A", "least", "greatest", "verdict"];
+    table(markup, &Table { caption: "Medians over rounds", head, rows, remarks: true });
 }

@@ -87,37 +87,48 @@ pub fn columns(markup: &mut Markup, inner: impl FnOnce(&mut Markup)) {
     markup.element("div", &[("class", &"columns")], inner);
 }
 
-/// A table whose first column names its rows. A row's class may be empty.
-pub fn table(markup: &mut Markup, caption: &str, head: &[&str], rows: &[(&'static str, Vec<String>)]) {
+/// A table whose first column names its rows.
+#[derive(Clone, Debug)]
+pub struct Table<'a> {
+    pub caption: &'a str,
+    pub head: &'a [&'a str],
+    /// Cells, and a class that may be empty.
+    pub rows: Vec<(&'static str, Vec<String>)>,
+    /// Whether the last column is text; all others but the first are numbers.
+    pub remarks: bool,
+}
+
+pub fn table(markup: &mut Markup, table: &Table<'_>) {
+    let class = if table.remarks { "table remarks" } else { "table" };
     // It scrolls by itself where it is too wide for the screen; focus lets keys scroll it.
-    markup.element(
-        "div",
-        &[("class", &"table"), ("tabindex", &"0"), ("role", &"region"), ("aria-label", &caption)],
-        |markup| {
-            markup.element("table", &[], |markup| {
-                markup.with_text("caption", &[], caption);
-                markup.element("thead", &[], |markup| {
-                    markup.element("tr", &[], |markup| {
-                        for name in head {
-                            markup.with_text("th", &[("scope", &"col")], name);
-                        }
-                    });
-                });
-                markup.element("tbody", &[], |markup| {
-                    for (class, cells) in rows {
-                        markup.element("tr", &[("class", class)], |markup| {
-                            for (index, cell) in cells.iter().enumerate() {
-                                match index {
-                                    0 => markup.with_text("th", &[("scope", &"row")], cell),
-                                    _ => markup.with_text("td", &[], cell),
-                                }
-                            }
-                        });
+    let attributes: super::markup::Attributes<'_> =
+        &[("class", &class), ("tabindex", &"0"), ("role", &"region"), ("aria-label", &table.caption)];
+    markup.element("div", attributes, |markup| {
+        markup.element("table", &[], |markup| {
+            markup.with_text("caption", &[], table.caption);
+            markup.element("thead", &[], |markup| {
+                markup.element("tr", &[], |markup| {
+                    for name in table.head {
+                        markup.with_text("th", &[("scope", &"col")], name);
                     }
                 });
             });
-        },
-    );
+            markup.element("tbody", &[], |markup| {
+                for (class, cells) in &table.rows {
+                    markup.element("tr", &[("class", class)], |markup| row(markup, cells));
+                }
+            });
+        });
+    });
+}
+
+fn row(markup: &mut Markup, cells: &[String]) {
+    for (index, cell) in cells.iter().enumerate() {
+        match index {
+            0 => markup.with_text("th", &[("scope", &"row")], cell),
+            _ => markup.with_text("td", &[], cell),
+        }
+    }
 }
 
 /// A remark below a table or chart.

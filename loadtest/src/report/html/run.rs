@@ -5,7 +5,7 @@ use super::chart::axis::{Axis, nines};
 use super::chart::plane::{Plane, Series, Shape};
 use super::chart::rows::{Row, Rows};
 use super::markup::Markup;
-use super::parts::{self, Tile, table};
+use super::parts::{self, Table, Tile, table};
 use crate::report::number::{self, Times};
 use crate::report::verdict::Verdict;
 use crate::result::{Distribution, QUANTILES, Run, ServerSide, Streams, Window};
@@ -29,8 +29,12 @@ pub fn charts(markup: &mut Markup, run: &Run) {
         if run.latency.count > 0 {
             percentiles(run).draw(markup);
         }
+        if !run.windows.is_empty() {
+            in_flight(run).draw(markup);
+        }
         if let Some(streams) = &run.streams {
             parts_of_answers(streams).draw(markup);
+            tokens(run).draw(markup);
         }
         if let Some(server) = run.server.as_ref().filter(|server| server.revisions.len() > 1) {
             revisions(server).draw(markup);
@@ -117,6 +121,27 @@ fn answers(run: &Run) -> Plane {
     let y = Axis::from_zero("requests a second", series.iter().flat_map(Series::values), number::number);
     let about = "What was due, and what became of it.".to_owned();
     let caption = Caption { id: "answers", title: "Answers over time", about };
+    Plane { caption, x, y, series, bands, marks: Vec::new() }
+}
+
+fn in_flight(run: &Run) -> Plane {
+    let points = run.windows.iter().map(|window| (middle(window), Some(window.in_flight as f64)));
+    let series = vec![Series::new("in flight", "c1", Shape::Line, points)];
+    let (x, bands) = over_time(run);
+    let y = Axis::from_zero("requests", series.iter().flat_map(Series::values), number::number);
+    let about = "Sent and not yet answered; where it grows, the server falls behind.".to_owned();
+    let caption = Caption { id: "in-flight", title: "Requests in flight", about };
+    Plane { caption, x, y, series, bands, marks: Vec::new() }
+}
+
+fn tokens(run: &Run) -> Plane {
+    let rate = |window: &Window| (window.seconds > 0.0).then(|| window.output_tokens as f64 / window.seconds);
+    let points = run.windows.iter().map(|window| (middle(window), rate(window)));
+    let series = vec![Series::new("output tokens", "c1", Shape::Steps, points)];
+    let (x, bands) = over_time(run);
+    let y = Axis::from_zero("tokens a second", series.iter().flat_map(Series::values), number::number);
+    let about = "Output tokens of the answers that came to their end.".to_owned();
+    let caption = Caption { id: "tokens", title: "Output tokens over time", about };
     Plane { caption, x, y, series, bands, marks: Vec::new() }
 }
 
@@ -227,7 +252,8 @@ fn latencies(markup: &mut Markup, run: &Run) {
     for (name, values) in [("max", shown(|one| one.max)), ("mean", shown(|one| one.mean))] {
         rows.push(("", [name.to_owned()].into_iter().chain(values).collect()));
     }
-    table(markup, &format!("Latency of right answers, {}", times.unit), &["", "from due", "from sent"], &rows);
+    let caption = format!("Latency of right answers, {}", times.unit);
+    table(markup, &Table { caption: &caption, head: &["", "from due", "from sent"], rows, remarks: false });
 }
 
 fn outcomes(markup: &mut Markup, run: &Run) {
@@ -246,7 +272,7 @@ fn outcomes(markup: &mut Markup, run: &Run) {
     ];
     rows.extend(kinds.into_iter().filter(|(_, count)| *count > 0).map(|(name, count)| row("", name, count)));
     rows.extend(outcomes.by_kind.iter().map(|(name, count)| row("detail", name, *count)));
-    table(markup, "Outcomes", &["", "requests", "share"], &rows);
+    table(markup, &Table { caption: "Outcomes", head: &["", "requests", "share"], rows, remarks: false });
 }
 
 fn distributions(markup: &mut Markup, caption: &str, of: &[(&str, &Distribution)]) {
@@ -254,7 +280,7 @@ fn distributions(markup: &mut Markup, caption: &str, of: &[(&str, &Distribution)
     if of.is_empty() {
         return;
     }
-    let rows: Vec<_> = of
+    let rows = of
         .iter()
         .map(|(name, distribution)| {
             let value = |q: &f64| {
@@ -265,5 +291,6 @@ fn distributions(markup: &mut Markup, caption: &str, of: &[(&str, &Distribution)
             ("", cells.chain(COLUMNS.iter().map(value)).collect())
         })
         .collect();
-    table(markup, caption, &["", "values", "p50", "p90", "p99", "p99.9"], &rows);
+    let head = &["", "values", "p50", "p90", "p99", "p99.9"];
+    table(markup, &Table { caption, head, rows, remarks: false });
 }

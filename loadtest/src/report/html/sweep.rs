@@ -4,9 +4,10 @@ use super::chart::Caption;
 use super::chart::axis::Axis;
 use super::chart::plane::{Mark, Plane, Series, Shape};
 use super::markup::Markup;
-use super::parts::{self, Tile, table};
+use super::parts::{self, Table, Tile, table};
 use super::run;
 use crate::report::number::{self, Times};
+use crate::report::verdict::latency_limits;
 use crate::result::{Sweep, SweepPoint};
 
 pub fn write(markup: &mut Markup, sweep: &Sweep, slo: Option<&str>) {
@@ -15,7 +16,7 @@ pub fn write(markup: &mut Markup, sweep: &Sweep, slo: Option<&str>) {
     parts::tiles(markup, &tiles(sweep, best));
     parts::charts(markup, |markup| {
         if !sweep.points.is_empty() {
-            latency(sweep).draw(markup);
+            latency(sweep, slo).draw(markup);
             answers(sweep).draw(markup);
         }
     });
@@ -72,7 +73,7 @@ fn offered(sweep: &Sweep) -> Axis {
     })
 }
 
-fn latency(sweep: &Sweep) -> Plane {
+fn latency(sweep: &Sweep, slo: Option<&str>) -> Plane {
     let of = |q| move |point: &SweepPoint| (point.rate, point.run.latency.at(q));
     let missed = sweep.points.iter().filter(|point| !point.met).map(of(0.99));
     let mut series = vec![
@@ -82,10 +83,14 @@ fn latency(sweep: &Sweep) -> Plane {
     if sweep.points.iter().any(|point| !point.met) {
         series.push(Series::new("objective missed", "bad", Shape::Rings, missed));
     }
-    let y = Axis::log_times("latency", series.iter().flat_map(Series::values));
+    let limits = latency_limits(slo.unwrap_or_default());
+    let values = series.iter().flat_map(Series::values).chain(limits.iter().map(|(_, limit)| *limit));
+    let y = Axis::log_times("latency", values);
+    let limits = limits.into_iter().map(|(name, at)| Mark { at, upright: false, name, class: "calm" });
+    let marks = marks(sweep).into_iter().chain(limits).collect();
     let about = "Of right answers, from when each was due, by the rate that was offered.".to_owned();
     let caption = Caption { id: "sweep-latency", title: "Latency by rate", about };
-    Plane { caption, x: offered(sweep), y, series, bands: Vec::new(), marks: marks(sweep) }
+    Plane { caption, x: offered(sweep), y, series, bands: Vec::new(), marks }
 }
 
 fn answers(sweep: &Sweep) -> Plane {
@@ -117,7 +122,7 @@ fn points(markup: &mut Markup, sweep: &Sweep) {
     const COLUMNS: [f64; 2] = [0.5, 0.99];
     let values = sweep.points.iter().flat_map(|point| COLUMNS.iter().filter_map(|q| point.run.latency.at(*q)));
     let times = Times::of(values);
-    let rows: Vec<_> = sweep
+    let rows = sweep
         .points
         .iter()
         .map(|point| {
@@ -142,5 +147,5 @@ fn points(markup: &mut Markup, sweep: &Sweep) {
         .collect();
     let (p50, p99) = (format!("p50, {}", times.unit), format!("p99, {}", times.unit));
     let head = ["offered /s", "right /s", &p50, &p99, "shed", "failed", "objective"];
-    table(markup, "Every rate that was tried", &head, &rows);
+    table(markup, &Table { caption: "Every rate that was tried", head: &head, rows, remarks: true });
 }

@@ -56,8 +56,11 @@ fn plots(page: &str) -> BTreeSet<&str> {
 #[test]
 fn every_kind_of_result_has_its_plots() {
     for (report, expected) in [
-        (fixture::streamed(), &["answers", "latency", "percentiles", "revisions", "streams"][..]),
-        (fixture::sweep(), &["answers", "latency", "percentiles", "sweep-answers", "sweep-latency"]),
+        (
+            fixture::streamed(),
+            &["answers", "in-flight", "latency", "percentiles", "revisions", "streams", "tokens"][..],
+        ),
+        (fixture::sweep(), &["answers", "in-flight", "latency", "percentiles", "sweep-answers", "sweep-latency"]),
         (fixture::ab(), &["ratios", "rounds"]),
     ] {
         assert_eq!(plots(&page(&report)).into_iter().collect::<Vec<_>>(), expected);

@@ -37,6 +37,13 @@ impl Axis {
         Axis { title, spacing: Spacing::Linear, range: (0.0, to), ticks, show }
     }
 
+    /// From the first to the last of things that are counted, with room at both ends.
+    pub fn counts(title: &'static str, last: usize, show: fn(f64) -> String) -> Axis {
+        let each = last.div_ceil(TICKS).max(1);
+        let ticks = (1..=last).step_by(each).map(|tick| (tick as f64, tick.to_string())).collect();
+        Axis { title, spacing: Spacing::Linear, range: (0.5, last as f64 + 0.5), ticks, show }
+    }
+
     /// Times in milliseconds over several powers of ten.
     pub fn log_times(title: &'static str, values: impl IntoIterator<Item = f64>) -> Axis {
         let values = values.into_iter().filter(|value| value.is_finite() && *value > 0.0);
@@ -53,23 +60,21 @@ impl Axis {
         // As far to both sides of 1, so that the eye compares like with like.
         let widest = values.iter().map(|value| value.ln().abs()).fold(0.05, f64::max) * 1.1;
         let range = ((-widest).exp(), widest.exp());
-        let inside = |tick: &f64| *tick >= range.0 && *tick <= range.1;
-        const STEPS: [&[f64]; 4] = [&[1.02, 1.04], &[1.1, 1.2], &[1.5, 2.0], &[2.0, 5.0]];
-        let steps = STEPS.into_iter().rfind(|steps| steps[0] <= range.1).unwrap_or(STEPS[0]);
-        let mut ticks: Vec<f64> =
-            steps.iter().flat_map(|step| [1.0 / step, *step]).chain([1.0]).filter(inside).collect();
-        let decade = range.1.log10().floor();
-        if decade >= 1.0 {
-            ticks = vec![10f64.powf(-decade), 1.0, 10f64.powf(decade)];
-        }
-        ticks.sort_by(f64::total_cmp);
+        // Both kinds of ticks have 1 among them.
+        let ticks = match range.1 < 2.0 {
+            true => linear_ticks(range.0, range.1, TICKS),
+            false => log_ticks(range.0, range.1, TICKS),
+        };
         let ticks = ticks.into_iter().map(|tick| (tick, format!("×{}", number::short(tick)))).collect();
         Axis { title, spacing: Spacing::Log, range, ticks, show: |ratio| format!("×{}", number::number(ratio)) }
     }
 
     /// Shares of all, `0..=1`.
     pub fn shares(title: &'static str) -> Axis {
-        let ticks = linear_ticks(0.0, 1.0, TICKS).into_iter().map(|tick| (tick, format!("{} %", number::short(tick * 100.0)))).collect();
+        let ticks = linear_ticks(0.0, 1.0, TICKS)
+            .into_iter()
+            .map(|tick| (tick, format!("{} %", number::short(tick * 100.0))))
+            .collect();
         Axis { title, spacing: Spacing::Linear, range: (0.0, 1.0), ticks, show: number::share }
     }
 
@@ -105,7 +110,8 @@ mod tests {
             ["300 µs", "1 ms", "3 ms", "10 ms", "30 ms", "100 ms", "300 ms"]
         );
         assert_eq!(names(&Axis::nines("", 0.999)), ["p0", "p50", "p90", "p99", "p99.9"]);
-        assert_eq!(names(&Axis::ratios("", [0.8, 1.3])), ["×0.833", "×0.909", "×1", "×1.1", "×1.2"]);
+        assert_eq!(names(&Axis::ratios("", [0.8, 1.3])), ["×0.8", "×1", "×1.2"]);
+        assert_eq!(names(&Axis::counts("", 8, number::number)), ["1", "3", "5", "7"]);
         assert_eq!(names(&Axis::ratios("", [40.0])), ["×0.1", "×1", "×10"]);
     }
 

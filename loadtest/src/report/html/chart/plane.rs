@@ -11,7 +11,7 @@ use crate::report::html::markup::Markup;
 const HEIGHT: f64 = 290.0;
 const LEFT: f64 = 64.0;
 const RIGHT: f64 = 14.0;
-const TOP: f64 = 24.0;
+const TOP: f64 = 28.0;
 const BOTTOM: f64 = 48.0;
 /// Height of a mark's name above the plot.
 const ROW: f64 = 18.0;
@@ -25,7 +25,7 @@ pub struct Plane {
     pub x: Axis,
     pub y: Axis,
     pub series: Vec<Series>,
-    /// Stretches of `x` that are shaded, with a name.
+    /// Stretches of `x` that are shaded, with a name for the legend.
     pub bands: Vec<(f64, f64, &'static str)>,
     pub marks: Vec<Mark>,
 }
@@ -95,8 +95,7 @@ impl Frame {
 
 impl Plane {
     pub fn draw(&self, markup: &mut Markup) {
-        let upright = self.marks.iter().filter(|mark| mark.upright).count();
-        let rows = upright.max(usize::from(!self.bands.is_empty()));
+        let rows = self.marks.iter().filter(|mark| mark.upright).count();
         let top = TOP + ROW * rows as f64;
         let height = HEIGHT + ROW * rows as f64;
         let frame = Frame {
@@ -105,7 +104,8 @@ impl Plane {
             top,
             height,
         };
-        let keys: Vec<Key<'_>> = self.series.iter().map(Series::key).collect();
+        let bands = self.bands.iter().map(|(_, _, name)| Key { name, class: "calm", mark: "shade" });
+        let keys: Vec<Key<'_>> = self.series.iter().map(Series::key).chain(bands).collect();
         figure(markup, &self.caption, height, &keys, &self.hover(&frame), |markup| {
             self.draw_bands(markup, &frame);
             self.draw_axes(markup, &frame);
@@ -132,12 +132,12 @@ impl Plane {
                 text(markup, "tick", anchor, (x.min(end), bottom + 18.0), name);
             }
         }
-        text(markup, "name", "start", (2.0, frame.top - 10.0), self.y.title);
+        text(markup, "name", "start", (2.0, frame.top - 13.0), self.y.title);
         text(markup, "name", "end", (end, frame.height - 8.0), self.x.title);
     }
 
     fn draw_bands(&self, markup: &mut Markup, frame: &Frame) {
-        for (from, to, name) in &self.bands {
+        for (from, to, _) in &self.bands {
             let (Some(from), Some(to)) = (frame.x.at(*from), frame.x.at(*to)) else { continue };
             let (width, height) = (to - from, frame.bottom() - frame.top);
             let attributes: super::super::markup::Attributes<'_> = &[
@@ -148,8 +148,6 @@ impl Plane {
                 ("height", &Px(height)),
             ];
             markup.leaf("rect", attributes);
-            // Above the plot and beside the axis' name, which stands further left.
-            text(markup, "name", "start", (from + 2.0, frame.top - 10.0 - ROW), name);
         }
     }
 

@@ -47,7 +47,11 @@ impl Rows {
             for (tick, name) in &self.axis.ticks {
                 if let Some(x) = scale.at(*tick) {
                     line(markup, "grid", (x, TOP), (x, bottom));
-                    let anchor = if x < LEFT + 12.0 { "start" } else { "middle" };
+                    let (anchor, x) = match x {
+                        x if x < LEFT + 12.0 => ("start", x),
+                        x if x > WIDTH - RIGHT - 12.0 => ("end", WIDTH - 4.0),
+                        x => ("middle", x),
+                    };
                     text(markup, "tick", anchor, (x, bottom + 18.0), name);
                 }
             }

@@ -7,4 +7,4 @@
 
 mod options;
 
-pub use self::options::{Compare, Loadtest, Options, PayloadOptions};
+pub use self::options::{Compare, Loadtest, Options, PayloadOptions, Progress};

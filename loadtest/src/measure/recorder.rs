@@ -1,6 +1,5 @@
 //! What one thread sees, as it sees it.
 
-use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use super::cpu::Cpu;
@@ -38,12 +37,18 @@ pub struct Recorder {
     window: Duration,
     cpu: Cpu,
     in_flight: u64,
-    slices: Sender<Slice>,
+    hand_over: Box<dyn FnMut(Slice)>,
 }
 
 impl Recorder {
-    /// The first window begins at `start`.
-    pub fn new(thread: usize, start: Instant, window: Duration, slo: Option<Slo>, slices: Sender<Slice>) -> Recorder {
+    /// The first window begins at `start`. Each is handed over when it has ended.
+    pub fn new(
+        thread: usize,
+        start: Instant,
+        window: Duration,
+        slo: Option<Slo>,
+        hand_over: impl FnMut(Slice) + 'static,
+    ) -> Recorder {
         Recorder {
             totals: Totals::new(),
             slo,
@@ -52,7 +57,7 @@ impl Recorder {
             window,
             cpu: Cpu::of_this_thread(),
             in_flight: 0,
-            slices,
+            hand_over: Box::new(hand_over),
         }
     }
 
@@ -60,10 +65,14 @@ impl Recorder {
     pub fn due(&mut self, at: Instant, measured: bool) {
         self.roll(at);
         self.slice.due += 1;
-        self.in_flight += 1;
         if measured {
             self.totals.due(at);
         }
+    }
+
+    /// A request is taken up by a sender.
+    pub fn begun(&mut self) {
+        self.in_flight += 1;
     }
 
     /// So many requests are due and wait for a connection.
@@ -80,7 +89,9 @@ impl Recorder {
 
     pub fn ended(&mut self, ended: &Ended<'_>) {
         self.roll(ended.done);
-        self.in_flight = self.in_flight.saturating_sub(1);
+        if *ended.outcome != Outcome::Unsent {
+            self.in_flight = self.in_flight.saturating_sub(1);
+        }
         match ended.outcome {
             Outcome::Ok => {
                 self.slice.ok += 1;
@@ -99,20 +110,19 @@ impl Recorder {
     /// Hands over every window that is past.
     pub fn roll(&mut self, now: Instant) {
         while now.saturating_duration_since(self.began) >= self.window {
-            self.hand_over();
+            self.end_window();
             self.began += self.window;
         }
     }
 
-    fn hand_over(&mut self) {
+    fn end_window(&mut self) {
         let cpu = Cpu::of_this_thread();
         let next = Slice::new(self.slice.thread, self.slice.index + 1, self.window);
         let mut slice = std::mem::replace(&mut self.slice, next);
         slice.in_flight = self.in_flight;
         slice.cpu = cpu - self.cpu;
         self.cpu = cpu;
-        // Nobody listens any more only where the run was given up.
-        let _ = self.slices.send(slice);
+        (self.hand_over)(slice);
     }
 
     /// The run is over: hands over the window that is not yet, and tells all.
@@ -120,7 +130,7 @@ impl Recorder {
         self.roll(now);
         self.slice.length = now.saturating_duration_since(self.began);
         if !self.slice.is_empty() {
-            self.hand_over();
+            self.end_window();
         }
         self.totals.give_up_unfinished();
         self.totals
@@ -138,7 +148,7 @@ mod tests {
     fn recorder() -> (Recorder, Receiver<Slice>, Instant) {
         let (sender, receiver) = channel();
         let start = Instant::now();
-        (Recorder::new(3, start, WINDOW, None, sender), receiver, start)
+        (Recorder::new(3, start, WINDOW, None, move |slice| sender.send(slice).unwrap()), receiver, start)
     }
 
     fn ended(outcome: &Outcome, due: Instant, done: Instant, measured: bool) -> Ended<'_> {
@@ -151,6 +161,8 @@ mod tests {
         let at = |ms| start + Duration::from_millis(ms);
         recorder.due(at(100), false);
         recorder.due(at(900), true);
+        recorder.begun();
+        recorder.begun();
         recorder.ended(&ended(&Outcome::Ok, at(100), at(950), false));
         recorder.ended(&ended(&Outcome::TimedOut, at(900), at(3_200), true));
         let totals = recorder.finish(at(3_500));

@@ -1,6 +1,7 @@
 //! Slices of all threads, merged to windows.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use super::cpu::Cpu;
@@ -23,7 +24,7 @@ pub struct Windows {
     /// The last that is complete: one more might be too short to stand alone.
     last: Option<Merged>,
     complete: Vec<Window>,
-    /// By thread, after the warm-up.
+    /// By thread, in measured time.
     cpu: Vec<(Cpu, Duration)>,
     most_waiting: u64,
 }
@@ -52,12 +53,14 @@ impl Windows {
         }
     }
 
-    /// Takes a slice. Requests are measured that are due from `measured_from` on, since the start.
-    pub fn push(&mut self, slice: Slice, measured_from: Duration) {
+    /// Takes a slice. `measured` is the time in which requests are due that are measured, since the start.
+    pub fn push(&mut self, slice: Slice, measured: &Range<Duration>) {
         let seconds = slice.length.as_secs_f64();
         let busy = if seconds > 0.0 { (slice.cpu.on.as_secs_f64() / seconds).min(1.0) } else { 0.0 };
-        let warmup = self.start(slice.index) < measured_from;
-        if let Some((cpu, time)) = self.cpu.get_mut(slice.thread).filter(|_| !warmup) {
+        let start = self.start(slice.index);
+        let warmup = start < measured.start;
+        // Waiting for the last answers is hardly any work.
+        if let Some((cpu, time)) = self.cpu.get_mut(slice.thread).filter(|_| measured.contains(&start)) {
             *cpu += slice.cpu;
             *time += slice.length;
         }
@@ -182,6 +185,8 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+    const MEASURED: Range<Duration> = SECOND..Duration::from_secs(2);
+    const ALL: Range<Duration> = Duration::ZERO..Duration::MAX;
 
     fn slice(thread: usize, index: u64, ok: u64) -> Slice {
         let mut slice = Slice::new(thread, index, SECOND);
@@ -198,10 +203,10 @@ mod tests {
     #[test]
     fn a_window_is_complete_when_all_threads_told_of_it() {
         let mut windows = Windows::new(2, SECOND, true);
-        windows.push(slice(0, 0, 100), SECOND);
-        windows.push(slice(0, 1, 200), SECOND);
+        windows.push(slice(0, 0, 100), &MEASURED);
+        windows.push(slice(0, 1, 200), &MEASURED);
         assert!(windows.next().is_none());
-        windows.push(slice(1, 0, 50), SECOND);
+        windows.push(slice(1, 0, 50), &MEASURED);
         let (window, seen) = windows.next().unwrap();
         assert_eq!((window.start, window.due, window.ok, window.in_flight, window.warmup), (0.0, 150, 150, 4, true));
         assert_eq!((seen.due, seen.ended), (Some(150), 150));
@@ -219,15 +224,15 @@ mod tests {
     #[test]
     fn a_short_end_is_part_of_the_window_before() {
         let mut windows = Windows::new(1, SECOND, false);
-        windows.push(slice(0, 0, 100), Duration::ZERO);
+        windows.push(slice(0, 0, 100), &ALL);
         assert_eq!(all(&mut windows).len(), 1);
-        windows.push(Slice { length: SECOND / 10, in_flight: 0, ..slice(0, 1, 3) }, Duration::ZERO);
+        windows.push(Slice { length: SECOND / 10, in_flight: 0, ..slice(0, 1, 3) }, &ALL);
         assert_eq!(all(&mut windows).len(), 1);
         let complete = windows.into_complete();
         assert_eq!(complete.len(), 1);
         assert_eq!((complete[0].ok, complete[0].seconds, complete[0].in_flight), (103, 1.1, 0));
         let mut windows = Windows::new(1, SECOND, false);
-        windows.push(Slice { length: SECOND / 10, ..slice(0, 0, 3) }, Duration::ZERO);
+        windows.push(Slice { length: SECOND / 10, ..slice(0, 0, 3) }, &ALL);
         assert_eq!(all(&mut windows).len(), 1, "a run that is short has a window all the same");
     }
 }

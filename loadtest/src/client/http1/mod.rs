@@ -19,7 +19,7 @@ use std::task::Poll;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::Method;
+use http::{Method, header};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use self::framing::Framing;
@@ -39,13 +39,13 @@ const COPIED_BODY: usize = 8 << 10;
 pub(super) struct Preamble {
     /// The path of the target.
     base: String,
-    /// From the end of the path on.
+    /// The line of the header.
     host: String,
 }
 
 impl Preamble {
     pub(super) fn new(target: &Target) -> Preamble {
-        let host = format!(" HTTP/1.1\r\nhost: {}\r\n", target.authority());
+        let host = format!("host: {}\r\n", target.authority());
         Preamble { base: target.path.clone(), host }
     }
 }
@@ -117,7 +117,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Http1<S> {
         }
         let output = &mut self.output;
         output.clear();
-        for part in [method.as_str(), " ", &preamble.base, path, &preamble.host] {
+        let host = if headers.contains_key(header::HOST) { "" } else { preamble.host.as_str() };
+        for part in [method.as_str(), " ", &preamble.base, path, " HTTP/1.1\r\n", host] {
             output.extend_from_slice(part.as_bytes());
         }
         for (name, value) in headers {

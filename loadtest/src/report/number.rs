@@ -58,7 +58,7 @@ impl Times {
             most = most.max(value);
         }
         let unit = match (least, most) {
-            (_, most) if most == 0.0 => Unit::Millis,
+            (_, 0.0) => Unit::Millis,
             (_, most) if most < 1.0 => Unit::Micros,
             (least, _) if least >= 1000.0 => Unit::Seconds,
             _ => Unit::Millis,

@@ -59,6 +59,11 @@ $(MODELS)/%.stamp: models/make/%.py models/make/graph.py scripts/requirements.tx
 
 $(MODELS)/minilm.stamp: CHECK := --check
 
+# Only the tests need it: the demo shows where its page lies.
+.PHONY: setup-browser
+setup-browser:
+	@$(STEP) browser scripts/setup-browser
+
 .PHONY: build
 build: ## Build the weirgate binary (optimised)
 	@$(STEP) build $(CARGO) build --release -p weirgate
@@ -66,7 +71,7 @@ build: ## Build the weirgate binary (optimised)
 ##@ Check
 
 .PHONY: test
-test: setup ## Check format and lints, then run every test, end to end too
+test: setup setup-browser ## Check format and lints, then run every test, end to end too
 	@$(STEP) format $(CARGO) fmt --all --check
 	@$(STEP) lints $(CARGO) clippy --release --workspace --all-targets -- -D warnings
 	@$(STEP) build $(CARGO) build --release -p weirgate
@@ -78,7 +83,7 @@ fuzz: ## Fuzz what reads bytes from outside, each target for FUZZ_SECONDS (20)
 	@scripts/fuzz
 
 .PHONY: soak
-soak: setup build ## Run the end-to-end tests and the simulation at full scale (long)
+soak: setup setup-browser build ## Run the end-to-end tests and the simulation at full scale (long)
 	@WEIRGATE_SCALE=full $(STEP) soak $(CARGO) test --release -p weirgate-tests -p weirgate-loadtest
 
 .PHONY: bench
@@ -91,4 +96,4 @@ bench: setup build ## Run the benchmarks
 
 .PHONY: clean
 clean: ## Remove everything that was built or fetched
-	rm -rf build target
+	rm -rf build target tests/browser/node_modules

@@ -1,5 +1,7 @@
 //! What became of a request, in the kinds that a report counts.
 
+use std::borrow::Cow;
+
 use crate::client::Failure;
 
 /// Every request that was due has exactly one.
@@ -17,6 +19,19 @@ pub enum Outcome {
     Wrong(String),
     /// Never sent, as no connection became free in time or the run was stopped: the load tester's limit.
     Unsent,
+}
+
+impl Outcome {
+    /// What a report counts it as, as `429`, `timeout` or `wrong: ...`.
+    pub fn kind(&self) -> Cow<'_, str> {
+        match self {
+            Outcome::Ok => "ok".into(),
+            Outcome::Shed(kind) | Outcome::Error(kind) => kind.into(),
+            Outcome::TimedOut => "timeout".into(),
+            Outcome::Wrong(what) => format!("wrong: {what}").into(),
+            Outcome::Unsent => "unsent".into(),
+        }
+    }
 }
 
 impl From<Failure> for Outcome {

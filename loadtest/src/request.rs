@@ -6,10 +6,11 @@ use std::time::Instant;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use clap::ValueEnum;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use prost::Message;
 use serde::{Deserialize, Serialize};
-use weirgate_protocol::{InferRequest, InferResponse, oip, v2};
+use weirgate_protocol::{InferRequest, InferResponse, oip, v1, v2};
 
 use crate::Result;
 use crate::workload::expect::Expect;
@@ -18,6 +19,8 @@ use crate::workload::expect::Expect;
 const HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
 /// The flag and length before each gRPC message.
 const PREFIX: usize = 5;
+/// What of a name is written otherwise in a path: all but RFC 3986's unreserved characters.
+const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// What a server is spoken to in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum, Serialize, Deserialize)]
@@ -72,7 +75,9 @@ impl fmt::Display for Protocol {
 #[derive(Clone, Debug)]
 pub struct Request {
     pub protocol: Protocol,
-    /// Path and query, below the target's own path.
+    /// POST, where it is not set otherwise.
+    pub method: Method,
+    /// Path and query, percent-encoded, below the target's own path.
     pub path: String,
     /// All but `host`, `content-length` and what the transport itself writes.
     pub headers: HeaderMap,
@@ -83,31 +88,61 @@ pub struct Request {
     pub streams: bool,
     /// What the answer must be, besides well-formed and without an error.
     pub expect: Option<Arc<Expect>>,
-    /// Where in a conversation it stands, if it is part of one.
+    /// Where in a conversation it stands, if another turn follows.
     pub turn: Option<crate::workload::conversation::Turn>,
 }
 
 impl Request {
+    /// A POST of a body in the protocol's own content type.
     pub fn new(protocol: Protocol, path: impl Into<String>, body: impl Into<Bytes>) -> Request {
-        let mut headers = HeaderMap::new();
         let content_type = if protocol.is_http2() { "application/grpc" } else { "application/json" };
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        let mut new = Request { method: Method::POST, body: body.into(), ..Request::get(protocol, path) };
+        new.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         if protocol.is_http2() {
-            headers.insert(header::TE, HeaderValue::from_static("trailers"));
+            new.headers.insert(header::TE, HeaderValue::from_static("trailers"));
         }
-        let (path, body) = (path.into(), body.into());
-        Request { protocol, path, headers, body, index: 0, streams: false, expect: None, turn: None }
+        new
     }
 
-    /// Encodes tensors for `model` with the protocol's own codecs. V1 and OpenAI are not spoken in tensors.
-    pub fn tensors(protocol: Protocol, model: &str, mut request: InferRequest) -> Result<Request> {
+    /// A question about the server itself, without a body.
+    pub fn get(protocol: Protocol, path: impl Into<String>) -> Request {
+        Request {
+            protocol,
+            method: Method::GET,
+            path: path.into(),
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            index: 0,
+            streams: false,
+            expect: None,
+            turn: None,
+        }
+    }
+
+    /// Encodes tensors for `model` with the protocol's own codecs. OpenAI's endpoints are not spoken in tensors.
+    pub fn tensors(protocol: Protocol, model: &str, request: InferRequest) -> Result<Request> {
+        Request::tensors_for(protocol, model, None, request)
+    }
+
+    /// The same for one version of the model, which V1 can't ask for.
+    pub fn tensors_for(
+        protocol: Protocol,
+        model: &str,
+        version: Option<&str>,
+        mut request: InferRequest,
+    ) -> Result<Request> {
         match protocol {
+            Protocol::V1 => {
+                let body = v1::encode_request(&request).map_err(crate::error)?;
+                Ok(Request::new(protocol, format!("/v1/models/{}:predict", in_path(model)), body))
+            }
             Protocol::V2 | Protocol::V2Binary => {
                 let binary = protocol == Protocol::V2Binary;
                 request.binary_outputs = binary;
                 let encoded = v2::encode_request(&request, binary).map_err(crate::error)?;
                 let (content_type, length) = (encoded.content_type(), encoded.header_length);
-                let mut new = Request::new(protocol, format!("/v2/models/{model}/infer"), encoded.into_bytes());
+                let path = format!("{}/infer", v2_path(model, version));
+                let mut new = Request::new(protocol, path, encoded.into_bytes());
                 new.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
                 if let Some(length) = length {
                     new.headers.insert(HEADER_LENGTH, length.into());
@@ -115,7 +150,7 @@ impl Request {
                 Ok(new)
             }
             Protocol::Grpc => {
-                let message = oip::encode_request(model, None, request, true).map_err(crate::error)?;
+                let message = oip::encode_request(model, version, request, true).map_err(crate::error)?;
                 Ok(Request::new(protocol, "/inference.GRPCInferenceService/ModelInfer", framed(&message)?))
             }
             _ => Err(crate::error(format!("{protocol} is not spoken in tensors"))),
@@ -134,6 +169,19 @@ impl Request {
     }
 }
 
+/// A name as it is written in a path.
+pub fn in_path(name: &str) -> impl fmt::Display + '_ {
+    utf8_percent_encode(name, IN_PATH)
+}
+
+/// Where V2 has a model, or one version of it.
+pub fn v2_path(model: &str, version: Option<&str>) -> String {
+    match version {
+        None => format!("/v2/models/{}", in_path(model)),
+        Some(version) => format!("/v2/models/{}/versions/{}", in_path(model), in_path(version)),
+    }
+}
+
 /// A message with the five bytes that gRPC puts before each.
 pub fn framed(message: &impl Message) -> Result<Bytes> {
     let length = message.encoded_len();
@@ -149,7 +197,7 @@ pub fn framed(message: &impl Message) -> Result<Bytes> {
 pub struct Answer {
     pub protocol: Protocol,
     pub status: u16,
-    /// Empty where the body was not kept and nothing in the head is of interest to a load test.
+    /// Empty for an answer over HTTP/1.1 with status 200 whose body was not kept: nobody reads them then.
     pub headers: HeaderMap,
     /// Whole if it was to be kept, else empty.
     pub body: Bytes,
@@ -167,7 +215,7 @@ pub struct Answer {
 /// When the parts of a streamed answer came.
 #[derive(Clone, Debug, Default)]
 pub struct Stream {
-    /// The first part with text in it.
+    /// The first part with text in it, be it reasoning.
     pub first: Option<Instant>,
     /// The last part with text in it.
     pub last: Option<Instant>,
@@ -178,7 +226,7 @@ pub struct Stream {
     /// Tokens by the server's own count (`usage`), where it gave one.
     pub prompt_tokens: Option<u32>,
     pub output_tokens: Option<u32>,
-    /// The text of all parts, where the body was to be kept.
+    /// The text of all parts of the first choice, without reasoning, where the body was to be kept.
     pub text: String,
     /// Whether it ended as it should, with `[DONE]`.
     pub whole: bool,
@@ -192,10 +240,13 @@ impl Answer {
         self.status == 200 && (self.protocol != Protocol::Grpc || self.grpc_status() == Some("0"))
     }
 
-    /// What the protocol calls the outcome, as `200`, `429` or `grpc 8`.
+    /// What the protocol calls the outcome, as `200`, `429`, `grpc 8` or `grpc without a status (HTTP 503)`.
     pub fn outcome(&self) -> String {
         match self.protocol {
-            Protocol::Grpc => format!("grpc {}", self.grpc_status().unwrap_or("without a status")),
+            Protocol::Grpc => match self.grpc_status() {
+                Some(status) => format!("grpc {status}"),
+                None => format!("grpc without a status (HTTP {})", self.status),
+            },
             _ => self.status.to_string(),
         }
     }
@@ -205,17 +256,19 @@ impl Answer {
         trailers.get("grpc-status")?.to_str().ok()
     }
 
+    /// Reads the one message of a gRPC answer whose body was kept.
+    pub fn message<M: Message + Default>(&self) -> Result<M> {
+        let message = self.body.get(PREFIX..).ok_or_else(|| crate::error("the answer holds no message"))?;
+        M::decode(message).map_err(crate::error)
+    }
+
     /// Reads the tensors of a V2 answer whose body was kept.
     pub fn decode(&self) -> Result<InferResponse> {
         if !self.is_ok() {
             return Err(crate::error(format!("{}: {}", self.outcome(), String::from_utf8_lossy(&self.body))));
         }
         match self.protocol {
-            Protocol::Grpc => {
-                let message = self.body.get(PREFIX..).unwrap_or_default();
-                let message = oip::ModelInferResponse::decode(message).map_err(crate::error)?;
-                oip::decode_response(message).map_err(crate::error)
-            }
+            Protocol::Grpc => oip::decode_response(self.message()?).map_err(crate::error),
             _ => {
                 let length = self.headers.get(HEADER_LENGTH).and_then(|value| value.to_str().ok());
                 v2::decode_response(&self.body, length).map_err(crate::error)

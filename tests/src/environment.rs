@@ -34,6 +34,13 @@ pub fn onnxruntime() -> PathBuf {
     path("ORT_DYLIB_PATH", "build/onnxruntime/libonnxruntime.so")
 }
 
+/// A Chromium, with its driver's package installed beside the scripts.
+pub fn browser() -> PathBuf {
+    let modules = workspace().join("tests/browser/node_modules");
+    assert!(modules.exists(), "{} is not there: run `make setup-browser`", modules.display());
+    path("WEIRGATE_CHROMIUM", "/usr/bin/chromium")
+}
+
 /// `short`, or `full` where WEIRGATE_SCALE=full asks for larger counts and longer runs.
 pub fn scale<T>(short: T, full: T) -> T {
     if std::env::var("WEIRGATE_SCALE").is_ok_and(|scale| scale == "full") { full } else { short }

@@ -7,4 +7,4 @@
 
 mod options;
 
-pub use self::options::{Compare, Loadtest, Options};
+pub use self::options::{Compare, Loadtest, Options, PayloadOptions, Progress};

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use rustix::io::Errno;
+
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
@@ -16,8 +18,56 @@ pub enum Failure {
     Closed,
     /// The connection or stream ended inside the answer.
     Cut,
+    /// The server reset the HTTP/2 stream. Holds its reason.
+    Reset(String),
     /// The answer breaks the protocol.
     Malformed(String),
+    /// The request can't be put into bytes.
+    Unsendable(String),
+}
+
+impl Failure {
+    /// Of an error while a connection was opened.
+    pub(super) fn connect(error: &io::Error) -> Failure {
+        if let Some(error) = tls(error) {
+            return error;
+        }
+        match Errno::from_io_error(error) {
+            Some(Errno::MFILE | Errno::NFILE | Errno::ADDRNOTAVAIL | Errno::NOBUFS | Errno::NOMEM) => Failure::Sockets,
+            _ => Failure::Connect(error.kind()),
+        }
+    }
+
+    /// Of an error on an open connection. `answering` says whether a part of the answer had come.
+    pub(super) fn lost(error: &io::Error, answering: bool) -> Failure {
+        tls(error).unwrap_or(if answering { Failure::Cut } else { Failure::Closed })
+    }
+
+    /// Of an error of HTTP/2. `answering` says whether the head of the answer had come.
+    pub(super) fn http2(error: &h2::Error, answering: bool) -> Failure {
+        if let Some(error) = error.get_io() {
+            return Failure::lost(error, answering);
+        }
+        match error.reason() {
+            Some(reason) if error.is_remote() && error.is_reset() => Failure::Reset(name(reason)),
+            Some(reason) if error.is_library() => Failure::Malformed(name(reason)),
+            // The server says goodbye, or has.
+            Some(_) if answering => Failure::Cut,
+            Some(_) => Failure::Closed,
+            None => Failure::Unsendable(error.to_string()),
+        }
+    }
+}
+
+/// The failure of TLS inside an error of a stream, if that is what it is.
+fn tls(error: &io::Error) -> Option<Failure> {
+    let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+    Some(Failure::Tls(error.to_string()))
+}
+
+/// As RFC 9113 calls it: `REFUSED_STREAM`.
+fn name(reason: h2::Reason) -> String {
+    format!("{reason:?}")
 }
 
 impl fmt::Display for Failure {
@@ -28,7 +78,30 @@ impl fmt::Display for Failure {
             Failure::Tls(why) => write!(f, "TLS: {why}"),
             Failure::Closed => f.write_str("closed before the answer"),
             Failure::Cut => f.write_str("cut off inside the answer"),
+            Failure::Reset(reason) => write!(f, "stream reset: {reason}"),
             Failure::Malformed(why) => write!(f, "malformed answer: {why}"),
+            Failure::Unsendable(why) => write!(f, "can't be sent: {why}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_this_machine_lacks_is_not_the_servers_failure() {
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL] {
+            assert_eq!(Failure::connect(&errno.into()), Failure::Sockets, "{errno:?}");
+        }
+        assert_eq!(Failure::connect(&Errno::CONNREFUSED.into()), Failure::Connect(io::ErrorKind::ConnectionRefused));
+    }
+
+    #[test]
+    fn failures_of_tls_are_told_as_such_wherever_they_show() {
+        let refused = || io::Error::other(rustls::Error::DecryptError);
+        let expected = Failure::Tls(rustls::Error::DecryptError.to_string());
+        assert_eq!(Failure::connect(&refused()), expected);
+        assert_eq!(Failure::lost(&refused(), true), expected);
     }
 }

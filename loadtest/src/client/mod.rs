@@ -1,62 +1,125 @@
-//! Connections to a server: HTTP/1.1 read and written by hand for speed, HTTP/2 by hyper, TLS by rustls.
+//! Connections to a server: HTTP/1.1 read and written by hand for speed, HTTP/2 by h2, TLS by rustls.
 //!
 //! ```text
 //! http1    one request after another on a connection
 //! http2    many at once
 //! tls      certificates, and what to do about unknown ones
-//! sse      parts of a streamed answer, as they come
+//! socket   bytes, plain or inside TLS
+//! body     of an answer: counted, kept or read as events
+//! sse      server-sent events
+//! openai   what the events of a streamed answer tell
 //! failure  how a request can fail before it is answered
 //! ```
 
+mod body;
 pub mod failure;
+mod http1;
+mod http2;
+pub mod openai;
+mod socket;
+mod sse;
+mod tls;
 
-use std::net::SocketAddr;
-use std::time::Instant;
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
+use url::Host;
 
 pub use self::failure::Failure;
+use self::http1::{Http1, Preamble};
+use self::http2::{Http2, Origin};
+use self::socket::Socket;
+use self::tls::Tls;
+pub use self::tls::TlsOptions;
 use crate::Result;
 use crate::request::{Answer, Protocol, Request};
 use crate::target::Target;
 
-/// How certificates of an `https` target are judged.
-#[derive(Clone, Debug, Default)]
-pub struct TlsOptions {
-    /// Certificates in PEM to trust instead of the platform's.
-    pub roots: Option<Vec<u8>>,
-    /// Take any certificate.
-    pub insecure: bool,
-}
+/// For each address, and for the TLS handshake after it.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Opens connections to one target.
+/// Opens connections to one target. Clones share what they know of it.
 #[derive(Clone, Debug)]
-pub struct Client {
+pub struct Client(Arc<Known>);
+
+#[derive(Debug)]
+struct Known {
     target: Target,
     /// All that the host's name stands for, tried in turn.
     addresses: Vec<SocketAddr>,
+    /// None where the target has no TLS.
+    tls: Option<Tls>,
+    preamble: Preamble,
+    origin: Origin,
 }
 
 /// A connection, or a share of one.
 #[derive(Debug)]
-pub struct Connection {}
+pub struct Connection {
+    client: Client,
+    wire: Wire,
+}
+
+#[derive(Debug)]
+enum Wire {
+    /// None while a call is on it, which owns it meanwhile and closes it when dropped; and once it is closed.
+    Http1(Option<Box<Http1<Socket>>>),
+    Http2(Http2),
+}
 
 /// One request, and what became of it.
 #[derive(Debug)]
 pub struct Call {
-    /// When its first byte was handed to the system.
+    /// When its first byte was handed to the system. Where that never came about, when it was tried.
     pub sent: Instant,
     /// When the answer's head was read.
     pub answered: Option<Instant>,
+    /// When the last byte of the answer was read, or the failure was known.
     pub done: Instant,
     pub result: std::result::Result<Answer, Failure>,
+}
+
+impl Call {
+    fn failed(failure: Failure) -> Call {
+        let now = Instant::now();
+        Call { sent: now, answered: None, done: now, result: Err(failure) }
+    }
 }
 
 impl Client {
     /// Looks the host up, which blocks.
     pub fn new(target: Target, tls: &TlsOptions) -> Result<Client> {
-        let _ = tls;
-        Ok(Client { target, addresses: Vec::new() })
+        let addresses = match &target.host {
+            Host::Ipv4(address) => vec![SocketAddr::from((*address, target.port))],
+            Host::Ipv6(address) => vec![SocketAddr::from((*address, target.port))],
+            Host::Domain(name) => {
+                let found = (name.as_str(), target.port).to_socket_addrs();
+                let found = found.map_err(|error| crate::error(format!("host '{name}' is not found: {error}")))?;
+                found.collect()
+            }
+        };
+        let tls = target.tls.then(|| Tls::new(&target.host, tls)).transpose()?;
+        let (preamble, origin) = (Preamble::new(&target), Origin::new(&target)?);
+        Ok(Client(Arc::new(Known { target, addresses, tls, preamble, origin })))
+    }
+
+    /// Of an address without TLS.
+    pub fn plain(address: SocketAddr) -> Result<Client> {
+        let host = match address.ip() {
+            IpAddr::V4(address) => Host::Ipv4(address),
+            IpAddr::V6(address) => Host::Ipv6(address),
+        };
+        let target = Target { tls: false, host, port: address.port(), path: String::new() };
+        Client::new(target, &TlsOptions::default())
+    }
+
+    pub fn target(&self) -> &Target {
+        &self.0.target
     }
 
     /// Opens a connection. What must be driven beside it runs as a task of `drivers`.
@@ -65,29 +128,80 @@ impl Client {
         protocol: Protocol,
         drivers: &mut JoinSet<()>,
     ) -> std::result::Result<Connection, Failure> {
-        let _ = (protocol, drivers, &self.target, &self.addresses);
-        Err(Failure::Malformed("the client is not built yet".to_owned()))
+        let socket = self.open(protocol.is_http2()).await?;
+        let wire = match protocol.is_http2() {
+            true => Wire::Http2(Http2::start(socket, drivers).await?),
+            false => Wire::Http1(Some(Box::new(Http1::new(socket)))),
+        };
+        Ok(Connection { client: self.clone(), wire })
+    }
+
+    async fn open(&self, http2: bool) -> std::result::Result<Socket, Failure> {
+        let stream = self.reach().await?;
+        let Some(tls) = &self.0.tls else { return Ok(Socket::Plain(stream)) };
+        match timeout(CONNECT_TIMEOUT, tls.handshake(stream, http2)).await {
+            Ok(stream) => Ok(Socket::Tls(Box::new(stream?))),
+            Err(_) => Err(Failure::Tls(format!("no handshake within {CONNECT_TIMEOUT:?}"))),
+        }
+    }
+
+    /// The first address that answers, or why the last one did not.
+    async fn reach(&self) -> std::result::Result<TcpStream, Failure> {
+        let mut failure = Failure::Connect(io::ErrorKind::AddrNotAvailable);
+        for address in &self.0.addresses {
+            let connected = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await;
+            let stream = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+            match stream.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
+                Ok(stream) => return Ok(stream),
+                Err(error) => failure = Failure::connect(&error),
+            }
+        }
+        Err(failure)
     }
 }
 
 impl Connection {
     /// A second sender on the same connection, where its protocol has that.
     pub fn share(&self) -> Option<Connection> {
-        None
+        match &self.wire {
+            Wire::Http1(_) => None,
+            Wire::Http2(sender) => Some(Connection { client: self.client.clone(), wire: Wire::Http2(sender.clone()) }),
+        }
     }
 
-    /// Whether another request can be sent on it. Never true of HTTP/1.1 after a call that failed or was dropped.
+    /// Whether another request can be sent on it. Never true of HTTP/1.1 after a call that failed or was dropped, or
+    /// after an answer that the server closes the connection with.
     pub fn is_open(&self) -> bool {
-        false
+        match &self.wire {
+            Wire::Http1(idle) => idle.is_some(),
+            Wire::Http2(sender) => sender.is_open(),
+        }
     }
 
     /// Sends a request and reads the whole answer; keeps the body if `keep`.
     ///
+    /// Where HTTP/1.1 finds its connection closed before it sends anything, it opens another first.
+    ///
     /// Dropping it gives the call up: HTTP/1.1 closes the connection, HTTP/2 resets the stream.
     pub async fn call(&mut self, request: &Request, keep: bool) -> Call {
-        let _ = (request, keep);
-        let now = Instant::now();
-        let result = Err(Failure::Malformed("the client is not built yet".to_owned()));
-        Call { sent: now, answered: None, done: now, result }
+        let known = &self.client.0;
+        let idle = match &mut self.wire {
+            Wire::Http2(sender) => return sender.call(&known.origin, request, keep).await,
+            Wire::Http1(idle) => idle,
+        };
+        let open = match idle.take() {
+            Some(mut open) => open.is_quiet().await.then_some(open),
+            None => None,
+        };
+        let open = match open {
+            Some(open) => open,
+            None => match self.client.open(false).await {
+                Ok(socket) => Box::new(Http1::new(socket)),
+                Err(failure) => return Call::failed(failure),
+            },
+        };
+        let call;
+        (*idle, call) = open.call(&known.preamble, request, keep).await;
+        call
     }
 }

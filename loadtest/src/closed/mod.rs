@@ -4,8 +4,6 @@
 //! counters gained over a run belongs to exactly the requests that the run reports. Latencies of a closed loop say what
 //! callers in step with the server see; what a fixed arrival rate would see is a question for an open loop.
 
-mod connection;
-
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use self::connection::Sender;
 use crate::Result;
+use crate::client::{Client, Connection, Failure};
 use crate::request::{Answer, Protocol, Request};
 use crate::stats::Latencies;
 
@@ -73,9 +71,9 @@ impl Report {
 /// Callers with open connections.
 pub struct Callers {
     shared: Arc<Shared>,
-    idle: Vec<Sender>,
-    /// Drives the connections.
-    connections: JoinSet<()>,
+    idle: Vec<Connection>,
+    /// What the connections need beside them.
+    drivers: JoinSet<()>,
 }
 
 struct Shared {
@@ -89,21 +87,22 @@ impl Callers {
         let Some(protocol) = plan.requests.first().map(|request| request.protocol) else {
             return Err(crate::error("a plan needs a request"));
         };
-        let mut connections = JoinSet::new();
-        let mut idle: Vec<Sender> = Vec::with_capacity(plan.callers);
+        let client = Client::plain(plan.address)?;
+        let mut drivers = JoinSet::new();
+        let mut idle: Vec<Connection> = Vec::with_capacity(plan.callers);
         let distinct = match (protocol, plan.shared_connections) {
             (Protocol::Grpc, Some(count)) => count.clamp(1, plan.callers.max(1)),
             _ => plan.callers,
         };
         for caller in 0..plan.callers {
-            let sender = match idle.get(caller % distinct).and_then(Sender::share) {
-                Some(sender) => sender,
-                None => Sender::connect(plan.address, protocol, &mut connections).await?,
+            let connection = match idle.get(caller % distinct).and_then(Connection::share) {
+                Some(connection) => connection,
+                None => client.connect(protocol, &mut drivers).await.map_err(failed)?,
             };
-            idle.push(sender);
+            idle.push(connection);
         }
         let shared = Shared { requests: plan.requests, check: plan.check, next: AtomicU64::new(0) };
-        Ok(Callers { shared: Arc::new(shared), idle, connections })
+        Ok(Callers { shared: Arc::new(shared), idle, drivers })
     }
 
     /// One run. It begins with the first request of the plan.
@@ -115,14 +114,14 @@ impl Callers {
             Until::After(time) => (u64::MAX, Some(started + time)),
         };
         let mut running = JoinSet::new();
-        for sender in self.idle.drain(..) {
-            running.spawn(caller(self.shared.clone(), sender, last, end));
+        for connection in self.idle.drain(..) {
+            running.spawn(caller(self.shared.clone(), connection, last, end));
         }
         let mut nanos = Vec::new();
         let mut failures = BTreeMap::new();
         while let Some(done) = running.join_next().await {
-            let (sender, seen) = done.map_err(crate::error)?;
-            self.idle.push(sender);
+            let (connection, seen) = done.map_err(crate::error)?;
+            self.idle.push(connection);
             nanos.extend(seen.nanos);
             for (failure, count) in seen.failures {
                 *failures.entry(failure).or_default() += count;
@@ -134,14 +133,14 @@ impl Callers {
     /// Sends one request outside any run.
     pub async fn ask(&mut self, index: usize) -> Result<Answer> {
         let request = self.shared.requests.get(index).ok_or_else(|| crate::error("there is no such request"))?;
-        let sender = self.idle.first_mut().ok_or_else(|| crate::error("there is no caller"))?;
-        sender.send(request).await
+        let connection = self.idle.first_mut().ok_or_else(|| crate::error("there is no caller"))?;
+        connection.call(request, true).await.result.map_err(failed)
     }
 
     /// Closes the connections.
     pub async fn close(mut self) {
         self.idle.clear();
-        while self.connections.join_next().await.is_some() {}
+        while self.drivers.join_next().await.is_some() {}
     }
 }
 
@@ -151,7 +150,12 @@ struct Seen {
     failures: BTreeMap<String, u64>,
 }
 
-async fn caller(shared: Arc<Shared>, mut sender: Sender, last: u64, end: Option<Instant>) -> (Sender, Seen) {
+async fn caller(
+    shared: Arc<Shared>,
+    mut connection: Connection,
+    last: u64,
+    end: Option<Instant>,
+) -> (Connection, Seen) {
     let mut seen = Seen::default();
     let mut now = Instant::now();
     while end.is_none_or(|end| now < end) {
@@ -160,27 +164,31 @@ async fn caller(shared: Arc<Shared>, mut sender: Sender, last: u64, end: Option<
             break;
         }
         let index = (turn % shared.requests.len() as u64) as usize;
-        let sent = now;
-        let result = sender.send(&shared.requests[index]).await;
-        now = Instant::now();
-        let failure = match result {
+        let due = now;
+        let call = connection.call(&shared.requests[index], shared.check.is_some()).await;
+        now = call.done;
+        let failure = match call.result {
             Ok(answer) if !answer.is_ok() => answer.outcome(),
             Ok(answer) if shared.check.as_ref().is_some_and(|check| !check(index, &answer)) => {
                 "wrong answer".to_owned()
             }
             Ok(_) => {
-                seen.nanos.push(u64::try_from((now - sent).as_nanos()).unwrap_or(u64::MAX));
+                seen.nanos.push(u64::try_from((now - due).as_nanos()).unwrap_or(u64::MAX));
                 continue;
             }
-            Err(error) => {
-                // A connection that broke stays broken: this caller is done.
-                *seen.failures.entry(error.to_string()).or_default() += 1;
+            Err(failure) => {
+                // What breaks a connection mostly breaks the next one too: this caller is done.
+                *seen.failures.entry(failure.to_string()).or_default() += 1;
                 break;
             }
         };
         *seen.failures.entry(failure).or_default() += 1;
     }
-    (sender, seen)
+    (connection, seen)
+}
+
+fn failed(failure: Failure) -> std::io::Error {
+    crate::error(failure.to_string())
 }
 
 /// A runtime for callers: one thread, the caller's own.

@@ -1,15 +1,37 @@
 //! What was found, for people: a table for the terminal, a page for the browser, and progress while it runs.
+//!
+//! ```text
+//! number    numbers as people read them
+//! verdict   what is told before any number
+//! text      tables for a terminal
+//! html      one self-contained page
+//! progress  how far a run is
+//! ```
 
+#[cfg(test)]
+pub(crate) mod fixture;
+mod html;
+mod number;
+pub mod progress;
+mod text;
+mod verdict;
+
+use crate::compare::Comparison;
 use crate::result::Report;
 
-/// The table that is printed at the end.
+pub(crate) use self::verdict::limits;
+
+/// The table that is printed at the end: plain text, at most 100 characters wide.
 pub fn text(report: &Report) -> String {
-    let _ = report;
-    "reports are not built yet\n".to_owned()
+    text::report(report)
 }
 
-/// One self-contained page.
+/// Two results side by side, in the same form.
+pub fn comparison(comparison: &Comparison) -> String {
+    text::comparison(comparison)
+}
+
+/// One self-contained page: it asks for nothing from outside, and works without its script.
 pub fn html(report: &Report) -> String {
-    let _ = report;
-    String::new()
+    html::page(report)
 }

@@ -1,16 +1,51 @@
 //! What is asked, and whether the answer is right.
 //!
 //! ```text
-//! expect        what an answer must be
+//! build         from flags to a workload
+//! make          requests from their source
+//!   tensors       random, of the shapes in the server's metadata
+//!   bodies        from files
+//!   prompts       from JSONL files
+//!   synthetic     of random words, and of a trace's sizes
+//! openai        bodies of OpenAI's endpoints
 //! conversation  turns that build on the answers before
+//! dress         headers, key and path that the user gives
+//! metadata      what the server says of its models
+//! judge         what became of a request
+//!   expect        what an answer must be
+//!   samples       what the server said of failures
+//! random, range, budget
 //! ```
 
+mod bodies;
+mod budget;
+mod build;
 pub mod conversation;
+mod dress;
 pub mod expect;
+#[cfg(test)]
+mod fixtures;
+mod judge;
+mod make;
+mod metadata;
+mod openai;
+mod prompts;
+mod random;
+mod range;
+mod samples;
+mod synthetic;
+mod tensors;
+#[cfg(test)]
+mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::build::{Ask, build};
+use self::samples::Samples;
+use self::synthetic::Recorded;
+pub use self::synthetic::Sizes;
 use crate::outcome::Outcome;
 use crate::request::{Answer, Request};
 use crate::result::WorkloadSummary;
@@ -19,7 +54,17 @@ use crate::result::WorkloadSummary;
 #[derive(Debug)]
 pub struct Workload {
     pub summary: WorkloadSummary,
-    requests: Vec<Arc<Request>>,
+    requests: Requests,
+    /// Between an answer and the next turn of its conversation.
+    think: Duration,
+    samples: Samples,
+}
+
+#[derive(Debug)]
+enum Requests {
+    /// Sent in turn.
+    Prepared(Vec<Arc<Request>>),
+    Recorded(Box<Recorded>),
 }
 
 /// What a caller asks after an answer, as it is due.
@@ -37,29 +82,52 @@ impl Workload {
             return Err(crate::error("a workload needs a request"));
         }
         let requests = requests.into_iter().enumerate().map(|(index, request)| Arc::new(Request { index, ..request }));
-        Ok(Workload { summary, requests: requests.collect() })
+        Ok(Workload::new(summary, Requests::Prepared(requests.collect())))
+    }
+
+    /// Requests of a trace's sizes.
+    fn of_trace(summary: WorkloadSummary, recorded: Recorded) -> Workload {
+        Workload::new(summary, Requests::Recorded(Box::new(recorded)))
+    }
+
+    fn new(summary: WorkloadSummary, requests: Requests) -> Workload {
+        Workload { summary, requests, think: Duration::ZERO, samples: Samples::default() }
+    }
+
+    /// The same with callers who think between the turns of their conversations.
+    pub fn with_think(self, think: Duration) -> Workload {
+        Workload { think, ..self }
     }
 
     /// What is asked by the arrival of this number.
     pub fn request(&self, arrival: u64) -> Arc<Request> {
-        let index = arrival % self.requests.len() as u64;
-        self.requests[index as usize].clone()
+        match &self.requests {
+            Requests::Prepared(requests) => requests[(arrival % requests.len() as u64) as usize].clone(),
+            Requests::Recorded(recorded) => Arc::new(recorded.request(arrival)),
+        }
     }
 
-    /// The distinct requests.
+    /// The distinct requests that are prepared; none of a trace's, which are made when they are due.
     pub fn requests(&self) -> &[Arc<Request>] {
-        &self.requests
+        match &self.requests {
+            Requests::Prepared(requests) => requests,
+            Requests::Recorded(_) => &[],
+        }
     }
 
     /// What became of a request that was answered.
     pub fn judge(&self, request: &Request, answer: &Answer) -> Outcome {
-        let _ = request;
-        if answer.is_ok() { Outcome::Ok } else { Outcome::Error(answer.outcome()) }
+        judge::judge(request, answer, &self.samples)
     }
 
-    /// The next turn of the conversation that this request belongs to.
+    /// The next turn of the conversation that this request belongs to, if the answer is one to go on from.
     pub fn next(&self, request: &Request, answer: &Answer) -> Option<Next> {
-        let _ = (request, answer);
-        None
+        let next = request.turn.as_ref()?.next(answer)?;
+        Some(Next { after: self.think, request: Arc::new(Request { index: request.index, ..next }) })
+    }
+
+    /// What the server said, or what came instead of the expected, once for each kind of failure and for 20 kinds at most.
+    pub fn samples(&self) -> BTreeMap<String, String> {
+        self.samples.all()
     }
 }

@@ -1,0 +1,245 @@
+//! Answers of OpenAI's endpoints: the parts of a streamed one as they come, and the tokens of a whole one.
+
+use std::borrow::Cow;
+use std::time::Instant;
+
+use serde::Deserialize;
+
+use super::Failure;
+use super::sse::Parser;
+use crate::request::Stream;
+
+/// Most parts of an answer.
+const MAX_PARTS: usize = 1 << 20;
+
+/// Reads a streamed answer.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    parser: Parser,
+    seen: Seen,
+}
+
+/// What the events so far have told.
+#[derive(Debug, Default)]
+struct Seen {
+    stream: Stream,
+    keeps_text: bool,
+}
+
+impl Reader {
+    pub(super) fn new(keeps_text: bool) -> Reader {
+        Reader { parser: Parser::default(), seen: Seen { stream: Stream::default(), keeps_text } }
+    }
+
+    /// Takes the next bytes, read at `at`.
+    pub(super) fn push(&mut self, bytes: &[u8], at: Instant) -> Result<(), Failure> {
+        self.parser.push(bytes, |data| self.seen.event(data, at))
+    }
+
+    pub(super) fn finish(mut self) -> Result<Stream, Failure> {
+        // Only an event without the empty line behind it is still to come, mostly [DONE]. If it has text, that came with
+        // the text before at the latest.
+        let at = self.seen.stream.last.unwrap_or_else(Instant::now);
+        self.parser.finish(|data| self.seen.event(data, at))?;
+        Ok(self.seen.stream)
+    }
+}
+
+impl Seen {
+    fn event(&mut self, data: &[u8], at: Instant) -> Result<(), Failure> {
+        let stream = &mut self.stream;
+        if stream.whole || stream.error.is_some() {
+            return Ok(());
+        }
+        if data.trim_ascii() == b"[DONE]" {
+            stream.whole = true;
+            return Ok(());
+        }
+        let chunk: Chunk<'_> =
+            serde_json::from_slice(data).map_err(|error| Failure::Malformed(format!("event: {error}")))?;
+        let error = chunk.error.map(ErrorEvent::text);
+        if let Some(error) = error.or_else(|| chunk.message.filter(|_| chunk.object.as_deref() == Some("error"))) {
+            stream.error = Some(error);
+            return Ok(());
+        }
+        if let Some(usage) = chunk.usage {
+            (stream.prompt_tokens, stream.output_tokens) = (usage.prompt_tokens, usage.completion_tokens);
+        }
+        let choices = chunk.choices.unwrap_or_default();
+        if self.keeps_text {
+            let first = choices.iter().filter(|choice| choice.index == 0);
+            stream.text.extend(first.filter_map(Choice::text));
+        }
+        if choices.iter().any(Choice::has_text) {
+            self.part(at)?;
+        }
+        Ok(())
+    }
+
+    fn part(&mut self, at: Instant) -> Result<(), Failure> {
+        let stream = &mut self.stream;
+        match stream.last {
+            None => stream.first = Some(at),
+            Some(_) if stream.gaps_us.len() == MAX_PARTS => {
+                return Err(Failure::Malformed(format!("stream: more than {MAX_PARTS} parts")));
+            }
+            Some(last) => {
+                let gap = at.saturating_duration_since(last).as_micros();
+                stream.gaps_us.push(u32::try_from(gap).unwrap_or(u32::MAX));
+            }
+        }
+        stream.last = Some(at);
+        stream.parts += 1;
+        Ok(())
+    }
+}
+
+/// One event. Servers leave out or null what they have nothing to say about.
+#[derive(Deserialize)]
+struct Chunk<'a> {
+    #[serde(borrow)]
+    choices: Option<Vec<Choice<'a>>>,
+    usage: Option<Usage>,
+    error: Option<ErrorEvent>,
+    /// `error` where the event itself is one, with a message.
+    #[serde(borrow)]
+    object: Option<Cow<'a, str>>,
+    message: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Choice<'a> {
+    #[serde(default)]
+    index: u32,
+    /// Of chat completions.
+    #[serde(borrow)]
+    delta: Option<Delta<'a>>,
+    /// Of completions.
+    #[serde(borrow)]
+    text: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct Delta<'a> {
+    #[serde(borrow)]
+    content: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    reasoning_content: Option<Cow<'a, str>>,
+    /// What newer servers call it.
+    #[serde(borrow)]
+    reasoning: Option<Cow<'a, str>>,
+}
+
+impl Choice<'_> {
+    /// The answer's own text, without the reasoning before it.
+    fn text(&self) -> Option<&str> {
+        let content = self.delta.as_ref().and_then(|delta| delta.content.as_deref());
+        content.or(self.text.as_deref())
+    }
+
+    fn has_text(&self) -> bool {
+        let reasoning = self.delta.as_ref().map(|delta| [&delta.reasoning_content, &delta.reasoning]);
+        let reasoning = reasoning.into_iter().flatten().filter_map(Option::as_deref);
+        self.text().into_iter().chain(reasoning).any(|text| !text.is_empty())
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ErrorEvent {
+    Object { message: String },
+    Text(String),
+    Other(serde_json::Value),
+}
+
+impl ErrorEvent {
+    fn text(self) -> String {
+        match self {
+            ErrorEvent::Object { message } => message,
+            ErrorEvent::Text(text) => text,
+            ErrorEvent::Other(value) => value.to_string(),
+        }
+    }
+}
+
+/// Tokens by the server's own count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Usage {
+    pub prompt_tokens: Option<u32>,
+    /// Those that were generated; embeddings have none.
+    pub completion_tokens: Option<u32>,
+}
+
+impl Usage {
+    /// Of an answer that came whole; None where it tells nothing of tokens.
+    pub fn of(body: &[u8]) -> Option<Usage> {
+        #[derive(Deserialize)]
+        struct Whole {
+            usage: Option<Usage>,
+        }
+        serde_json::from_slice::<Whole>(body).ok()?.usage
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn read(events: &[(u64, &str)]) -> Result<Stream, Failure> {
+        let start = Instant::now();
+        let mut reader = Reader::new(true);
+        for (millis, event) in events {
+            reader.push(format!("data: {event}\n\n").as_bytes(), start + Duration::from_millis(*millis))?;
+        }
+        reader.finish()
+    }
+
+    #[test]
+    fn a_chat_with_role_reasoning_text_and_usage() {
+        let stream = read(&[
+            (0, r#"{"choices":[{"index":0,"delta":{"role":"assistant","content":""}}],"usage":null}"#),
+            (10, r#"{"choices":[{"index":0,"delta":{"reasoning_content":"hm","content":null}}]}"#),
+            (30, r#"{"choices":[{"index":0,"delta":{"content":"He\"y"},"finish_reason":null}]}"#),
+            (35, r#"{"choices":[{"index":0,"delta":{"content":" you"}},{"index":1,"delta":{"content":"no"}}]}"#),
+            (36, r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#),
+            (40, r#"{"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":3,"total_tokens":8}}"#),
+            (40, "[DONE]"),
+        ])
+        .unwrap();
+        assert_eq!((stream.parts, &stream.gaps_us[..], stream.text.as_str()), (3, &[20_000, 5_000][..], "He\"y you"));
+        assert_eq!((stream.prompt_tokens, stream.output_tokens), (Some(5), Some(3)));
+        assert_eq!(stream.last.zip(stream.first).map(|(last, first)| last - first), Some(Duration::from_millis(25)));
+        assert!(stream.whole && stream.error.is_none());
+    }
+
+    #[test]
+    fn completions_have_their_text_elsewhere() {
+        let stream = read(&[(1, r#"{"choices":[{"index":0,"text":"a"}]}"#), (2, r#"{"choices":[{"text":"b"}]}"#)]);
+        let stream = stream.unwrap();
+        assert_eq!((stream.text.as_str(), stream.parts, stream.whole), ("ab", 2, false));
+    }
+
+    #[test]
+    fn errors_end_it() {
+        for (event, text) in [
+            (r#"{"error":{"message":"out of memory","type":"server_error"}}"#, "out of memory"),
+            (r#"{"error":"no slots"}"#, "no slots"),
+            (r#"{"error":{"code":7}}"#, r#"{"code":7}"#),
+            (r#"{"object":"error","message":"too long","code":400}"#, "too long"),
+        ] {
+            let stream = read(&[(0, r#"{"choices":[{"text":"a"}]}"#), (1, event), (2, "[DONE]")]).unwrap();
+            assert_eq!((stream.error.as_deref(), stream.whole, stream.parts), (Some(text), false, 1), "{event}");
+        }
+        assert!(matches!(read(&[(0, "{\"choices\":")]), Err(Failure::Malformed(_))));
+    }
+
+    #[test]
+    fn tokens_of_a_whole_answer() {
+        let body = br#"{"object":"list","data":[{"embedding":[0.5]}],"usage":{"prompt_tokens":9,"total_tokens":9}}"#;
+        assert_eq!(Usage::of(body), Some(Usage { prompt_tokens: Some(9), completion_tokens: None }));
+        assert_eq!(Usage::of(b"{\"usage\":null}"), None);
+        assert_eq!(Usage::of(b"not json"), None);
+    }
+}

@@ -1,0 +1,145 @@
+//! TLS: which certificates are trusted, and what is spoken inside.
+
+use std::io;
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{AlertDescription, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls_platform_verifier::BuilderVerifierExt;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use url::Host;
+
+use super::Failure;
+use crate::Result;
+
+/// How certificates of an `https` target are judged.
+#[derive(Clone, Debug, Default)]
+pub struct TlsOptions {
+    /// Certificates in PEM to trust instead of the platform's.
+    pub roots: Option<Vec<u8>>,
+    /// Take any certificate.
+    pub insecure: bool,
+}
+
+/// What handshakes with one server need.
+#[derive(Clone, Debug)]
+pub(super) struct Tls {
+    name: ServerName<'static>,
+    http1: Arc<ClientConfig>,
+    http2: Arc<ClientConfig>,
+}
+
+impl Tls {
+    pub(super) fn new(host: &Host, options: &TlsOptions) -> Result<Tls> {
+        let name = match host {
+            Host::Domain(name) => ServerName::try_from(name.clone()).map_err(crate::error)?,
+            Host::Ipv4(address) => ServerName::from(std::net::IpAddr::from(*address)),
+            Host::Ipv6(address) => ServerName::from(std::net::IpAddr::from(*address)),
+        };
+        let mut http1 = config(options)?;
+        let mut http2 = http1.clone();
+        http1.alpn_protocols = vec![b"http/1.1".to_vec()];
+        http2.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(Tls { name, http1: http1.into(), http2: http2.into() })
+    }
+
+    pub(super) async fn handshake(
+        &self,
+        stream: TcpStream,
+        http2: bool,
+    ) -> std::result::Result<TlsStream<TcpStream>, Failure> {
+        let config = if http2 { &self.http2 } else { &self.http1 };
+        let connected = TlsConnector::from(config.clone()).connect(self.name.clone(), stream).await;
+        match connected {
+            // A server that does not take part in ALPN picks none.
+            Ok(stream) if http2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") => Err(no_http2()),
+            Ok(stream) => Ok(stream),
+            Err(error) if http2 && has_no_protocol(&error) => Err(no_http2()),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(Failure::Tls("closed during the handshake".to_owned()))
+            }
+            Err(error) => Err(Failure::connect(&error)),
+        }
+    }
+}
+
+fn no_http2() -> Failure {
+    Failure::Tls("the server does not offer HTTP/2 (ALPN h2)".to_owned())
+}
+
+/// Whether the server speaks none of the protocols that were offered.
+fn has_no_protocol(error: &io::Error) -> bool {
+    let error = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+    matches!(error, Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)))
+}
+
+fn config(options: &TlsOptions) -> Result<ClientConfig> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(crate::error)?;
+    let builder = match &options.roots {
+        _ if options.insecure => {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+        }
+        Some(pem) => builder.with_root_certificates(roots(pem)?),
+        None => builder.with_platform_verifier().map_err(crate::error)?,
+    };
+    Ok(builder.with_no_client_auth())
+}
+
+fn roots(pem: &[u8]) -> Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|error| crate::error(format!("certificates to trust: {error}")))?;
+        roots.add(certificate).map_err(|error| crate::error(format!("certificates to trust: {error}")))?;
+    }
+    if roots.is_empty() {
+        return Err(crate::error("certificates to trust: there is none in the PEM"));
+    }
+    Ok(roots)
+}
+
+/// Takes any certificate, but still wants proof that the server has its key.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> std::result::Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

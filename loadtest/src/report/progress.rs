@@ -1,0 +1,229 @@
+//! How far a run is, on standard error: a line that renews itself on a terminal, else a line now and then.
+
+use std::io::{IsTerminal, Stderr, Write};
+
+use super::number;
+use crate::cli::Progress as ProgressOption;
+use crate::engine::{Begin, Observer};
+use crate::result::{Run, Window};
+
+/// Seconds of a run between two lines that stay.
+const BETWEEN_LINES: f64 = 5.0;
+/// Characters of the bar.
+const BAR: usize = 16;
+/// Where a terminal doesn't tell its width.
+const WIDTH: usize = 80;
+
+/// How it is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// One line, written again and again.
+    Renewed,
+    /// Lines that stay.
+    Lines,
+    Silent,
+}
+
+/// Shows each window of a run as it ends.
+#[derive(Debug)]
+pub struct Progress<W: Write> {
+    out: W,
+    style: Style,
+    /// Characters of a line, asked for each time: people resize their windows.
+    width: fn() -> usize,
+    /// What runs, in words.
+    what: String,
+    failed: u64,
+    /// End of the last window that had a line, and requests that had been answered right since.
+    told: f64,
+    since: Since,
+    /// Whether a renewed line stands on the terminal.
+    stands: bool,
+}
+
+/// What ended since the last line.
+#[derive(Clone, Copy, Debug, Default)]
+struct Since {
+    seconds: f64,
+    ok: u64,
+}
+
+impl Progress<Stderr> {
+    /// As the flag asks for, on standard error.
+    pub fn stderr(how: ProgressOption) -> Progress<Stderr> {
+        let style = match how {
+            ProgressOption::Auto if std::io::stderr().is_terminal() => Style::Renewed,
+            ProgressOption::Auto | ProgressOption::Lines => Style::Lines,
+            ProgressOption::Line => Style::Renewed,
+            ProgressOption::None => Style::Silent,
+        };
+        Progress::new(std::io::stderr(), style, terminal_width)
+    }
+}
+
+fn terminal_width() -> usize {
+    let columns = rustix::termios::tcgetwinsize(std::io::stderr()).map_or(0, |size| usize::from(size.ws_col));
+    if columns == 0 { WIDTH } else { columns }
+}
+
+impl<W: Write> Progress<W> {
+    pub fn new(out: W, style: Style, width: fn() -> usize) -> Progress<W> {
+        let (what, since) = (String::new(), Since::default());
+        Progress { out, style, width, what, failed: 0, told: 0.0, since, stands: false }
+    }
+
+    fn line(&mut self, text: &str) {
+        self.clear();
+        // Whoever closed standard error doesn't want to be told; the run goes on.
+        let _ = writeln!(self.out, "{}", plain(text));
+    }
+
+    fn renew(&mut self, text: &str) {
+        // One column stays free, as some terminals begin a new line when the last is written to.
+        let text: String = plain(text).chars().take((self.width)().saturating_sub(1)).collect();
+        let _ = write!(self.out, "\r\x1b[2K{text}");
+        let _ = self.out.flush();
+        self.stands = true;
+    }
+
+    fn clear(&mut self) {
+        if std::mem::take(&mut self.stands) {
+            let _ = write!(self.out, "\r\x1b[2K");
+            let _ = self.out.flush();
+        }
+    }
+}
+
+impl<W: Write> Drop for Progress<W> {
+    /// A run that fails leaves a clean line to its error.
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+impl<W: Write> Observer for Progress<W> {
+    fn begins(&mut self, run: &Begin<'_>) {
+        let label = run.label.map_or_else(String::new, |label| format!("{label}: "));
+        self.what = format!("{label}{}", run.what);
+        (self.failed, self.told, self.since) = (0, 0.0, Since::default());
+        match self.style {
+            Style::Renewed => self.renew(&self.what.clone()),
+            Style::Lines => self.line(&self.what.clone()),
+            Style::Silent => {}
+        }
+    }
+
+    fn window(&mut self, window: &Window, done: Option<f64>) {
+        self.failed += window.shed + window.failed;
+        self.since.seconds += window.seconds;
+        self.since.ok += window.ok;
+        let elapsed = window.start + window.seconds;
+        match self.style {
+            Style::Renewed => {
+                let text = [bar(done), state(window, self.since, self.failed, elapsed, done)].concat();
+                self.since = Since::default();
+                self.renew(&text);
+            }
+            Style::Lines if elapsed - self.told >= BETWEEN_LINES - 1e-9 => {
+                let text = format!("  {}", state(window, self.since, self.failed, elapsed, done));
+                (self.told, self.since) = (elapsed, Since::default());
+                self.line(&text);
+            }
+            Style::Lines | Style::Silent => {}
+        }
+    }
+
+    fn ends(&mut self, run: &Run) {
+        if self.style == Style::Silent {
+            return;
+        }
+        let at = |q| run.latency.at(q).map_or_else(|| number::NONE.to_owned(), number::time);
+        let (rate, failed) = (number::number(run.rate), number::count(run.outcomes.failed()));
+        let what = std::mem::take(&mut self.what);
+        self.line(&format!("{what}: {rate} right/s, p50 {}, p99 {}, {failed} not right", at(0.5), at(0.99)));
+    }
+}
+
+fn bar(done: Option<f64>) -> String {
+    let Some(done) = done else { return String::new() };
+    let done = done.clamp(0.0, 1.0);
+    let full = (done * BAR as f64).round() as usize;
+    format!("[{}{}] {:>3.0} %  ", "#".repeat(full), "-".repeat(BAR - full), done * 100.0)
+}
+
+/// The state of a run; what matters most comes first, as a narrow terminal cuts the end.
+fn state(window: &Window, since: Since, failed: u64, elapsed: f64, done: Option<f64>) -> String {
+    let rate = if since.seconds > 0.0 { since.ok as f64 / since.seconds } else { 0.0 };
+    let time = |value: Option<f64>| value.map_or_else(|| number::NONE.to_owned(), number::time);
+    let left = done.filter(|done| *done > 0.0 && *done <= 1.0);
+    let left = left.map_or_else(String::new, |done| format!(", {:.0} s left", elapsed * (1.0 - done) / done));
+    let warm = if window.warmup { " (warm-up)" } else { "" };
+    format!(
+        "{} right/s  p50 {}  p99 {}  {} not right  {} in flight  {elapsed:.0} s{left}{warm}",
+        number::number(rate),
+        time(window.p50),
+        time(window.p99),
+        number::count(failed),
+        number::count(window.in_flight),
+    )
+}
+
+/// Without control characters, which a terminal would act on.
+fn plain(text: &str) -> String {
+    text.chars().map(|char| if char.is_control() { '\u{fffd}' } else { char }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixture;
+
+    fn shown(style: Style, width: fn() -> usize, finish: bool) -> String {
+        let run = fixture::run(200.0, 12, 10.0, 2.0, 1);
+        let mut out = Vec::new();
+        {
+            let mut progress = Progress::new(&mut out, style, width);
+            progress.begins(&Begin { what: "open, 200/s", label: Some("point\x1b[2J 3") });
+            for (index, window) in run.windows.iter().enumerate() {
+                progress.window(window, Some((index + 1) as f64 / run.windows.len() as f64));
+            }
+            if finish {
+                progress.ends(&run);
+            }
+        }
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_terminal_has_one_line_that_fits_and_goes() {
+        let text = shown(Style::Renewed, || 60, true);
+        assert_eq!(text.matches('\n').count(), 1, "only the last line stays: {text:?}");
+        let (renewed, last) = text.rsplit_once("\r\x1b[2K").unwrap();
+        assert!(last.starts_with("point\u{fffd}[2J 3: open, 200/s: ") && last.ends_with(" not right\n"), "{last:?}");
+        let lines: Vec<&str> = renewed.split("\r\x1b[2K").skip(1).collect();
+        assert_eq!(lines.len(), 1 + 15, "{lines:?}");
+        assert!(lines.iter().all(|line| line.chars().count() < 60 && !line.contains('\x1b')), "{lines:?}");
+        assert!(lines[15].starts_with("[################] 100 %  "), "{lines:?}");
+    }
+
+    #[test]
+    fn what_is_not_a_terminal_gets_a_line_now_and_then() {
+        let text = shown(Style::Lines, || 10, true);
+        assert!(!text.contains('\x1b') && !text.contains('\r'));
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 5, "begin, three times five seconds, end: {text}");
+        assert!(lines[1].contains("5 s, 10 s left") && lines[3].contains("15 s, 0 s left"), "{text}");
+        let rate: f64 = lines[2].split_whitespace().next().unwrap().parse().unwrap();
+        assert!((180.0..220.0).contains(&rate), "the rate is that of all five seconds: {text}");
+    }
+
+    #[test]
+    fn nothing_is_nothing() {
+        assert_eq!(shown(Style::Silent, || 80, true), "");
+    }
+
+    #[test]
+    fn a_run_that_is_cut_off_leaves_a_clean_line() {
+        assert!(shown(Style::Renewed, || 80, false).ends_with("\r\x1b[2K"));
+    }
+}

@@ -1,0 +1,150 @@
+//! Columns that line up, and sentences that fit.
+
+/// Characters of a line at most.
+pub const WIDTH: usize = 100;
+/// Between columns.
+const GAP: usize = 2;
+
+/// Text as it grows, line by line.
+#[derive(Debug, Default)]
+pub struct Page(String);
+
+impl Page {
+    pub fn blank(&mut self) {
+        if !self.0.is_empty() && !self.0.ends_with("\n\n") {
+            self.0.push('\n');
+        }
+    }
+
+    /// A sentence over as many lines as it needs; each begins with `start`.
+    pub fn sentence(&mut self, start: &str, text: &str) {
+        let room = WIDTH - start.chars().count();
+        let mut line = String::new();
+        for word in plain(text).split_whitespace() {
+            for piece in pieces(word, room) {
+                let length = line.chars().count();
+                if length > 0 && length + 1 + piece.chars().count() > room {
+                    self.line(start, &line);
+                    line.clear();
+                }
+                if !line.is_empty() {
+                    line.push(' ');
+                }
+                line.push_str(&piece);
+            }
+        }
+        self.line(start, &line);
+    }
+
+    pub fn table(&mut self, table: &Table) {
+        table.write(&mut self.0);
+        self.blank();
+    }
+
+    pub fn into_string(self) -> String {
+        format!("{}\n", self.0.trim_end())
+    }
+
+    fn line(&mut self, start: &str, text: &str) {
+        self.0.push_str(format!("{start}{text}").trim_end());
+        self.0.push('\n');
+    }
+}
+
+/// A table whose first column is text and whose others are numbers, but for the last if it is so named.
+#[derive(Debug, Default)]
+pub struct Table {
+    rows: Vec<Vec<String>>,
+    /// Whether the last column is text as well, which may be cut to fit.
+    remarks: bool,
+}
+
+impl Table {
+    pub fn new<const N: usize>(head: [&str; N]) -> Table {
+        Table { rows: vec![head.map(plain).to_vec()], remarks: false }
+    }
+
+    /// The last column holds text.
+    pub fn with_remarks(self) -> Table {
+        Table { remarks: true, ..self }
+    }
+
+    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.rows.push(cells.into_iter().map(|cell| plain(&cell)).collect());
+    }
+
+    fn write(&self, to: &mut String) {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or_default();
+        let width = |column: usize| {
+            self.rows.iter().filter_map(|row| Some(row.get(column)?.chars().count())).max().unwrap_or_default()
+        };
+        let mut widths: Vec<usize> = (0..columns).map(width).collect();
+        let excess = (widths.iter().sum::<usize>() + GAP * columns).saturating_sub(WIDTH);
+        // Only texts are cut, never numbers.
+        let longest = if self.remarks && widths[columns - 1] > widths[0] { columns - 1 } else { 0 };
+        widths[longest] = widths[longest].saturating_sub(excess).max(8);
+        for row in &self.rows {
+            let mut line = String::new();
+            for (column, (cell, &width)) in row.iter().zip(&widths).enumerate() {
+                let cell = cut(cell, width);
+                let is_text = column == 0 || (self.remarks && column + 1 == columns);
+                let padding = " ".repeat(width - cell.chars().count());
+                line.push_str(&" ".repeat(GAP));
+                line.push_str(&if is_text { cell + &padding } else { padding + &cell });
+            }
+            to.push_str(line.trim_end());
+            to.push('\n');
+        }
+    }
+}
+
+fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width { text.to_owned() } else { text.chars().take(width - 1).chain(['…']).collect() }
+}
+
+/// Without control characters, which a terminal would act on.
+fn plain(text: &str) -> String {
+    text.chars().map(|char| if char.is_control() { '\u{fffd}' } else { char }).collect()
+}
+
+/// A word in pieces that fit a line.
+fn pieces(word: &str, room: usize) -> Vec<String> {
+    let chars: Vec<char> = word.chars().collect();
+    chars.chunks(room).map(|piece| piece.iter().collect()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_line_up_at_their_right_and_names_at_their_left() {
+        let mut table = Table::new(["", "from due"]);
+        table.row(["p50".to_owned(), "1.25".to_owned()]);
+        table.row(["p99.9".to_owned(), "110.00".to_owned()]);
+        let mut page = Page::default();
+        page.table(&table);
+        assert_eq!(page.into_string(), "            from due\n  p50           1.25\n  p99.9       110.00\n");
+    }
+
+    #[test]
+    fn a_long_name_is_cut_and_numbers_are_not() {
+        let mut table = Table::new(["", "requests"]);
+        table.row(["x".repeat(300), "123,456,789".to_owned()]);
+        let mut page = Page::default();
+        page.table(&table);
+        let text = page.into_string();
+        assert!(text.lines().all(|line| line.chars().count() <= WIDTH) && text.contains("… "), "{text}");
+        assert!(text.trim_end().ends_with("123,456,789"));
+    }
+
+    #[test]
+    fn sentences_break_between_words_and_long_words_within() {
+        let mut page = Page::default();
+        page.sentence("!! ", &format!("{} {}", "word ".repeat(30), "y".repeat(250)));
+        let text = page.into_string();
+        assert!(text.lines().all(|line| line.starts_with("!! ") && line.chars().count() <= WIDTH), "{text}");
+        assert_eq!(text.matches("word").count(), 30);
+        assert_eq!(text.matches('y').count(), 250);
+    }
+}

@@ -1,0 +1,113 @@
+//! Certificates that are trusted, and those that are not.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::ServerConfig;
+use rustls::pki_types::PrivateKeyDer;
+use tokio::io::AsyncWriteExt;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use weirgate_loadtest::client::{Client, Failure, TlsOptions};
+use weirgate_loadtest::request::Protocol;
+
+use crate::server::{listen, post, request, run, seen};
+
+/// A server for `name` that names what it speaks if it has `alpn`, and answers two requests of each connection; without an
+/// orderly end if it `cuts`.
+async fn serve(name: &str, alpn: bool, cuts: bool) -> (SocketAddr, JoinSet<()>, Vec<u8>) {
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed([name.to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], key)
+        .unwrap();
+    if alpn {
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    }
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let (address, tasks) = listen(move |_, stream| {
+        let acceptor = acceptor.clone();
+        async move {
+            let Ok(mut stream) = acceptor.accept(stream).await else { return };
+            for _ in 0..2 {
+                let Some((_, body)) = request(&mut stream).await else { return };
+                let length = body.len();
+                let head = match cuts {
+                    true => "HTTP/1.1 200 OK\r\n\r\n".to_owned(),
+                    false => format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n"),
+                };
+                stream.write_all(head.as_bytes()).await.unwrap();
+                stream.write_all(&body).await.unwrap();
+                stream.flush().await.unwrap();
+                if cuts {
+                    return;
+                }
+            }
+            stream.shutdown().await.unwrap();
+        }
+    })
+    .await;
+    (address, tasks, cert.pem().into_bytes())
+}
+
+fn client(address: SocketAddr, host: &str, tls: &TlsOptions) -> Client {
+    Client::new(format!("https://{host}:{}", address.port()).parse().unwrap(), tls).unwrap()
+}
+
+#[test]
+fn trusted_or_whatever_it_is() {
+    run(async {
+        let (address, _server, pem) = serve("127.0.0.1", false, false).await;
+        for tls in [TlsOptions { roots: Some(pem), insecure: false }, TlsOptions { roots: None, insecure: true }] {
+            let client = client(address, "127.0.0.1", &tls);
+            let mut connection = client.connect(Protocol::V2, &mut JoinSet::new()).await.unwrap();
+            for body in [b"hi".repeat(3), b"hi".repeat(1 << 20), b"anew".to_vec()] {
+                let answer = connection.call(&post(body.clone()), true).await.result.unwrap();
+                assert_eq!(seen(&answer), (200, String::from_utf8(body.clone()).unwrap(), body.len() as u64));
+                // The server's orderly end comes between calls, and is no failure.
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        }
+    });
+}
+
+#[test]
+fn unknown_misnamed_or_without_http2() {
+    run(async {
+        let (address, _server, pem) = serve("models.example", true, false).await;
+        let (silent, _silent, other) = serve("127.0.0.1", false, false).await;
+        let trust = |roots: &[u8]| TlsOptions { roots: Some(roots.to_vec()), insecure: false };
+        let any = || TlsOptions { roots: None, insecure: true };
+        for (address, tls, protocol, part) in [
+            (address, TlsOptions::default(), Protocol::V2, "certificate"),
+            (address, trust(&other), Protocol::V2, "certificate"),
+            (address, trust(&pem), Protocol::V2, "not valid for name"),
+            (address, any(), Protocol::Grpc, "ALPN"),
+            (silent, any(), Protocol::Grpc, "ALPN"),
+        ] {
+            let client = client(address, "127.0.0.1", &tls);
+            match client.connect(protocol, &mut JoinSet::new()).await {
+                Err(Failure::Tls(why)) => assert!(why.to_lowercase().contains(&part.to_lowercase()), "{part}: {why}"),
+                other => panic!("{part}: {other:?}"),
+            }
+        }
+        let none = TlsOptions { roots: Some(b"no certificate".to_vec()), insecure: false };
+        assert!(Client::new("https://models.example".parse().unwrap(), &none).is_err());
+    });
+}
+
+#[test]
+fn an_end_that_tls_did_not_announce_is_a_cut() {
+    run(async {
+        let (address, _server, pem) = serve("127.0.0.1", true, true).await;
+        let client = client(address, "127.0.0.1", &TlsOptions { roots: Some(pem), insecure: false });
+        let mut connection = client.connect(Protocol::V2, &mut JoinSet::new()).await.unwrap();
+        let failure = connection.call(&post("half of it"), true).await.result.unwrap_err();
+        assert_eq!(failure, Failure::Cut);
+    });
+}

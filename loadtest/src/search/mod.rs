@@ -5,6 +5,9 @@
 //! time: only one that meets the objective twice counts, as one run of luck is no proof. What [`saturated`] says stands
 //! in for an objective that wasn't given, and beside one that was: a rate that the server can't keep up with is never
 //! met, however good the first seconds looked. The [`knee`] is found from all points together.
+//!
+//! A load tester at its own limit adds to latency and sends late, so it can make a rate miss its objective, but not meet
+//! it. Where it was at its limit when the rate was missed, the search says that the server may not have been the limit.
 
 mod knee;
 mod saturation;
@@ -145,7 +148,7 @@ impl Search {
         let explore = match (self.met.last(), self.failed) {
             (None, None) => Some(self.start),
             (None, Some(failed)) => (failed > floor).then(|| (failed / RETREAT).max(floor)),
-            (Some(met), None) => (*met < cap && !self.tester_is_limit()).then(|| (met * GROWTH).min(cap)),
+            (Some(met), None) => (*met < cap).then(|| (met * GROWTH).min(cap)),
             (Some(met), Some(failed)) => (failed / met > 1.0 + gap).then(|| (met * failed).sqrt()),
         };
         match (explore, self.met.last()) {
@@ -159,19 +162,11 @@ impl Search {
         self.seen.iter().any(|verdict| verdict.rate == rate && verdict.tester_limited)
     }
 
-    /// Whether the load tester was at its limit at both of the last rates that met the objective. Once may be a hiccup.
-    fn tester_is_limit(&self) -> bool {
-        matches!(self.met[..], [.., before, last] if self.limited_at(before) && self.limited_at(last))
-    }
-
     /// Why the search ended, in words.
     pub fn ended(&self) -> String {
         let rate = |rate: f64| format!("{}/s", rounded(rate));
         match (self.confirmed, self.failed) {
             _ if self.next_rate().is_some() => "it was stopped before it was done".to_owned(),
-            (Some(best), None) if self.tester_is_limit() => {
-                format!("met at {}, where the load tester, not the server, was the limit", rate(best))
-            }
             (Some(best), None) if best >= self.limits.cap => format!("met at {}, the highest rate allowed", rate(best)),
             (Some(best), None) => format!("met at {}; no points were left to go higher", rate(best)),
             (Some(best), Some(failed)) => {
@@ -186,11 +181,7 @@ impl Search {
     }
 
     fn reservation(&self, failed: f64) -> &'static str {
-        if self.limited_at(failed) {
-            ", where the load tester was at its own limit: the server may do more"
-        } else {
-            ""
-        }
+        if self.limited_at(failed) { ", where the load tester, not the server, may have been the limit" } else { "" }
     }
 }
 

@@ -51,12 +51,14 @@ impl Light {
 /// Why the server does not keep up with a point's rate, a text each. Empty: it does.
 ///
 /// It doesn't if fewer than 95 % of the requests due were answered right in the same time, or if the median latency is
-/// above ten times that of light load. Of `n` requests due, about `sqrt(n)` more or less are chance, and twice that many
-/// may be missing.
+/// above ten times that of light load. Answers missing mean that more are in flight than before, and that varies by
+/// chance: by about the root of their number, and twice the root of those in flight at light load is allowed too.
 pub fn saturated(point: &Point, light: &Light) -> Vec<String> {
     let mut why = Vec::new();
     let missing = point.due - point.answered;
-    if point.answered == 0.0 || missing > (point.due * MISSING).max(2.0 * point.due.sqrt()) {
+    let in_flight = point.rate * light.p50().unwrap_or_default() / 1e3;
+    let chance = point.due.sqrt().max(2.0 * in_flight.sqrt());
+    if point.answered == 0.0 || missing > (point.due * MISSING).max(chance) {
         why.push(format!(
             "{:.1}/s answered right of {:.1}/s due: the server does not keep up",
             point.answered_rate(),
@@ -92,11 +94,14 @@ mod tests {
 
     #[test]
     fn few_requests_prove_little() {
-        let light = Light::default();
-        let few = Point { rate: 2.0, due: 20.0, answered: 13.0, seconds: 10.0, p50: Some(900.0) };
-        assert!(saturated(&few, &light).is_empty(), "7 of 20 are within chance");
-        assert_eq!(saturated(&Point { answered: 11.0, ..few }, &light).len(), 1);
+        let few = Point { rate: 2.0, due: 20.0, answered: 16.0, seconds: 10.0, p50: Some(900.0) };
+        let light = Light::of(&[few]);
+        assert!(saturated(&few, &light).is_empty(), "4 of 20 are within chance");
+        assert_eq!(saturated(&Point { answered: 15.0, ..few }, &light).len(), 1);
         let silent = Point { due: 2.0, answered: 0.0, p50: None, ..few };
         assert_eq!(saturated(&silent, &light).len(), 1, "no answer at all is never chance");
+        // Of 20 that are always in flight, 8 more are within chance.
+        let long = Point { answered: 12.0, p50: Some(10_000.0), ..few };
+        assert!(saturated(&long, &Light::of(&[long])).is_empty());
     }
 }

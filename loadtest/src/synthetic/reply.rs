@@ -4,12 +4,15 @@ use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::HeaderMap;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
+
+/// From the first half of an answer to its end. At the same time, neither head nor half would leave hyper's buffer.
+const BEFORE_CUT: Duration = Duration::from_millis(5);
 
 #[derive(Debug)]
 pub(super) enum Part {
@@ -29,6 +32,12 @@ pub(super) struct Reply {
 impl Reply {
     pub(super) fn timed(parts: impl IntoIterator<Item = (Instant, Part)>) -> Reply {
         Reply { parts: parts.into_iter().collect(), sleep: None }
+    }
+
+    /// The first half of some bytes, and then the end.
+    pub(super) fn cut(bytes: Bytes) -> Reply {
+        let now = Instant::now();
+        Reply::timed([(now, Part::Data(bytes.slice(..bytes.len() / 2))), (now + BEFORE_CUT, Part::Cut)])
     }
 
     /// All of it at once.

@@ -206,10 +206,7 @@ fn whole(
             ("application/json", None, json_bytes(&answer))
         }
     };
-    let reply = match fault {
-        Some(Fault::Cut) => Reply::now([Part::Data(bytes.slice(..bytes.len() / 2)), Part::Cut]),
-        _ => Reply::now([Part::Data(bytes)]),
-    };
+    let reply = if fault == Some(Fault::Cut) { Reply::cut(bytes) } else { Reply::now([Part::Data(bytes)]) };
     let mut response = Response::new(reply);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     if let Some(length) = header_length {
@@ -237,11 +234,11 @@ fn stream(
     let mut parts: Vec<(Instant, Part)> = Vec::with_capacity(sent as usize + 2);
     parts.extend(completion.opening().map(|opening| (Instant::now(), Part::Data(opening))));
     parts.extend((0..sent).map(|index| (due + tokens.gap * index, Part::Data(completion.event(index)))));
-    let end = due + tokens.gap * sent.saturating_sub(1);
+    let (next, last) = (due + tokens.gap * sent, due + tokens.gap * sent.saturating_sub(1));
     match fault {
-        Some(Fault::Cut) => parts.push((end, Part::Cut)),
-        Some(Fault::ErrorEvent) => parts.push((end, Part::Data(answers::error_event()))),
-        _ => parts.push((end, Part::Data(completion.closing(flag(body, "/stream_options/include_usage"))))),
+        Some(Fault::Cut) => parts.push((next, Part::Cut)),
+        Some(Fault::ErrorEvent) => parts.push((next, Part::Data(answers::error_event()))),
+        _ => parts.push((last, Part::Data(completion.closing(flag(body, "/stream_options/include_usage"))))),
     }
     shared.count(|counts| counts.tokens += u64::from(sent));
     let mut response = Response::new(Reply::timed(parts));
@@ -293,10 +290,8 @@ fn grpc_status(code: &'static str) -> Response<Reply> {
 fn grpc(message: Bytes, cut: bool) -> Response<Reply> {
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", HeaderValue::from_static("0"));
-    let mut response = Response::new(match cut {
-        true => Reply::now([Part::Data(message.slice(..message.len() / 2)), Part::Cut]),
-        false => Reply::now([Part::Data(message), Part::Trailers(trailers)]),
-    });
+    let whole = [Part::Data(message.clone()), Part::Trailers(trailers)];
+    let mut response = Response::new(if cut { Reply::cut(message) } else { Reply::now(whole) });
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     response
 }

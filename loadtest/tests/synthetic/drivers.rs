@@ -19,7 +19,7 @@ fn a_sweep_finds_the_knee_that_is_known() {
         start: Some(100.0),
         gaps: Gaps::Constant,
         seed: 1,
-        duration: ms(2000),
+        duration: ms(1200),
         slo: None,
         limits: search::Limits { gap: 0.1, most_points: 10, ..search::Limits::default() },
         stop: Stop::default(),

@@ -87,8 +87,9 @@ fn grpc() {
     let server = faulty(&[(50, Fault::Status(503)), (70, Fault::Status(500)), (90, Fault::Close)]);
     let run = run(setup(server.address(), request(Protocol::Grpc)), &open(200.0), &requests(400));
     let outcomes = &run.outcomes;
-    assert_eq!((outcomes.ok, outcomes.shed, outcomes.errors), (400 - 8 - 5 - 4, 8, 9), "{outcomes:?}");
-    assert_eq!((outcomes.by_kind["grpc 14"], outcomes.by_kind["grpc 13"]), (8, 5), "{outcomes:?}");
+    // Of 70, one is a multiple of 50 too.
+    assert_eq!((outcomes.ok, outcomes.shed, outcomes.errors), (400 - 8 - 4 - 4, 8, 4 + 4), "{outcomes:?}");
+    assert_eq!((outcomes.by_kind["grpc 14"], outcomes.by_kind["grpc 13"]), (8, 4), "{outcomes:?}");
     let counts = server.counts();
     assert_eq!((counts.requests, counts.right, counts.connections), (400, outcomes.ok, 1));
 }

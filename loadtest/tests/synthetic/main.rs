@@ -13,3 +13,4 @@ mod stall;
 mod streams;
 mod support;
 mod told;
+mod wrong;

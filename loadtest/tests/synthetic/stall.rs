@@ -9,14 +9,14 @@ use crate::support::{closed, lasting, latency, measure, ms, open, request, run, 
 const RATE: f64 = 100.0;
 
 fn server() -> Synthetic {
-    serve(Service::Stall { delay: ms(10), after: ms(1000), stall: ms(2000) })
+    serve(Service::Stall { delay: ms(10), after: ms(500), stall: ms(2000) })
 }
 
 #[test]
 fn an_open_loop_shows_it() {
     let server = server();
-    let run = measure(&server, &open(RATE), &lasting(ms(5000)));
-    assert_eq!((run.due, run.outcomes.ok), (500, 500));
+    let run = measure(&server, &open(RATE), &lasting(ms(4000)));
+    assert_eq!((run.due, run.outcomes.ok), (400, 400));
     // All that was due in two seconds.
     let stalled = server.counts().stalled;
     assert!((180..=220).contains(&stalled), "{stalled}");
@@ -32,7 +32,7 @@ fn an_open_loop_shows_it() {
 #[test]
 fn a_naive_closed_loop_hides_it() {
     let server = server();
-    let run = measure(&server, &closed(1), &lasting(ms(5000)));
+    let run = measure(&server, &closed(1), &lasting(ms(4000)));
     // Its one caller waits, and asks nothing meanwhile: one slow answer among all.
     assert_eq!(server.counts().stalled, 1);
     assert!(run.outcomes.ok > 110, "{}", run.outcomes.ok);
@@ -45,8 +45,8 @@ fn a_naive_closed_loop_hides_it() {
 fn latency_counts_from_when_a_request_was_due_not_from_when_it_was_sent() {
     let server = server();
     let one = Setup { most_in_flight: 1, ..setup(server.address(), request(Protocol::V2)) };
-    let run = run(one, &open(RATE / 2.0), &lasting(ms(5000)));
-    assert_eq!(run.outcomes.ok, 250);
+    let run = run(one, &open(RATE / 2.0), &lasting(ms(4000)));
+    assert_eq!(run.outcomes.ok, 200);
     assert_eq!(server.counts().stalled, 1);
     assert!(run.from_sent.at(0.99).unwrap() < 1000.0, "{:?}", run.from_sent);
     assert!(latency(&run, 0.99) >= 1000.0, "{:?}", run.latency);

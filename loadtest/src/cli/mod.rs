@@ -40,11 +40,10 @@ impl From<std::io::Error> for Wrong {
 impl Loadtest {
     /// Blocks until it is done or interrupted.
     pub fn run(self) -> Result<(), Wrong> {
-        match (self.other, self.options) {
-            (Some(options::Other::Compare(compare)), _) => results::compare(&compare),
-            (Some(options::Other::Show(show)), _) => results::show(&show),
-            (None, Some(options)) => run::run(&options),
-            (None, None) => Err(Wrong::Usage("the server's URL is missing: give one, as http://127.0.0.1:8080".to_owned())),
+        match self.other {
+            Some(options::Other::Compare(compare)) => results::compare(&compare),
+            Some(options::Other::Show(show)) => results::show(&show),
+            None => run::run(&self.options),
         }
     }
 }

@@ -19,7 +19,7 @@ pub struct Loadtest {
     pub other: Option<Other>,
 
     #[command(flatten)]
-    pub options: Option<Options>,
+    pub options: Options,
 }
 
 #[derive(Debug, Subcommand)]
@@ -57,10 +57,10 @@ pub struct Show {
 /// A load, and what to find out by it.
 #[derive(Args, Clone, Debug, Serialize)]
 pub struct Options {
-    /// Server to load, as http://127.0.0.1:8080; a path in it comes before every endpoint's
-    #[arg(value_name = "URL", env = "WEIRGATE_LOADTEST_URL")]
-    #[serde(serialize_with = "shown")]
-    pub target: Target,
+    /// Server to load, as http://127.0.0.1:8080; a path in it comes before every endpoint's.
+    #[arg(value_name = "URL", env = "WEIRGATE_LOADTEST_URL", required = true)]
+    #[serde(serialize_with = "shown_if_any")]
+    pub target: Option<Target>,
 
     /// Model to ask
     #[arg(short, long, value_name = "NAME", env = "WEIRGATE_LOADTEST_MODEL")]
@@ -308,15 +308,8 @@ fn time<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error
 }
 
 /// Values of headers may be secrets.
-fn names<S: Serializer>(
-    headers: &[(http::HeaderName, http::HeaderValue)],
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
+fn names<S: Serializer>(headers: &[(http::HeaderName, http::HeaderValue)], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(headers.iter().map(|(name, _)| name.as_str()))
-}
-
-fn shown<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
 }
 
 fn shown_if_any<T: Display, S: Serializer>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -341,7 +334,7 @@ pub(super) mod tests {
     /// The options of a command line that names a server and these flags.
     pub(in super::super) fn parse(flags: &[&str]) -> Options {
         let words = ["loadtest", "127.0.0.1:1"].iter().chain(flags);
-        Command::try_parse_from(words).unwrap().loadtest.options.unwrap()
+        Command::try_parse_from(words).unwrap().loadtest.options
     }
 
     #[test]
@@ -358,7 +351,7 @@ pub(super) mod tests {
     #[test]
     fn subcommands_need_no_server() {
         let command = Command::try_parse_from(["loadtest", "compare", "a.json", "b.json"]).unwrap();
-        assert!(command.loadtest.options.is_none());
+        assert!(command.loadtest.options.target.is_none());
         assert!(matches!(command.loadtest.other, Some(Other::Compare(_))));
         assert!(Command::try_parse_from(["loadtest"]).is_err());
         assert!(Command::try_parse_from(["loadtest", "127.0.0.1:1", "-H", "nothing"]).is_err());

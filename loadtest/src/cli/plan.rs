@@ -101,16 +101,17 @@ fn span(options: &LoadOptions, load: &Load) -> Result<Span, Wrong> {
     let warmup = match options.warmup.as_str() {
         "auto" if changes => Warmup::For(Duration::ZERO),
         "auto" => Warmup::Steady { at_most: (options.duration / 2).clamp(SHORTEST_WARMUP, LONGEST_WARMUP) },
-        text => Warmup::For(humantime::parse_duration(text).map_err(|error| {
-            Wrong::Usage(format!("--warmup {text} is neither auto nor a time, as 2s: {error}"))
-        })?),
+        text => Warmup::For(
+            humantime::parse_duration(text)
+                .map_err(|error| Wrong::Usage(format!("--warmup {text} is neither auto nor a time, as 2s: {error}")))?,
+        ),
     };
     Ok(Span { warmup, until })
 }
 
 fn trace(path: &Path, speed: f64) -> Result<Trace, Wrong> {
-    let text = String::from_utf8(read(path)?)
-        .map_err(|_| Wrong::Failed(format!("{} is not UTF-8 text", path.display())))?;
+    let text =
+        String::from_utf8(read(path)?).map_err(|_| Wrong::Failed(format!("{} is not UTF-8 text", path.display())))?;
     Trace::parse(&text, speed).map_err(|error| Wrong::Failed(format!("{}: {error}", path.display())))
 }
 

@@ -21,10 +21,13 @@ use crate::workload::{self, Ask, Sizes, Workload};
 use crate::{record, report, search};
 
 pub(super) fn run(options: &Options) -> Result<(), Wrong> {
+    let Some(target) = &options.target else {
+        return Err(Wrong::Usage("the server's URL is missing: give one, as http://127.0.0.1:8080".to_owned()));
+    };
     let plan = Plan::of(options)?;
     let tls = plan::tls(options)?;
     let stop = Stop::default();
-    let client = Client::new(options.target.clone(), &tls)?;
+    let client = Client::new(target.clone(), &tls)?;
     let workload = Arc::new(workload(options, &plan, &client)?);
     let engine = |client: Client| {
         Engine::start(Setup {
@@ -68,7 +71,7 @@ pub(super) fn run(options: &Options) -> Result<(), Wrong> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started,
         machine,
-        target: options.target.to_string(),
+        target: target.to_string(),
         target_b: options.judge.ab.as_ref().map(Target::to_string),
         workload: workload.summary.clone(),
         options: given(options)?,

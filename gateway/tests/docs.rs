@@ -24,22 +24,30 @@ fn check(page: &str, table: &str) {
     }
 }
 
-#[test]
-fn flags() {
+/// A row for each flag of a command.
+fn flags_of(command: &str) -> String {
     let cli = Cli::command();
-    let serve = cli.find_subcommand("serve").unwrap();
+    let command = cli.find_subcommand(command).unwrap();
     let mut table = "| flag | environment | default | meaning |\n|---|---|---|---|\n".to_owned();
-    for arg in serve.get_arguments().filter(|arg| !arg.is_hide_set() && arg.get_id() != "help") {
-        let name = arg.get_value_names().map(|names| names[0].as_str()).unwrap_or_default();
+    for arg in command.get_arguments().filter(|arg| !arg.is_hide_set() && arg.get_id() != "help") {
+        let takes_value = arg.get_action().takes_values();
+        let value = arg.get_value_names().filter(|_| takes_value).map(|names| names[0].as_str()).unwrap_or_default();
         let short = arg.get_short().map(|short| format!("-{short}, ")).unwrap_or_default();
+        let flag = arg.get_long().map(|long| format!("{short}--{long} {value}")).unwrap_or_else(|| value.to_owned());
         let environment = arg.get_env().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let default: Vec<_> = arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
-        let default = if default.is_empty() { String::new() } else { format!("`{}`", default.join(" ")) };
-        let flag = arg.get_long().unwrap();
-        writeln!(table, "| `{short}--{flag} {name}` | `{environment}` | {default} | {} |", arg.get_help().unwrap())
-            .unwrap();
+        let default =
+            if default.is_empty() || !takes_value { String::new() } else { format!("`{}`", default.join(" ")) };
+        let flag = flag.trim_end();
+        writeln!(table, "| `{flag}` | `{environment}` | {default} | {} |", arg.get_help().unwrap()).unwrap();
     }
-    check("configuration.md", &table);
+    table
+}
+
+#[test]
+fn flags() {
+    check("configuration.md", &flags_of("serve"));
+    check("loadtest.md", &flags_of("loadtest"));
 }
 
 #[test]

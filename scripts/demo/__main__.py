@@ -1,4 +1,5 @@
-"""Serves two real models with weirgate, asks them every way, shows batches form, takes up a version, leads a canary.
+"""Serves two real models with weirgate, asks them every way, shows batches form, takes up a version, leads a canary,
+measures.
 
 `make demo` runs it after building. It needs build/venv's Python, and takes WEIRGATE_BIN and ORT_DYLIB_PATH from the
 environment. Exits 0 only if every answer was right, every count exact and the server stopped cleanly.
@@ -9,6 +10,7 @@ environment. Exits 0 only if every answer was right, every count exact and the s
     load        batches form under load
     versions    a new version in a model's folder
     canary      a canary, a dark revision, a broken one, a promotion and a rollback
+    measure     a load test, and its report
 """
 
 import sys
@@ -22,6 +24,7 @@ try:
     import canary
     import embed
     import load
+    import measure
     import protocols
     import versions
 except ModuleNotFoundError as error:
@@ -42,6 +45,7 @@ def main():
             load.minilm(server, tokenizer)
             versions.take_up(server)
             canary.lead(server)
+            measure.load_test(server)
             code = server.stop()
             check(code == 0, f"the server ended with exit code {code} after SIGTERM")
         seconds = time.monotonic() - started

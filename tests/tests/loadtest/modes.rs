@@ -1,0 +1,101 @@
+//! Sweeps, two servers in turn, results compared, and Ctrl-C.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::Value;
+use weirgate_tests::process::{self, Folder};
+use weirgate_tests::{Server, Service};
+
+use super::{command, counted, loadtest};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_objective_decides_the_exit_code() {
+    let server = Server::start([Service::digits()]).await;
+    let words = ["-m", "digits", "-c", "2", "-d", "500ms", "--slo"];
+    let met = loadtest(&server, &[&words[..], &["p50<10s,errors<0.1%,rate>1"]].concat()).await;
+    assert_eq!(met.code(), 0, "{}", met.told());
+    let missed = loadtest(&server, &[&words[..], &["p50<1us,errors<0.1%"]].concat()).await;
+    assert_eq!(missed.code(), 1, "{}", missed.told());
+    assert!(missed.told().contains("is not below 1"), "{}", missed.told());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_finds_a_rate_that_holds_and_one_that_does_not() {
+    // Some 10 ms a call, one at a time.
+    let server = Server::start([Service::new("slow").max_batch(1)]).await;
+    let words = ["-m", "slow", "--sweep", "-d", "1s", "--slo", "p90<250ms,errors<1%"];
+    let tested = loadtest(&server, &words).await;
+    assert_eq!(tested.code(), 0, "{}", tested.told());
+    let sweep = &tested.findings()["sweep"];
+    let rate = |name: &str| sweep[name].as_f64().unwrap_or_else(|| panic!("no {name}: {}", tested.told()));
+    assert!(0.0 < rate("best_rate") && rate("best_rate") < rate("failed_rate"), "{}", tested.told());
+    let rates: Vec<_> = sweep["points"].as_array().unwrap().iter().map(|point| point["rate"].as_f64().unwrap()).collect();
+    assert!(rates.len() >= 3 && rates.is_sorted(), "{rates:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_servers_are_loaded_in_turn_and_told_apart() {
+    let quick = Server::start([Service::new("identity").named("model")]).await;
+    let slow = Server::start([Service::new("slow").named("model")]).await;
+    let other = format!("http://{}", slow.data);
+    let words = ["-m", "model", "-c", "2", "-d", "500ms", "--rounds", "3", "--shape", "X=1,8", "--ab", &other];
+    let tested = loadtest(&quick, &words).await;
+    assert_eq!(tested.code(), 0, "{}", tested.told());
+    let ratios = tested.findings()["ab"]["ratios"].as_array().unwrap();
+    let of = |figure: &str| ratios.iter().find(|ratio| ratio["figure"] == figure).unwrap_or_else(|| panic!("{ratios:?}"));
+    assert_eq!(of("latency p50")["better"], "a", "{}", tested.told());
+    assert!(of("latency p50")["ratio"].as_f64().unwrap() > 1.0, "{}", tested.told());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn results_are_compared_and_shown_again() {
+    let server = Server::start([Service::new("identity"), Service::new("slow")]).await;
+    let folder = Folder::new();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    for (model, file) in [("identity", path("a.json")), ("slow", path("b.json"))] {
+        // The last --out counts.
+        let words = [format!("http://{}", server.data), "-m".into(), model.into(), "-c".into(), "2".into(), "-d".into()];
+        let mut loading = command(&[]);
+        loading.args(words).args(["3s", "--warmup", "0s", "--progress", "none", "--out", &file]);
+        let output = tokio::task::spawn_blocking(move || process::run(&mut loading)).await.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let (a, b, out) = (path("a.json"), path("b.json"), path("ratios.json"));
+    let compared = process::run(&mut command(&["compare", &a, &b, "--fail-above", "1.5", "--out", &out]));
+    let told = String::from_utf8_lossy(&compared.stdout);
+    assert_eq!(compared.status.code(), Some(1), "{told}{}", String::from_utf8_lossy(&compared.stderr));
+    assert!(told.contains("surely worse"), "{told}");
+    let written: Value = serde_json::from_slice(&std::fs::read(&out).unwrap()).unwrap();
+    assert!(written["ratios"].as_array().unwrap().iter().any(|ratio| ratio["better"] == "a"), "{written}");
+    let same = process::run(&mut command(&["compare", &a, &a, "--fail-above", "1.5"]));
+    assert_eq!(same.status.code(), Some(0), "{}", String::from_utf8_lossy(&same.stdout));
+    let shown = process::run(&mut command(&["show", &a]));
+    assert!(String::from_utf8_lossy(&shown.stdout).contains("model identity"), "{shown:?}");
+    let page = path("a.html");
+    assert!(process::run(&mut command(&["show", &a, "--html", &page])).status.success());
+    assert!(std::fs::read_to_string(&page).unwrap().contains("identity"));
+    let broken = folder.file("broken.json", "{}");
+    let refused = process::run(&mut command(&["show", broken.to_str().unwrap()]));
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("broken.json"), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_ends_a_run_early_and_tells_what_was_measured() {
+    let server = Server::start([Service::new("identity")]).await;
+    let folder = Folder::new();
+    let out = folder.path().join("result.json");
+    let mut loading = command(&[&format!("http://{}", server.data), "-m", "identity", "-r", "100", "-d", "10m"]);
+    loading.args(["--warmup", "0s", "--progress", "none", "--out"]).arg(&out);
+    let child = loading.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    counted(&server, "identity", |counted| counted >= 60).await;
+    process::signal(child.id(), "INT");
+    let output = tokio::task::spawn_blocking(|| child.wait_with_output().unwrap()).await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let result: Value = serde_json::from_slice(&std::fs::read(&out).unwrap()).unwrap();
+    let run = &result["findings"]["run"];
+    let seconds = run["seconds"].as_f64().unwrap();
+    assert!(run["outcomes"]["ok"].as_u64().unwrap() >= 50, "{run}");
+    assert!(Duration::from_secs_f64(seconds) < Duration::from_secs(600), "{seconds}");
+}

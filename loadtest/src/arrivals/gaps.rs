@@ -1,0 +1,105 @@
+//! How arrivals are spaced at a rate.
+
+use std::fmt;
+use std::str::FromStr;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand_distr::{Distribution, Exp1, Gamma};
+
+/// The least and most coefficient of variation of gamma gaps. Below they are constant, above it all comes in one burst.
+const CV: std::ops::RangeInclusive<f64> = 0.01..=100.0;
+
+/// How arrivals are spaced at a rate.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Gaps {
+    /// All alike.
+    Constant,
+    /// Exponential: callers that know nothing of each other.
+    Poisson,
+    /// Gamma with this coefficient of variation: 1 is Poisson, more comes in bursts.
+    Gamma { cv: f64 },
+}
+
+impl Gaps {
+    /// Gaps with a mean of one.
+    pub(super) fn draw(self, seed: u64) -> Box<dyn Iterator<Item = f64> + Send> {
+        let mut rng = StdRng::seed_from_u64(seed);
+        match self {
+            Gaps::Constant => Box::new(std::iter::once(0.0).chain(std::iter::repeat(1.0))),
+            Gaps::Poisson => Box::new(std::iter::repeat_with(move || Exp1.sample(&mut rng))),
+            Gaps::Gamma { cv } => {
+                let variance = (cv * cv).clamp(CV.start().powi(2), CV.end().powi(2));
+                match Gamma::new(1.0 / variance, variance) {
+                    Ok(gamma) => Box::new(gamma.sample_iter(rng)),
+                    // Only a coefficient that is not a number gets here, and no arrival can be placed by it.
+                    Err(_) => Box::new(std::iter::empty()),
+                }
+            }
+        }
+    }
+
+    /// The coefficient of variation: standard deviation by mean.
+    pub fn cv(self) -> f64 {
+        match self {
+            Gaps::Constant => 0.0,
+            Gaps::Poisson => 1.0,
+            Gaps::Gamma { cv } => cv,
+        }
+    }
+}
+
+impl FromStr for Gaps {
+    type Err = String;
+
+    /// Reads `constant`, `poisson` or `gamma:2`.
+    fn from_str(text: &str) -> Result<Gaps, String> {
+        match text.split_once(':') {
+            None if text == "constant" => Ok(Gaps::Constant),
+            None if text == "poisson" => Ok(Gaps::Poisson),
+            Some(("gamma", cv)) => match cv.parse() {
+                Ok(cv) if CV.contains(&cv) => Ok(Gaps::Gamma { cv }),
+                _ => Err(format!(
+                    "'{cv}' is not a coefficient of variation: give a number from {} to {}",
+                    CV.start(),
+                    CV.end()
+                )),
+            },
+            _ => Err(format!("arrivals '{text}' are not known: give constant, poisson or gamma:CV, as gamma:2")),
+        }
+    }
+}
+
+impl fmt::Display for Gaps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Gaps::Constant => f.write_str("constant"),
+            Gaps::Poisson => f.write_str("poisson"),
+            Gaps::Gamma { cv } => write!(f, "gamma:{cv}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gaps_are_read_as_they_are_shown() {
+        for gaps in [Gaps::Constant, Gaps::Poisson, Gaps::Gamma { cv: 2.5 }] {
+            assert_eq!(gaps.to_string().parse(), Ok(gaps));
+        }
+        for (text, part) in [
+            ("uniform", "'uniform' are not known"),
+            ("gamma", "as gamma:2"),
+            ("gamma:", "'' is not a coefficient"),
+            ("gamma:0", "from 0.01 to 100"),
+            ("gamma:-1", "'-1'"),
+            ("gamma:NaN", "'NaN'"),
+            ("poisson:2", "are not known"),
+        ] {
+            let error = text.parse::<Gaps>().unwrap_err();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+}

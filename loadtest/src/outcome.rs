@@ -1,5 +1,7 @@
 //! What became of a request, in the kinds that a report counts.
 
+use std::borrow::Cow;
+
 use crate::client::Failure;
 
 /// Every request that was due has exactly one.
@@ -15,8 +17,22 @@ pub enum Outcome {
     TimedOut,
     /// Answered well, but not as expected. Holds what differs.
     Wrong(String),
-    /// Never sent, as no connection became free in time or the run was stopped: the load tester's limit.
+    /// Never sent, as no connection became free in three quarters of the time limit, or the run was stopped: the load
+    /// tester's limit.
     Unsent,
+}
+
+impl Outcome {
+    /// What a report counts it as, as `429`, `timeout` or `wrong: ...`.
+    pub fn kind(&self) -> Cow<'_, str> {
+        match self {
+            Outcome::Ok => "ok".into(),
+            Outcome::Shed(kind) | Outcome::Error(kind) => kind.into(),
+            Outcome::TimedOut => "timeout".into(),
+            Outcome::Wrong(what) => format!("wrong: {what}").into(),
+            Outcome::Unsent => "unsent".into(),
+        }
+    }
 }
 
 impl From<Failure> for Outcome {

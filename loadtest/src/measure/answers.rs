@@ -1,0 +1,220 @@
+//! What streams and servers tell beside their answers.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::histogram::Histogram;
+use crate::request::{Answer, Stream};
+use crate::result::{Revision, ServerSide, Streams};
+use crate::slo;
+
+/// The most revisions that are told apart.
+const REVISIONS: usize = 20;
+
+/// Of right answers that came in parts.
+#[derive(Debug)]
+pub(super) struct StreamTotals {
+    ttft: Histogram,
+    itl: Histogram,
+    tpot: Histogram,
+    output_tokens: u64,
+    prompt_tokens: u64,
+    counted_by_server: bool,
+}
+
+impl StreamTotals {
+    pub fn new() -> StreamTotals {
+        StreamTotals {
+            ttft: Histogram::fine(),
+            itl: Histogram::fine(),
+            tpot: Histogram::fine(),
+            output_tokens: 0,
+            prompt_tokens: 0,
+            counted_by_server: true,
+        }
+    }
+
+    pub fn record(&mut self, due: Instant, stream: &Stream) {
+        if let Some(first) = stream.first {
+            self.ttft.record(first - due);
+        }
+        for gap in &stream.gaps_us {
+            self.itl.record_us(u64::from(*gap));
+        }
+        if let Some(tpot) = tpot(stream) {
+            self.tpot.record(tpot);
+        }
+        self.output_tokens += u64::from(tokens(stream));
+        self.prompt_tokens += u64::from(stream.prompt_tokens.unwrap_or_default());
+        self.counted_by_server &= stream.output_tokens.is_some();
+    }
+
+    pub fn add(&mut self, other: &StreamTotals) {
+        self.ttft.add(&other.ttft);
+        self.itl.add(&other.itl);
+        self.tpot.add(&other.tpot);
+        self.output_tokens += other.output_tokens;
+        self.prompt_tokens += other.prompt_tokens;
+        self.counted_by_server &= other.counted_by_server;
+    }
+
+    pub fn summary(&self, seconds: f64) -> Streams {
+        Streams {
+            ttft: self.ttft.distribution(),
+            itl: self.itl.distribution(),
+            tpot: self.tpot.distribution(),
+            output_tokens: self.output_tokens,
+            output_tokens_rate: super::totals::per_second(self.output_tokens, seconds),
+            prompt_tokens: self.prompt_tokens,
+            counted_by_server: self.counted_by_server,
+        }
+    }
+}
+
+/// The server's own count where it gave one, else each part is one.
+pub(super) fn tokens(stream: &Stream) -> u32 {
+    stream.output_tokens.unwrap_or(stream.parts)
+}
+
+/// Time from first to last part, by the tokens after the first.
+fn tpot(stream: &Stream) -> Option<Duration> {
+    let after = tokens(stream).checked_sub(1).filter(|after| *after > 0)?;
+    Some((stream.last? - stream.first?) / after)
+}
+
+/// What the objective judges of one right answer.
+pub(super) fn times(due: Instant, done: Instant, answer: &Answer) -> slo::Times {
+    let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
+    let stream = answer.stream.as_ref();
+    let itl = stream.filter(|stream| !stream.gaps_us.is_empty()).map(|stream| {
+        let sum: f64 = stream.gaps_us.iter().map(|gap| f64::from(*gap)).sum();
+        sum / stream.gaps_us.len() as f64 / 1e3
+    });
+    slo::Times {
+        latency: milliseconds(done - due),
+        ttft: stream.and_then(|stream| stream.first).map(|first| milliseconds(first - due)),
+        itl,
+        tpot: stream.and_then(tpot).map(milliseconds),
+    }
+}
+
+/// What the server said of itself, in right answers.
+#[derive(Debug, Default)]
+pub(super) struct ServerTotals {
+    overhead: Option<Histogram>,
+    /// Few, so a search through them costs less than a map.
+    revisions: Vec<(Bytes, Histogram)>,
+    others: Option<Histogram>,
+}
+
+impl ServerTotals {
+    pub fn record(&mut self, latency: Duration, answer: &Answer) {
+        if let Some(overhead) = answer.overhead_us {
+            self.overhead.get_or_insert_with(Histogram::fine).record_us(u64::from(overhead));
+        }
+        if let Some(revision) = &answer.revision {
+            self.revision(revision).record(latency);
+        }
+    }
+
+    pub fn add(&mut self, other: &ServerTotals) {
+        if let Some(overhead) = &other.overhead {
+            self.overhead.get_or_insert_with(Histogram::fine).add(overhead);
+        }
+        for (revision, latency) in &other.revisions {
+            self.revision(revision).add(latency);
+        }
+        if let Some(others) = &other.others {
+            self.others.get_or_insert_with(Histogram::fine).add(others);
+        }
+    }
+
+    fn revision(&mut self, revision: &Bytes) -> &mut Histogram {
+        match self.revisions.iter().position(|(known, _)| known == revision) {
+            Some(index) => &mut self.revisions[index].1,
+            None if self.revisions.len() < REVISIONS => {
+                &mut self.revisions.push_mut((revision.clone(), Histogram::fine())).1
+            }
+            None => self.others.get_or_insert_with(Histogram::fine),
+        }
+    }
+
+    /// None if it said nothing.
+    pub fn summary(&self) -> Option<ServerSide> {
+        let named = self.revisions.iter().map(|(name, latency)| (String::from_utf8_lossy(name).into_owned(), latency));
+        let others = self.others.iter().map(|latency| ("other".to_owned(), latency));
+        let revision = |latency: &Histogram| {
+            let latency = latency.distribution();
+            Revision { answers: latency.count, latency }
+        };
+        let side = ServerSide {
+            overhead: self.overhead.as_ref().map(Histogram::distribution),
+            revisions: named.chain(others).map(|(name, latency)| (name, revision(latency))).collect(),
+        };
+        (side.overhead.is_some() || !side.revisions.is_empty()).then_some(side)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stream(start: Instant, at_ms: &[u64], output_tokens: Option<u32>) -> Stream {
+        let at = |ms: &u64| start + Duration::from_millis(*ms);
+        Stream {
+            first: at_ms.first().map(at),
+            last: at_ms.last().map(at),
+            gaps_us: at_ms.windows(2).map(|two| ((two[1] - two[0]) * 1_000) as u32).collect(),
+            parts: at_ms.len() as u32,
+            output_tokens,
+            ..Stream::default()
+        }
+    }
+
+    #[test]
+    fn streams_are_measured_from_when_they_were_due() {
+        let due = Instant::now();
+        let mut totals = StreamTotals::new();
+        // Two tokens a part but for the first; and one of which the server told nothing.
+        totals.record(due, &stream(due, &[100, 110, 120], Some(5)));
+        let summary = totals.summary(2.0);
+        assert!((summary.ttft.max - 100.0).abs() < 0.1);
+        assert!((summary.itl.max - 10.0).abs() < 0.01);
+        assert!((summary.tpot.max - 5.0).abs() < 0.01);
+        assert_eq!((summary.output_tokens, summary.output_tokens_rate), (5, 2.5));
+        assert!(summary.counted_by_server);
+        totals.record(due, &stream(due, &[50], None));
+        let summary = totals.summary(2.0);
+        assert_eq!((summary.output_tokens, summary.tpot.count, summary.counted_by_server), (6, 1, false));
+    }
+
+    #[test]
+    fn revisions_are_told_apart_up_to_a_number() {
+        let mut totals = ServerTotals::default();
+        for turn in 0..3 {
+            for number in 0..25 {
+                let answer = Answer {
+                    protocol: crate::request::Protocol::V2,
+                    status: 200,
+                    headers: http::HeaderMap::new(),
+                    body: Bytes::new(),
+                    length: 0,
+                    trailers: None,
+                    revision: Some(format!("digits-{number:02}").into()),
+                    overhead_us: (turn == 0).then_some(30),
+                    stream: None,
+                };
+                totals.record(Duration::from_millis(number), &answer);
+            }
+        }
+        let mut all = ServerTotals::default();
+        all.add(&totals);
+        let side = all.summary().unwrap();
+        assert_eq!(side.revisions.len(), 21);
+        assert_eq!(side.revisions["digits-07"].answers, 3);
+        assert_eq!(side.revisions["other"].answers, 15);
+        assert_eq!(side.overhead.map(|overhead| overhead.count), Some(25));
+        assert!(ServerTotals::default().summary().is_none());
+    }
+}

@@ -1,0 +1,88 @@
+//! The open loop: requests are due at their times, whatever became of those before.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use tokio::task::{JoinSet, yield_now};
+
+use super::lobby::{Arrival, Entry, Lobby};
+use super::schedule::later;
+use super::sender::{Context, Sender, Turn};
+use super::share::Share;
+
+/// The share of its time limit that a request may wait for a connection.
+const PATIENCE: f64 = 0.75;
+
+/// Hands arrivals out when they are due, to at most so many senders, until the last or the end.
+///
+/// Senders are started in `senders` when they are needed, and end when all is served. Returns how many there were.
+pub(super) async fn run(
+    context: &Rc<Context>,
+    mut share: Share,
+    most_senders: usize,
+    senders: &mut JoinSet<()>,
+) -> usize {
+    let lobby = Rc::new(Lobby::new(most_senders));
+    while let Some(now) = next_is_due(context, &share).await {
+        hand_out(context, &mut share, now, &lobby, senders);
+        // Let what was handed out be sent, even if more is due by now.
+        yield_now().await;
+    }
+    if context.schedule.stopped_at().is_some() {
+        let now = Instant::now();
+        while let Some(arrival) = lobby.pop_before(None) {
+            context.unsent(&arrival, now);
+        }
+    }
+    lobby.close();
+    lobby.senders()
+}
+
+/// Waits for the next arrival. None if there is none before the end or the run is to stop.
+async fn next_is_due(context: &Context, share: &Share) -> Option<Instant> {
+    let schedule = &context.schedule;
+    let at = later(schedule.start(), share.next_at()?);
+    context.clock.until(at.min(schedule.end())).await;
+    let now = Instant::now();
+    (at < schedule.end() && schedule.stopped_at().is_none()).then_some(now)
+}
+
+/// All that is due by now.
+fn hand_out(context: &Rc<Context>, share: &mut Share, now: Instant, lobby: &Rc<Lobby>, senders: &mut JoinSet<()>) {
+    let schedule = &context.schedule;
+    let (start, end, measured_from) = (schedule.start(), schedule.end(), schedule.measured_from());
+    while share.next_at().is_some_and(|at| later(start, at) < end) {
+        let Some(due) = share.pop(now.saturating_duration_since(start), measured_from) else { return };
+        let arrival = Arrival { number: due.number, due: start + due.at, measured: due.at >= measured_from };
+        context.recorder.borrow_mut().due(arrival.due, arrival.measured);
+        match lobby.enter(arrival) {
+            Entry::Taken => {}
+            Entry::Hire(number) => {
+                senders.spawn_local(serve(context.clone(), number, arrival, lobby.clone()));
+            }
+            Entry::Waits(count) => context.recorder.borrow_mut().waiting(count),
+            Entry::Full => context.unsent(&arrival, now),
+        }
+        expire(context, lobby, now);
+    }
+}
+
+/// Gives up those that have waited too long. What is sent with hardly any time left is sent in vain: it would keep a
+/// connection from one that can still be answered, and under overload nothing would be answered any more.
+fn expire(context: &Context, lobby: &Lobby, now: Instant) {
+    let Some(before) = now.checked_sub(context.timeout.mul_f64(PATIENCE)) else { return };
+    while let Some(arrival) = lobby.pop_before(Some(before)) {
+        context.unsent(&arrival, now);
+    }
+}
+
+/// A sender's work, from its first arrival on.
+async fn serve(context: Rc<Context>, number: usize, first: Arrival, lobby: Rc<Lobby>) {
+    let mut sender = Sender::new(context.clone(), number);
+    let mut next = Some(first);
+    while let Some(Arrival { number: arrival, due, measured }) = next {
+        let served = sender.serve(arrival, Turn { due, measured }).await;
+        expire(&context, &lobby, served.done);
+        next = lobby.next(number).await;
+    }
+}

@@ -17,7 +17,8 @@ pub enum Outcome {
     TimedOut,
     /// Answered well, but not as expected. Holds what differs.
     Wrong(String),
-    /// Never sent, as no connection became free in time or the run was stopped: the load tester's limit.
+    /// Never sent, as no connection became free in three quarters of the time limit, or the run was stopped: the load
+    /// tester's limit.
     Unsent,
 }
 

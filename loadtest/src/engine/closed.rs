@@ -4,8 +4,9 @@
 //! requests that would have come meanwhile is not seen: that takes an open loop.
 
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::schedule::later;
 use super::sender::{Context, Sender};
 
 /// The pause after a request that failed without an answer, doubled with each more up to the longest: a server that is
@@ -22,11 +23,6 @@ pub(super) async fn call(context: Rc<Context>, mut sender: Sender, number: u64, 
         context.recorder.borrow_mut().due(turn.due, turn.measured);
         let served = sender.serve(arrival, turn).await;
         pause = if served.broke { (pause * 2).clamp(PAUSE, LONGEST_PAUSE) } else { Duration::ZERO };
-        due = later(served.done, think + pause);
+        due = later(served.done, think.saturating_add(pause));
     }
-}
-
-/// A caller that thinks for ever is never free.
-fn later(at: Instant, by: Duration) -> Instant {
-    at + by.min(super::schedule::FAR)
 }

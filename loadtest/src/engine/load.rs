@@ -37,7 +37,8 @@ pub enum Warmup {
 #[derive(Clone, Copy, Debug)]
 pub enum Until {
     After(Duration),
-    /// This many were due, or sent in a closed loop.
+    /// This many arrivals were due, or requests sent in a closed loop. Later turns of conversations come on top of
+    /// arrivals, and count as requests of a closed loop.
     Requests(u64),
     /// The arrivals have an end of their own.
     End,

@@ -6,9 +6,12 @@ use std::time::Instant;
 use tokio::task::{JoinSet, yield_now};
 
 use super::lobby::{Arrival, Entry, Lobby};
-use super::schedule::FAR;
+use super::schedule::later;
 use super::sender::{Context, Sender, Turn};
 use super::share::Share;
+
+/// The share of its time limit that a request may wait for a connection.
+const PATIENCE: f64 = 0.75;
 
 /// Hands arrivals out when they are due, to at most so many senders, until the last or the end.
 ///
@@ -38,25 +41,24 @@ pub(super) async fn run(
 /// Waits for the next arrival. None if there is none before the end or the run is to stop.
 async fn next_is_due(context: &Context, share: &Share) -> Option<Instant> {
     let schedule = &context.schedule;
-    let at = schedule.start() + share.next_at()?.min(FAR);
+    let at = later(schedule.start(), share.next_at()?);
     context.clock.until(at.min(schedule.end())).await;
     let now = Instant::now();
-    (at < schedule.end() && schedule.stopped_at().is_none()).then_some(now.max(at))
+    (at < schedule.end() && schedule.stopped_at().is_none()).then_some(now)
 }
 
 /// All that is due by now.
 fn hand_out(context: &Rc<Context>, share: &mut Share, now: Instant, lobby: &Rc<Lobby>, senders: &mut JoinSet<()>) {
     let schedule = &context.schedule;
     let (start, end, measured_from) = (schedule.start(), schedule.end(), schedule.measured_from());
-    while share.next_at().is_some_and(|at| start + at.min(FAR) < end) {
+    while share.next_at().is_some_and(|at| later(start, at) < end) {
         let Some(due) = share.pop(now.saturating_duration_since(start), measured_from) else { return };
         let arrival = Arrival { number: due.number, due: start + due.at, measured: due.at >= measured_from };
         context.recorder.borrow_mut().due(arrival.due, arrival.measured);
         match lobby.enter(arrival) {
             Entry::Taken => {}
             Entry::Hire(number) => {
-                let sender = Sender::new(context.clone(), number);
-                senders.spawn_local(serve(sender, number, arrival, lobby.clone()));
+                senders.spawn_local(serve(context.clone(), number, arrival, lobby.clone()));
             }
             Entry::Waits(count) => context.recorder.borrow_mut().waiting(count),
             Entry::Full => context.unsent(&arrival, now),
@@ -65,19 +67,22 @@ fn hand_out(context: &Rc<Context>, share: &mut Share, now: Instant, lobby: &Rc<L
     }
 }
 
-/// Gives up those whose time passed while they waited.
+/// Gives up those that have waited too long. What is sent with hardly any time left is sent in vain: it would keep a
+/// connection from one that can still be answered, and under overload nothing would be answered any more.
 fn expire(context: &Context, lobby: &Lobby, now: Instant) {
-    let Some(before) = now.checked_sub(context.timeout) else { return };
+    let Some(before) = now.checked_sub(context.timeout.mul_f64(PATIENCE)) else { return };
     while let Some(arrival) = lobby.pop_before(Some(before)) {
         context.unsent(&arrival, now);
     }
 }
 
 /// A sender's work, from its first arrival on.
-async fn serve(mut sender: Sender, number: usize, first: Arrival, lobby: Rc<Lobby>) {
+async fn serve(context: Rc<Context>, number: usize, first: Arrival, lobby: Rc<Lobby>) {
+    let mut sender = Sender::new(context.clone(), number);
     let mut next = Some(first);
     while let Some(Arrival { number: arrival, due, measured }) = next {
-        sender.serve(arrival, Turn { due, measured }).await;
+        let served = sender.serve(arrival, Turn { due, measured }).await;
+        expire(&context, &lobby, served.done);
         next = lobby.next(number).await;
     }
 }

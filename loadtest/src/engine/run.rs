@@ -41,7 +41,7 @@ pub(super) fn run(
     let threads = &threads[..threads.len().min(most_senders)];
     let (measured_from, judged) = span.warmup();
     let start = Instant::now() + LEAD;
-    let schedule = Arc::new(Schedule::new(start, measured_from, span.until, setup.stop.clone()));
+    let schedule = Arc::new(Schedule::new(start, measured_from, span.until, load.is_open(), setup.stop.clone()));
     let window = window(load, span);
 
     let (tell, told) = mpsc::channel();
@@ -56,6 +56,7 @@ pub(super) fn run(
         windows: Windows::new(threads.len(), window, load.is_open()),
         steady: judged.then(Steady::default),
         is_steady: false,
+        measured: 0,
         totals: Totals::new(),
         connections: 0,
         window,
@@ -64,7 +65,8 @@ pub(super) fn run(
         until: span.until,
     };
     for _ in threads {
-        progress.follow_one(&told, observer)?;
+        // Where one failed, the others need not go on.
+        progress.follow_one(&told, observer).inspect_err(|_| schedule.abandon())?;
     }
     let run = progress.result(setup, threads.len())?;
     observer.ends(&run);
@@ -106,6 +108,8 @@ struct Progress<'a> {
     /// Where the warm-up is judged.
     steady: Option<Steady>,
     is_steady: bool,
+    /// Requests that were due in measured time, by the windows until now.
+    measured: u64,
     totals: Totals,
     connections: usize,
     window: Duration,
@@ -122,9 +126,10 @@ impl Progress<'_> {
             let done = match told {
                 Told::Window(slice) => {
                     let end = self.schedule.end().saturating_duration_since(self.schedule.start());
-                    self.windows.push(slice, &(self.schedule.measured_from()..end));
+                    self.windows.push(*slice, &(self.schedule.measured_from()..end));
                     false
                 }
+                Told::Failed(error) => return Err(error),
                 Told::Done(done) => {
                     self.totals.add(&done.totals);
                     self.connections += done.connections;
@@ -132,8 +137,9 @@ impl Progress<'_> {
                     true
                 }
             };
-            while let Some((window, seen)) = self.windows.next() {
+            while let Some((window, seen)) = self.windows.next_complete() {
                 self.judge(&window, seen);
+                self.measured += if window.warmup { 0 } else { window.due };
                 observer.window(&window, self.share_done(&window));
             }
             if done {
@@ -155,12 +161,9 @@ impl Progress<'_> {
 
     /// How much of the run is over at a window's end, where that is known.
     fn share_done(&self, window: &Window) -> Option<f64> {
-        let from = self.schedule.measured_from();
         let end = match self.until {
-            Until::After(time) => from.saturating_add(time),
-            Until::Requests(count) => {
-                from + Duration::try_from_secs_f64(count as f64 / self.load.summary().rate?).ok()?
-            }
+            Until::After(time) => self.schedule.measured_from().saturating_add(time),
+            Until::Requests(count) => return Some((self.measured as f64 / count.max(1) as f64).min(1.0)),
             Until::End => self.load.last()?,
         };
         let over = window.start + window.seconds;

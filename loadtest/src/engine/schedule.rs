@@ -8,7 +8,7 @@ use super::{Stop, Until};
 /// An instant in nanoseconds since the start that never comes.
 const NEVER: u64 = u64::MAX;
 /// The longest that anything is planned ahead: ten years, so that sums of times don't overflow.
-pub(super) const FAR: Duration = Duration::from_secs(10 * 365 * 86_400);
+const FAR: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// How late after the end of the load a request that was due at its very end may be sent.
 const SLACK: Duration = Duration::from_millis(10);
 
@@ -20,17 +20,17 @@ pub(super) struct Schedule {
     /// Requests that are due from here on are measured, in nanoseconds since the start. It only ever gets earlier, and
     /// never lies in the past when it does: so no request changes sides.
     measured_from: AtomicU64,
-    /// Requests that a closed loop may still send in measured time.
+    /// Requests that a closed loop may still send in measured time. An open one counts its arrivals.
     left: AtomicU64,
     stopped_at: AtomicU64,
 }
 
 impl Schedule {
     /// `measured_from` is the latest that the warm-up may end.
-    pub fn new(start: Instant, measured_from: Duration, until: Until, stop: Stop) -> Schedule {
+    pub fn new(start: Instant, measured_from: Duration, until: Until, is_open: bool, stop: Stop) -> Schedule {
         let left = match until {
-            Until::Requests(count) => count,
-            Until::After(_) | Until::End => NEVER,
+            Until::Requests(count) if !is_open => count,
+            Until::Requests(_) | Until::After(_) | Until::End => NEVER,
         };
         Schedule {
             start,
@@ -83,9 +83,9 @@ impl Schedule {
         }
     }
 
-    /// Whether a caller of a closed loop may send one more.
+    /// Whether one more may be sent, besides arrivals.
     pub fn take(&self, measured: bool) -> bool {
-        if !measured || self.requests().is_none() {
+        if !measured || self.left.load(Ordering::Relaxed) == NEVER {
             return true;
         }
         self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
@@ -93,11 +93,15 @@ impl Schedule {
 
     /// Looks whether the run is to be stopped, and if so remembers since when.
     pub fn look_for_stop(&self, now: Instant) -> bool {
-        if !self.stop.is_stopped() {
-            return false;
+        if self.stop.is_stopped() {
+            self.stopped_at.fetch_min(nanos(now.saturating_duration_since(self.start)), Ordering::Relaxed);
         }
-        self.stopped_at.fetch_min(nanos(now.saturating_duration_since(self.start)), Ordering::Relaxed);
-        true
+        self.stopped_at().is_some()
+    }
+
+    /// Stops a run whose result nobody will have.
+    pub fn abandon(&self) {
+        self.stopped_at.store(0, Ordering::Relaxed);
     }
 
     /// When the run was stopped, since the start.
@@ -105,6 +109,11 @@ impl Schedule {
         let at = self.stopped_at.load(Ordering::Relaxed);
         (at != NEVER).then(|| Duration::from_nanos(at))
     }
+}
+
+/// So much later, but not so late that there is no such instant.
+pub(super) fn later(at: Instant, by: Duration) -> Instant {
+    at + by.min(FAR)
 }
 
 fn nanos(time: Duration) -> u64 {
@@ -120,7 +129,7 @@ mod tests {
     #[test]
     fn the_warm_up_only_gets_shorter() {
         let start = Instant::now();
-        let schedule = Schedule::new(start, 30 * SECOND, Until::After(10 * SECOND), Stop::default());
+        let schedule = Schedule::new(start, 30 * SECOND, Until::After(10 * SECOND), true, Stop::default());
         assert_eq!(schedule.end(), start + 40 * SECOND);
         schedule.measure_from(5 * SECOND);
         schedule.measure_from(20 * SECOND);
@@ -131,15 +140,17 @@ mod tests {
 
     #[test]
     fn a_closed_loop_takes_as_many_as_were_asked_for() {
-        let schedule = Schedule::new(Instant::now(), SECOND, Until::Requests(2), Stop::default());
+        let schedule = Schedule::new(Instant::now(), SECOND, Until::Requests(2), false, Stop::default());
         let taken = [false, true, false, true, true, false].map(|measured| schedule.take(measured));
         assert_eq!(taken, [true, true, true, true, false, true]);
+        let open = Schedule::new(Instant::now(), SECOND, Until::Requests(0), true, Stop::default());
+        assert!(open.take(true), "arrivals are counted, what follows from them is not");
     }
 
     #[test]
     fn the_first_look_after_a_stop_says_when_it_was() {
         let (start, stop) = (Instant::now(), Stop::default());
-        let schedule = Schedule::new(start, Duration::MAX, Until::After(Duration::MAX), stop.clone());
+        let schedule = Schedule::new(start, Duration::MAX, Until::After(Duration::MAX), true, stop.clone());
         assert!(!schedule.look_for_stop(start + SECOND));
         stop.stop();
         assert!(schedule.look_for_stop(start + 2 * SECOND) && schedule.look_for_stop(start + 3 * SECOND));

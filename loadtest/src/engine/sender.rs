@@ -9,7 +9,7 @@ use super::alarm::Alarm;
 use super::clock::Clock;
 use super::links::{Link, Links};
 use super::lobby::Arrival;
-use super::schedule::Schedule;
+use super::schedule::{Schedule, later};
 use crate::client::{Call, Failure};
 use crate::measure::{Ended, Recorder};
 use crate::outcome::Outcome;
@@ -86,7 +86,7 @@ impl Sender {
         loop {
             let (served, answer) = self.ask(&request, turn).await;
             let Some(next) = answer.and_then(|answer| context.workload.next(&request, &answer)) else { return served };
-            let Some(due) = context.comes(served.done + next.after).await else { return served };
+            let Some(due) = context.comes(later(served.done, next.after)).await else { return served };
             context.recorder.borrow_mut().due(due.due, due.measured);
             (request, turn) = (next.request, due);
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{interval, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::clock::Clock;
 use super::links::Links;
@@ -48,8 +48,9 @@ pub(super) enum Part {
 
 /// What a thread tells of a run.
 pub(super) enum Told {
-    Window(Slice),
+    Window(Box<Slice>),
     Done(Box<Done>),
+    Failed(std::io::Error),
 }
 
 pub(super) struct Done {
@@ -85,15 +86,17 @@ pub(super) fn work(
 
 async fn run(setup: &Setup, links: &Rc<Links>, job: Job) {
     let Job { thread, part, schedule, window, tell } = job;
-    let Ok(clock) = Clock::new() else {
-        // Without a clock there is no result: that the thread tells of none is the error.
-        return;
+    let clock = match Clock::new() {
+        Ok(clock) => Rc::new(clock),
+        Err(error) => {
+            let _ = tell.send(Told::Failed(error));
+            return;
+        }
     };
-    let clock = Rc::new(clock);
     let tell_window = tell.clone();
     let hand_over = move |slice| {
         // Nobody listens any more only where the run was given up.
-        let _ = tell_window.send(Told::Window(slice));
+        let _ = tell_window.send(Told::Window(Box::new(slice)));
     };
     let recorder = Recorder::new(thread, schedule.start(), window, setup.slo.clone(), hand_over);
     let context = Rc::new(Context {
@@ -131,9 +134,8 @@ async fn run(setup: &Setup, links: &Rc<Links>, job: Job) {
 
 /// Cuts windows in which nothing happens, and ends waits when the run is to stop.
 async fn look(context: Rc<Context>) {
-    let mut ticks = interval(LOOK);
     loop {
-        ticks.tick().await;
+        sleep(LOOK).await;
         let now = Instant::now();
         context.recorder.borrow_mut().roll(now);
         if context.schedule.look_for_stop(now) {

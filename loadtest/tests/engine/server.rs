@@ -14,16 +14,33 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
+
+/// Good for every protocol whose answers are not read.
+const ANSWER: &[u8] = br#"{"choices": [{"message": {"role": "assistant", "content": "yes"}}]}"#;
+
+/// Three parts of a chat, the first without text.
+const EVENTS: &[u8] = br#"data: {"choices": [{"delta": {"role": "assistant"}}]}
+
+data: {"choices": [{"delta": {"content": "yes "}}]}
+
+data: {"choices": [{"delta": {"content": "sir"}}]}
+
+data: [DONE]
+
+"#;
 
 /// What a server does with a request.
 #[derive(Clone, Copy, Debug)]
 pub enum Does {
     /// Answers after a time.
     Answers(Duration),
-    /// Answers after a time, and closes the connection.
+    /// Answers with events, all at once.
+    Streams,
+    /// Answers at once, and closes the connection.
     AnswersAndCloses,
     /// Never answers requests whose number, counted from zero, is a multiple of this; others at once.
     Hangs { every: usize },
@@ -41,7 +58,8 @@ pub struct Saw {
     pub stall: AtomicBool,
     /// The `x-number` of each request, in the order of their coming.
     pub numbers: Mutex<Vec<u64>>,
-    pub paths: Mutex<Vec<String>>,
+    /// How many messages of a chat each request holds.
+    pub messages: Mutex<Vec<usize>>,
 }
 
 impl Saw {
@@ -154,9 +172,12 @@ async fn answer(
     if let Some(number) = request.headers().get("x-number") {
         saw.numbers.lock().unwrap().push(number.to_str().unwrap().parse().unwrap());
     }
-    saw.paths.lock().unwrap().push(request.uri().path().to_owned());
-    request.into_body().collect().await?;
-    let body = Full::new(Bytes::from_static(b"{}"));
+    let body = request.into_body().collect().await?.to_bytes();
+    let messages =
+        serde_json::from_slice(&body).map_or(0, |body: Value| body["messages"].as_array().map_or(0, Vec::len));
+    saw.messages.lock().unwrap().push(messages);
+    let streams = matches!(does, Does::Streams);
+    let body = Full::new(Bytes::from_static(if streams { EVENTS } else { ANSWER }));
     let trailers = http2.then(|| {
         let mut trailers = HeaderMap::new();
         trailers.insert("grpc-status", HeaderValue::from_static("0"));
@@ -168,10 +189,13 @@ async fn answer(
     response.headers_mut().insert("x-weirgate-overhead-us", HeaderValue::from_static("25"));
     match does {
         Does::Answers(after) => tokio::time::sleep(after).await,
+        Does::Streams => {
+            response.headers_mut().insert("content-type", HeaderValue::from_static("text/event-stream"));
+        }
         Does::AnswersAndCloses => {
             response.headers_mut().insert("connection", HeaderValue::from_static("close"));
         }
-        Does::Hangs { every } if turn % every == 0 => std::future::pending().await,
+        Does::Hangs { every } if turn.is_multiple_of(every) => std::future::pending().await,
         Does::Hangs { .. } => {}
         Does::Stalls => {
             while saw.stall.load(Ordering::SeqCst) {

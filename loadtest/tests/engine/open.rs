@@ -1,0 +1,121 @@
+//! Open loops: every arrival once, at its time, whatever becomes of those before.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use weirgate_loadtest::arrivals::{Arrivals, Gaps};
+use weirgate_loadtest::engine::{Engine, Load, Setup, Span, Until, Warmup};
+use weirgate_loadtest::request::Protocol;
+
+use crate::server::{Does, Server};
+use crate::{Watch, open, requests, run, setup, time, workload};
+
+const AT_ONCE: Does = Does::Answers(Duration::ZERO);
+
+#[test]
+fn each_arrival_is_sent_once_however_many_threads_share_them() {
+    let mut seconds = Vec::new();
+    for threads in [1, 3] {
+        let server = Server::http1(AT_ONCE);
+        let run = run(setup(server.address, threads), &open(1_000.0, Gaps::Poisson), &requests(400));
+        let mut numbers = server.saw.numbers.lock().unwrap().clone();
+        numbers.sort_unstable();
+        assert_eq!(numbers, (0..400).collect::<Vec<u64>>());
+        assert_eq!((run.due, run.outcomes.ok, run.outcomes.total()), (400, 400, 400), "{:?}", run.outcomes);
+        assert_eq!((run.latency.count, run.from_sent.count, run.lag.count), (400, 400, 400));
+        assert_eq!((run.limits.threads, run.load.open, run.warmup.steady), (threads, true, None));
+        seconds.push(run.seconds);
+    }
+    // The same seed: the last arrival is due at the same time.
+    assert!((seconds[0] - seconds[1]).abs() < 1e-6 && seconds[0] > 0.2, "{seconds:?}");
+}
+
+#[test]
+fn nothing_is_due_at_the_end_or_later() {
+    let server = Server::http1(AT_ONCE);
+    let run = run(setup(server.address, 2), &open(500.0, Gaps::Constant), &time(Duration::from_millis(500)));
+    assert_eq!((run.due, run.outcomes.ok, server.saw.requests()), (250, 250, 250));
+    assert_eq!((run.seconds, run.due_rate, run.rate), (0.5, 500.0, 500.0));
+}
+
+#[test]
+fn recorded_arrivals_come_to_their_end() {
+    let server = Server::http1(AT_ONCE);
+    let times = [0, 3, 3, 3, 40, 100].map(Duration::from_millis);
+    let load = Load::Open(Arrivals::Recorded(times.into()));
+    let span = Span { warmup: Warmup::For(Duration::ZERO), until: Until::End };
+    let run = run(setup(server.address, 2), &load, &span);
+    assert_eq!((run.due, run.outcomes.ok, run.seconds), (6, 6, 0.1));
+}
+
+#[test]
+fn few_connections_stay_warm_under_little_load() {
+    let server = Server::http1(AT_ONCE);
+    let run = run(setup(server.address, 1), &open(100.0, Gaps::Constant), &requests(60));
+    assert_eq!(run.outcomes.ok, 60);
+    // One is enough, if the machine lets an answer through in 10 ms now and then.
+    assert!(server.saw.connections() < 30, "{} connections", server.saw.connections());
+}
+
+#[test]
+fn who_hangs_is_a_timeout_and_its_connection_is_replaced() {
+    let server = Server::http1(Does::Hangs { every: 10 });
+    let setup = Setup { timeout: Duration::from_secs(1), ..setup(server.address, 1) };
+    let run = run(setup, &open(500.0, Gaps::Constant), &requests(100));
+    assert_eq!((run.due, run.outcomes.timeouts, run.outcomes.ok), (100, 10, 90), "{:?}", run.outcomes);
+    assert_eq!(run.outcomes.by_kind["timeout"], 10);
+    assert_eq!((run.failed_latency.count, run.latency.count), (10, 90));
+    assert!(run.failed_latency.min >= 999.0, "{:?}", run.failed_latency);
+    assert!(server.saw.connections() > 10);
+    // What was given up was hung up on.
+    for _ in 0..100 {
+        if server.saw.in_flight.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("{} calls are still in flight", server.saw.in_flight.load(Ordering::SeqCst));
+}
+
+/// While the server stalls, arrivals go on. Sent one at a time they wait, which only counts from when they were due.
+#[test]
+fn a_stall_counts_for_all_who_came_while_it_lasted() {
+    let server = Server::http1(Does::Stalls);
+    let mut engine = Engine::start(Setup { most_in_flight: 1, ..setup(server.address, 1) }).unwrap();
+    let saw = server.saw.clone();
+    let stall = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(500));
+        saw.stall.store(true, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(600));
+        saw.stall.store(false, Ordering::SeqCst);
+    });
+    let load = open(100.0, Gaps::Constant);
+    let run = engine.run(&load, &time(Duration::from_secs(2)), None, &mut Watch::default()).unwrap();
+    stall.join().unwrap();
+    assert_eq!((run.due, run.outcomes.ok), (200, 200));
+    // Of 200 requests 60 were due meanwhile, 40 of them at least 200 ms before its end.
+    let (p85, naive) = (run.latency.at(0.85).unwrap(), run.from_sent.at(0.95).unwrap());
+    assert!(p85 > 200.0, "from due: {p85} ms");
+    assert!(naive < 200.0, "from sent: {naive} ms");
+    assert!(run.lag.max > 400.0, "{:?}", run.lag);
+}
+
+#[test]
+fn calls_share_connections_of_http2() {
+    let server = Server::grpc(Does::Answers(Duration::from_millis(30)));
+    let grpc = |connections| Setup { workload: workload(Protocol::Grpc, 100), connections, ..setup(server.address, 2) };
+    let one = run(grpc(None), &open(500.0, Gaps::Constant), &requests(200));
+    assert_eq!((one.outcomes.ok, one.limits.connections, server.saw.connections()), (200, 2, 2), "{:?}", one.outcomes);
+    assert!(server.saw.most_in_flight() > 2);
+    let four = run(grpc(Some(4)), &open(500.0, Gaps::Constant), &requests(200));
+    assert_eq!((four.outcomes.ok, four.limits.connections, server.saw.connections()), (200, 4, 6));
+}
+
+#[test]
+fn a_dead_server_fails_each_arrival_once() {
+    let address = Server::http1(AT_ONCE).address;
+    let run = run(setup(address, 2), &open(500.0, Gaps::Poisson), &requests(100));
+    assert_eq!((run.due, run.outcomes.errors, run.outcomes.total()), (100, 100, 100));
+    assert_eq!(run.outcomes.by_kind["can't connect: connection refused"], 100);
+    assert_eq!((run.latency.count, run.failed_latency.count, run.rate), (0, 100, 0.0));
+}

@@ -40,7 +40,8 @@ pub struct SweepPlan {
 pub(super) fn sweep(plan: &SweepPlan, run: impl FnMut(&Load, &Span, &str) -> Result<Run>) -> Result<Sweep> {
     let mut sweeper = Sweeper { plan, run, light: Light::default(), points: Vec::new(), sweep: Sweep::default() };
     let start = sweeper.lone_caller()?;
-    let mut search = Search::new(start, sweeper.limits());
+    let limits = sweeper.limits();
+    let mut search = Search::new(start, limits);
     while let Some(rate) = search.next_rate() {
         let Some(verdict) = sweeper.point(rate)? else { break };
         search.seen(verdict);
@@ -54,6 +55,10 @@ pub(super) fn sweep(plan: &SweepPlan, run: impl FnMut(&Load, &Span, &str) -> Res
     sweep.failed_rate = search.failed();
     sweep.knee_rate = search::knee(&points, &light);
     sweep.ended = search.ended();
+    if search.best().is_none() && search.failed() == Some(limits.floor) {
+        sweep.ended +=
+            &format!("; lower rates need a longer run, with {LEAST_REQUESTS} requests or more at each point");
+    }
     Ok(sweep)
 }
 
@@ -240,6 +245,17 @@ mod tests {
         let free = sweep(&plan(None), |load, span, label| free.run(load, span, label)).unwrap();
         assert!(!free.ended.contains("the load tester"), "{}", free.ended);
         assert_eq!(limited.best_rate, free.best_rate);
+    }
+
+    #[test]
+    fn a_server_too_slow_for_the_time_is_told() {
+        let mut model = model();
+        let plan = SweepPlan { start: Some(64.0), ..plan(Some("p99<10ms")) };
+        let sweep = sweep(&plan, |load, span, label| model.run(load, span, label)).unwrap();
+        let rates: Vec<f64> = sweep.points.iter().map(|point| point.rate).collect();
+        assert_eq!(rates, [1.0, 4.0, 16.0, 64.0], "down to 10 requests in 10 s");
+        assert!(sweep.ended.starts_with("met at no rate, down to 1.00/s"), "{}", sweep.ended);
+        assert!(sweep.ended.contains("need a longer run"), "{}", sweep.ended);
     }
 
     #[test]

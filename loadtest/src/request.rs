@@ -79,7 +79,7 @@ pub struct Request {
     pub method: Method,
     /// Path and query, percent-encoded, below the target's own path.
     pub path: String,
-    /// All but `host`, `content-length` and what the transport itself writes.
+    /// All but `content-length` and what the transport itself writes. A `host` here takes the place of the target's own.
     pub headers: HeaderMap,
     pub body: Bytes,
     /// Which of a workload's distinct requests it is.

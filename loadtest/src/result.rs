@@ -152,6 +152,16 @@ impl Distribution {
     pub fn at(&self, q: f64) -> Option<f64> {
         self.quantiles.iter().find(|(at, _)| *at >= q - 1e-9).map(|(_, value)| *value)
     }
+
+    /// Whether at least ten values lie beyond a quantile; with fewer it is the luck of a few. The median always counts.
+    pub fn supports(&self, q: f64) -> bool {
+        q <= 0.5 || self.count as f64 * (1.0 - q) >= 10.0 - 1e-6
+    }
+
+    /// The value at a quantile that the count supports.
+    pub fn supported(&self, q: f64) -> Option<f64> {
+        self.at(q).filter(|_| self.supports(q))
+    }
 }
 
 /// Of answers that came in parts.
@@ -359,6 +369,14 @@ mod tests {
         fn drop(&mut self) {
             let _ = fs::remove_dir_all(&self.0);
         }
+    }
+
+    #[test]
+    fn quantiles_need_ten_values_beyond() {
+        let of = |count| Distribution { count, ..fixture::distribution(count, 1.0, 1.0) };
+        assert!(of(1000).supports(0.99) && !of(999).supports(0.99));
+        assert!(of(100_000).supports(0.9999) && of(99_000).supported(0.9999).is_none());
+        assert_eq!(of(3).supported(0.5), of(3).at(0.5));
     }
 
     #[test]

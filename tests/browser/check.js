@@ -1,5 +1,5 @@
 // Opens the load tester's pages as people do, and says what is wrong with them.
-// node check.js PAGES SCREENSHOTS: folders with run.html, sweep.html and ab.html, and for pictures of them.
+// node check.js PAGES SCREENSHOTS: a folder with a page for each of PLOTS, and one for pictures of them.
 // WEIRGATE_CHROMIUM names the browser (default: Debian's).
 
 import { mkdir } from "node:fs/promises";
@@ -11,10 +11,13 @@ import { chromium } from "playwright-core";
 import { contrasts, drawn, overflowing, overlapping } from "./look.js";
 
 const TIME = ["latency", "answers", "percentiles", "in-flight"];
+const RUN = [...TIME, "streams", "tokens", "revisions"];
 const PLOTS = {
-  run: [...TIME, "streams", "tokens", "revisions"],
+  run: RUN,
   sweep: ["sweep-latency", "sweep-answers", ...TIME],
   ab: ["ratios", "rounds"],
+  // A run whose server sent texts that try to become markup and script.
+  hostile: RUN,
 };
 const WIDE = { width: 1240, height: 900 };
 const NARROW = { width: 400, height: 800 };
@@ -33,6 +36,10 @@ async function open(browser, name, options, where) {
   });
   page.on("console", (message) => {
     if (["error", "warning"].includes(message.type())) fault(`says ${message.text()}`);
+  });
+  page.on("dialog", (dialog) => {
+    fault(`asks '${dialog.message()}'`);
+    dialog.dismiss();
   });
   page.on("pageerror", (error) => fault(`fails: ${error.message}`));
   await page.goto(pathToFileURL(join(pages, `${name}.html`)).href);

@@ -9,7 +9,7 @@ use weirgate_tests::environment::{binary, browser, workspace};
 use weirgate_tests::process::{Folder, run};
 
 /// Results of each kind; the pages of them are checked. They are made by the formulas in `loadtest/src/report/fixture.rs`.
-const RESULTS: [&str; 3] = ["run", "sweep", "ab"];
+const RESULTS: [&str; 4] = ["run", "sweep", "ab", "hostile"];
 
 /// A browser draws some 15 pages: half a minute on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(180);

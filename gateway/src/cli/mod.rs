@@ -5,6 +5,7 @@
 //! files     the manifests that -f names
 //! apply, delete, get, describe, rollout    ask the control API of a running server
 //! validate  asks nobody
+//! loadtest  lies in a crate of its own
 //! object, table, age    what is shown of a service, and how
 //! progress  how far a rollout has come
 //! ```
@@ -26,6 +27,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use weirgate_loadtest::cli::Loadtest;
 
 use crate::client::Failure;
 use crate::config::ServeConfig;
@@ -84,6 +87,15 @@ pub enum Command {
     /// Follow a rollout, promote a canary, go back, or set the share of calls it gets
     #[command(subcommand)]
     Rollout(rollout::Rollout),
+
+    /// Load a server, ours or another, and measure it without being fooled
+    ///
+    /// With a rate requests are sent on time whatever becomes of those before (open loop), and latency counts from when
+    /// each was due; without one, each caller waits for its answer (closed loop). A run that misses its objective, or that
+    /// got no right answer, exits with 1.
+    ///
+    /// Example: weirgate loadtest http://127.0.0.1:8080 -m digits -r 200 --slo 'p99<50ms,errors<0.1%' --html report.html
+    Loadtest(Box<Loadtest>),
 }
 
 /// Why a command did not do what it was asked.
@@ -112,6 +124,16 @@ impl From<Failure> for Wrong {
     }
 }
 
+impl From<weirgate_loadtest::cli::Wrong> for Wrong {
+    fn from(wrong: weirgate_loadtest::cli::Wrong) -> Wrong {
+        match wrong {
+            weirgate_loadtest::cli::Wrong::Usage(text) => Wrong::Usage(text),
+            weirgate_loadtest::cli::Wrong::Failed(text) => Wrong::failed(format!("error: {text}")),
+            weirgate_loadtest::cli::Wrong::Missed => Wrong::Failed(Vec::new()),
+        }
+    }
+}
+
 impl Cli {
     pub fn run(self) -> ExitCode {
         let result = match self.command {
@@ -122,6 +144,7 @@ impl Cli {
             Command::Delete(delete) => delete.run(),
             Command::Validate(validate) => validate.run(),
             Command::Rollout(rollout) => rollout.run(),
+            Command::Loadtest(loadtest) => loadtest.run().map_err(Wrong::from),
         };
         match result {
             Ok(()) => ExitCode::SUCCESS,

@@ -1,10 +1,55 @@
 //! `weirgate loadtest`: the command.
 //!
 //! ```text
-//! options  every flag, and from them the help, the environment and the table in docs/loadtest.md
-//! plan     from options to a workload, a load and a way to drive it
+//! options    every flag, and from them the help, the environment and the table in docs/loadtest.md
+//! plan       from options to a workload, a load and a way to drive it
+//! run        drives it, and writes down what was found
+//! results    compares two results, shows one again
+//! interrupt  Ctrl-C ends a run early; a second one ends the program
 //! ```
 
+mod interrupt;
 mod options;
+mod plan;
+mod results;
+mod run;
 
-pub use self::options::{Compare, Loadtest, Options, PayloadOptions, Progress};
+use std::io::Write;
+
+pub use self::options::{
+    Compare, ConnectionOptions, JudgeOptions, LoadOptions, Loadtest, Options, OutputOptions, PayloadOptions, Progress,
+    Show,
+};
+
+/// Why the command did not end well.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Wrong {
+    /// The flags make no sense.
+    Usage(String),
+    Failed(String),
+    /// It did what it was asked, and what it found is not good enough. That has been told already.
+    Missed,
+}
+
+impl From<std::io::Error> for Wrong {
+    fn from(error: std::io::Error) -> Wrong {
+        Wrong::Failed(error.to_string())
+    }
+}
+
+impl Loadtest {
+    /// Blocks until it is done or interrupted.
+    pub fn run(self) -> Result<(), Wrong> {
+        match self.other {
+            Some(options::Other::Compare(compare)) => results::compare(&compare),
+            Some(options::Other::Show(show)) => results::show(&show),
+            None => run::run(&self.options),
+        }
+    }
+}
+
+/// Prints to standard output; one that nobody reads any more is no reason to fail.
+fn print(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}

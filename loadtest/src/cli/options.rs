@@ -1,9 +1,11 @@
 //! The flags of `weirgate loadtest`. Each has an environment variable, `WEIRGATE_LOADTEST_` and its name.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
+use serde::{Serialize, Serializer};
 
 use crate::request::Protocol;
 use crate::slo::Slo;
@@ -17,7 +19,7 @@ pub struct Loadtest {
     pub other: Option<Other>,
 
     #[command(flatten)]
-    pub options: Option<Options>,
+    pub options: Options,
 }
 
 #[derive(Debug, Subcommand)]
@@ -39,7 +41,7 @@ pub struct Compare {
     #[arg(long, value_name = "RATIO", env = "WEIRGATE_LOADTEST_FAIL_ABOVE")]
     pub fail_above: Option<f64>,
     /// Write the comparison as JSON
-    #[arg(long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", env = "WEIRGATE_LOADTEST_OUT")]
     pub out: Option<PathBuf>,
 }
 
@@ -48,16 +50,17 @@ pub struct Show {
     /// Result that `--out` wrote
     pub result: PathBuf,
     /// Write the page here instead of printing the table
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "WEIRGATE_LOADTEST_HTML")]
     pub html: Option<PathBuf>,
 }
 
 /// A load, and what to find out by it.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Serialize)]
 pub struct Options {
-    /// Server to load, as http://127.0.0.1:8080; a path in it comes before every endpoint's
-    #[arg(value_name = "URL", env = "WEIRGATE_LOADTEST_URL")]
-    pub target: Target,
+    /// Server to load, as http://127.0.0.1:8080; a path in it comes before every endpoint's.
+    #[arg(value_name = "URL", env = "WEIRGATE_LOADTEST_URL", required = true)]
+    #[serde(serialize_with = "shown_if_any")]
+    pub target: Option<Target>,
 
     /// Model to ask
     #[arg(short, long, value_name = "NAME", env = "WEIRGATE_LOADTEST_MODEL")]
@@ -72,24 +75,29 @@ pub struct Options {
     pub model_version: Option<String>,
 
     #[command(flatten)]
+    #[serde(flatten)]
     pub payload: PayloadOptions,
 
     #[command(flatten)]
+    #[serde(flatten)]
     pub load: LoadOptions,
 
     #[command(flatten)]
+    #[serde(flatten)]
     pub connection: ConnectionOptions,
 
     #[command(flatten)]
+    #[serde(flatten)]
     pub judge: JudgeOptions,
 
     #[command(flatten)]
+    #[serde(skip)]
     pub output: OutputOptions,
 }
 
 /// What is asked. By default V1 and V2 are asked random tensors of the shapes in the server's metadata, and OpenAI's
 /// endpoints synthetic prompts.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Serialize)]
 #[command(next_help_heading = "Payload")]
 pub struct PayloadOptions {
     /// File with a request's body, or a folder of them, sent in turn as they are; may be given several times
@@ -149,7 +157,8 @@ pub struct PayloadOptions {
     pub stream: bool,
 
     /// Header to send, as 'name: value'; may be given several times
-    #[arg(short = 'H', long = "header", value_name = "HEADER", value_parser = parse_header)]
+    #[arg(short = 'H', long = "header", value_name = "HEADER", env = "WEIRGATE_LOADTEST_HEADER", value_delimiter = '\n', value_parser = parse_header)]
+    #[serde(serialize_with = "names")]
     pub headers: Vec<(http::HeaderName, http::HeaderValue)>,
 
     /// File with a key that is sent as 'authorization: Bearer KEY'
@@ -162,7 +171,7 @@ pub struct PayloadOptions {
 }
 
 /// When it is asked. Without a rate or trace it is a closed loop.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Serialize)]
 #[command(next_help_heading = "Load")]
 pub struct LoadOptions {
     /// Requests a second, whatever becomes of them (open loop): 200, a ramp as 100..500, or steps as 100:10s,200:10s
@@ -187,10 +196,12 @@ pub struct LoadOptions {
 
     /// Time between an answer and the same caller's next request
     #[arg(long, value_name = "TIME", env = "WEIRGATE_LOADTEST_THINK_TIME", default_value = "0s", value_parser = humantime::parse_duration)]
+    #[serde(serialize_with = "time")]
     pub think_time: Duration,
 
     /// Time to measure
     #[arg(short, long, value_name = "TIME", env = "WEIRGATE_LOADTEST_DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
+    #[serde(serialize_with = "time")]
     pub duration: Duration,
 
     /// Requests to measure, instead of a time
@@ -203,11 +214,12 @@ pub struct LoadOptions {
 
     /// Time from when a request is due to when it is given up
     #[arg(long, value_name = "TIME", env = "WEIRGATE_LOADTEST_TIMEOUT", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[serde(serialize_with = "time")]
     pub timeout: Duration,
 }
 
 /// How it gets there.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Serialize)]
 #[command(next_help_heading = "Connections")]
 pub struct ConnectionOptions {
     /// Threads that send; by default half of the cores
@@ -232,7 +244,7 @@ pub struct ConnectionOptions {
 }
 
 /// What is to be found out.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Serialize)]
 #[command(next_help_heading = "Objective")]
 pub struct JudgeOptions {
     /// What a right answer has: same, file:PATH, contains:TEXT, json:/POINTER=VALUE; may be given several times
@@ -241,6 +253,7 @@ pub struct JudgeOptions {
 
     /// Objective, as 'p99<50ms,errors<0.1%'; a run that misses it exits with 1
     #[arg(long, value_name = "TERMS", env = "WEIRGATE_LOADTEST_SLO")]
+    #[serde(serialize_with = "shown_if_any", skip_serializing_if = "Option::is_none")]
     pub slo: Option<Slo>,
 
     /// Find the knee, and the highest rate that meets the objective; a rate given is where it begins
@@ -249,6 +262,7 @@ pub struct JudgeOptions {
 
     /// Second server, loaded in turn with the first
     #[arg(long, value_name = "URL", env = "WEIRGATE_LOADTEST_AB")]
+    #[serde(serialize_with = "shown_if_any", skip_serializing_if = "Option::is_none")]
     pub ab: Option<Target>,
 
     /// Rounds of an A/B run, each of the duration on both
@@ -287,4 +301,59 @@ fn parse_header(text: &str) -> Result<(http::HeaderName, http::HeaderValue), Str
     let name = name.trim().parse().map_err(|_| format!("'{name}' is not a header's name"))?;
     let value = value.trim().parse().map_err(|_| format!("the value of '{name}' is not a header's value"))?;
     Ok((name, value))
+}
+
+fn time<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&humantime::format_duration(*time))
+}
+
+/// Values of headers may be secrets.
+fn names<S: Serializer>(headers: &[(http::HeaderName, http::HeaderValue)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(headers.iter().map(|(name, _)| name.as_str()))
+}
+
+fn shown_if_any<T: Display, S: Serializer>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => serializer.collect_str(value),
+        None => serializer.serialize_none(),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        loadtest: Loadtest,
+    }
+
+    /// The options of a command line that names a server and these flags.
+    pub(in super::super) fn parse(flags: &[&str]) -> Options {
+        let words = ["loadtest", "127.0.0.1:1"].iter().chain(flags);
+        Command::try_parse_from(words).unwrap().loadtest.options
+    }
+
+    #[test]
+    fn a_result_says_how_to_run_it_again_but_no_secret() {
+        let options = parse(&["-m", "m", "-r", "5", "-d", "1500ms", "-H", "x-key: secret", "--slo", "p99<50ms"]);
+        let value = serde_json::to_value(&options).unwrap();
+        assert_eq!(value["model"], "m");
+        assert_eq!(value["duration"], "1s 500ms");
+        assert_eq!(value["headers"], serde_json::json!(["x-key"]));
+        assert_eq!(value["slo"], "p99<50ms");
+        assert!(!value.to_string().contains("secret"), "{value}");
+    }
+
+    #[test]
+    fn subcommands_need_no_server() {
+        let command = Command::try_parse_from(["loadtest", "compare", "a.json", "b.json"]).unwrap();
+        assert!(command.loadtest.options.target.is_none());
+        assert!(matches!(command.loadtest.other, Some(Other::Compare(_))));
+        assert!(Command::try_parse_from(["loadtest"]).is_err());
+        assert!(Command::try_parse_from(["loadtest", "127.0.0.1:1", "-H", "nothing"]).is_err());
+    }
 }

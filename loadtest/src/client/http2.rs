@@ -46,16 +46,18 @@ impl Origin {
         let mut head = http::Request::new(());
         *head.version_mut() = Version::HTTP_2;
         *head.method_mut() = request.method.clone();
-        *head.uri_mut() = self.uri(&request.path)?;
         *head.headers_mut() = request.headers.clone();
-        Ok(head)
-    }
-
-    fn uri(&self, path: &str) -> std::result::Result<Uri, Failure> {
-        let path = PathAndQuery::from_maybe_shared(Bytes::from([&self.base, path].concat()));
+        // What HTTP/1.1 calls the host is the authority here.
+        let authority = match head.headers_mut().remove(header::HOST) {
+            Some(host) => Authority::from_maybe_shared(host),
+            None => Ok(self.authority.clone()),
+        };
+        let authority = authority.map_err(|error| Failure::Unsendable(format!("host: {error}")))?;
+        let path = PathAndQuery::from_maybe_shared(Bytes::from([&self.base, request.path.as_str()].concat()));
         let path = path.map_err(|error| Failure::Unsendable(format!("path: {error}")))?;
-        let uri = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone()).path_and_query(path);
-        uri.build().map_err(|error| Failure::Unsendable(error.to_string()))
+        let uri = Uri::builder().scheme(self.scheme.clone()).authority(authority).path_and_query(path).build();
+        *head.uri_mut() = uri.map_err(|error| Failure::Unsendable(error.to_string()))?;
+        Ok(head)
     }
 }
 

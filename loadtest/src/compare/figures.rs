@@ -45,10 +45,9 @@ pub const FIGURES: [Figure; 14] = [
     time("server's own time p50", |run| at(run.server.as_ref()?.overhead.as_ref()?, 0.5)),
 ];
 
-/// A quantile that at least ten values lie beyond.
+/// A quantile that enough values lie beyond.
 fn at(distribution: &Distribution, q: f64) -> Option<f64> {
-    let is_supported = distribution.count as f64 * (1.0 - q) >= 10.0 - 1e-6;
-    distribution.at(q).filter(|_| is_supported).and_then(positive)
+    distribution.supported(q).and_then(positive)
 }
 
 /// Ratios of zero say nothing.

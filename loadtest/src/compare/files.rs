@@ -9,7 +9,7 @@ use crate::result::{Ab, Findings, Ratio, Report, Run, Sweep, Window};
 const LEAST_WINDOWS: usize = 8;
 
 const WINDOWS_RULE: &str = "A and B are medians over windows of about a second; the spread goes from the quartile of B's \
-    windows over the opposite one of A's to the other way round, and one side counts as better if it leaves out 1. It knows \
+    windows over the opposite one of A's to the other way round, and one side counts as better if it leaves out 1 and both have at least 8 windows. It knows \
     only what changes within a run: what changes from run to run, --ab tells.";
 
 const SWEEP_RULE: &str = "The highest rate that meets the objective lies between the best rate that was shown to and the \

@@ -98,7 +98,7 @@ fn window(index: usize, rate: f64, base: f64, tail: f64, seed: u64) -> Window {
         p90: at(0.9, 3),
         p99: at(0.99, 4),
         max: at(0.9995, 5),
-        in_flight: (rate * base / 1000.0) as u64 + 1,
+        in_flight: (rate * base / 1000.0 * behind * (1.3 + 0.3 * chance(7))) as u64 + 1,
         output_tokens: 0,
         client_cpu: rounded(0.3 + 0.02 * chance(6)),
     }
@@ -233,7 +233,7 @@ pub fn hostile() -> Report {
 #[test]
 fn the_browsers_fixtures_are_these() {
     let folder = crate::record::root().join("tests/browser/fixtures");
-    for (name, report) in [("run", streamed()), ("sweep", sweep()), ("ab", ab())] {
+    for (name, report) in [("run", streamed()), ("sweep", sweep()), ("ab", ab()), ("hostile", hostile())] {
         let path = folder.join(format!("{name}.json"));
         if std::env::var_os("WEIRGATE_UPDATE_FIXTURES").is_some() {
             report.write(&path).unwrap();

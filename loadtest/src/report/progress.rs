@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Stderr, Write};
 
 use super::number;
+use super::text::plain;
 use crate::cli::Progress as ProgressOption;
 use crate::engine::{Begin, Observer};
 use crate::result::{Run, Window};
@@ -166,11 +167,6 @@ fn state(window: &Window, since: Since, failed: u64, elapsed: f64, done: Option<
         number::count(failed),
         number::count(window.in_flight),
     )
-}
-
-/// Without control characters, which a terminal would act on.
-fn plain(text: &str) -> String {
-    text.chars().map(|char| if char.is_control() { '\u{fffd}' } else { char }).collect()
 }
 
 #[cfg(test)]

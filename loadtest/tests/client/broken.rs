@@ -114,6 +114,8 @@ fn a_request_is_written_as_it_should() {
         get.method = http::Method::GET;
         get.headers.clear();
         assert_eq!(said(&get).await, format!("GET /team/v2/models/m/infer HTTP/1.1\r\nhost: {address}\r\n\r\n"));
+        let get = get.with_header("host", http::HeaderValue::from_static("models.example"));
+        assert_eq!(said(&get).await, "GET /team/v2/models/m/infer HTTP/1.1\r\nhost: models.example\r\n\r\n");
 
         let mut injected = post("{}");
         injected.path = "/a HTTP/1.1\r\nx: y".to_owned();

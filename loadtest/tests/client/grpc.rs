@@ -50,6 +50,7 @@ async fn answer(
     given_up: Arc<Notify>,
 ) -> Result<Response<Reply>, Infallible> {
     let path = request.uri().path().to_owned();
+    let authority = request.uri().authority().unwrap().to_string();
     let body = request.into_body().collect().await.unwrap().to_bytes();
     let status = |code: &'static str| {
         let mut headers = HeaderMap::new();
@@ -71,6 +72,7 @@ async fn answer(
             *response.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
             response
         }
+        "/authority" => Response::new(Full::from(authority).boxed_unsync()),
         _ => {
             let trailers = status("0");
             Response::new(Full::from(body).with_trailers(async move { Some(Ok(trailers)) }).boxed_unsync())
@@ -105,6 +107,20 @@ fn statuses_in_trailers_and_without_a_body() {
         assert_eq!(ask("/trailers-only").await.outcome(), "grpc 8");
         let answer = ask("/no-grpc").await;
         assert_eq!((answer.is_ok(), answer.outcome().as_str()), (false, "grpc without a status (HTTP 503)"));
+    });
+}
+
+#[test]
+fn the_authority_is_the_targets_or_the_one_that_is_given() {
+    run(async {
+        let (address, _server) = serve(Arc::default()).await;
+        let mut drivers = JoinSet::new();
+        let mut connection = connect(address, &mut drivers).await;
+        let own = request("/authority", b"");
+        let given = own.clone().with_header("host", HeaderValue::from_static("models.example"));
+        for (request, expected) in [(own, address.to_string()), (given, "models.example".to_owned())] {
+            assert_eq!(connection.call(&request, true).await.result.unwrap().body, expected);
+        }
     });
 }
 

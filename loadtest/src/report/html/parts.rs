@@ -1,6 +1,6 @@
 //! What pages are made of: banners, tiles and tables.
 
-use super::markup::Markup;
+use super::markup::{Attributes, Markup};
 use crate::report::verdict::Verdict;
 
 /// A number that matters, with its name and a remark.
@@ -101,7 +101,7 @@ pub struct Table<'a> {
 pub fn table(markup: &mut Markup, table: &Table<'_>) {
     let class = if table.remarks { "table remarks" } else { "table" };
     // It scrolls by itself where it is too wide for the screen; focus lets keys scroll it.
-    let attributes: super::markup::Attributes<'_> =
+    let attributes: Attributes<'_> =
         &[("class", &class), ("tabindex", &"0"), ("role", &"region"), ("aria-label", &table.caption)];
     markup.element("div", attributes, |markup| {
         markup.element("table", &[], |markup| {

@@ -43,7 +43,9 @@ pub fn charts(markup: &mut Markup, run: &Run) {
 }
 
 fn tiles(run: &Run) -> Vec<Tile> {
-    let at = |distribution: &Distribution, q| distribution.at(q).map_or_else(|| number::NONE.to_owned(), number::time);
+    let at = |distribution: &Distribution, q| {
+        distribution.supported(q).map_or_else(|| number::NONE.to_owned(), number::time)
+    };
     let failed = run.outcomes.failed() as f64 / run.outcomes.total().max(1) as f64;
     let mut tiles = vec![
         Tile::new(
@@ -147,8 +149,7 @@ fn tokens(run: &Run) -> Plane {
 
 /// The quantiles that stand on enough values.
 fn supported(distribution: &Distribution) -> Vec<(f64, f64)> {
-    let count = distribution.count;
-    distribution.quantiles.iter().copied().filter(|(q, _)| *q <= 0.5 || number::is_supported(*q, count)).collect()
+    distribution.quantiles.iter().copied().filter(|(q, _)| distribution.supports(*q)).collect()
 }
 
 fn percentiles(run: &Run) -> Plane {
@@ -189,7 +190,8 @@ fn revisions(server: &ServerSide) -> Rows {
     let total = server.revisions.values().map(|revision| revision.answers).sum::<u64>().max(1);
     let rows = server.revisions.iter().map(|(name, revision)| {
         let at = revision.answers as f64 / total as f64;
-        let p99 = revision.latency.at(0.99).map_or_else(String::new, |p99| format!(" · p99 {}", number::time(p99)));
+        let p99 =
+            revision.latency.supported(0.99).map_or_else(String::new, |p99| format!(" · p99 {}", number::time(p99)));
         Row { name: name.clone(), note: format!("{}{p99}", number::share(at)), class: "c1", at, spread: None }
     });
     let rows = rows.collect();
@@ -231,8 +233,7 @@ fn tables(markup: &mut Markup, run: &Run) {
 
 /// A quantile's cell: none where too few values lie beyond it.
 fn cell(distribution: &Distribution, q: f64, times: Times) -> String {
-    let value = distribution.at(q).filter(|_| q <= 0.5 || number::is_supported(q, distribution.count));
-    value.map_or_else(|| number::NONE.to_owned(), |value| times.show(value))
+    distribution.supported(q).map_or_else(|| number::NONE.to_owned(), |value| times.show(value))
 }
 
 fn latencies(markup: &mut Markup, run: &Run) {
@@ -283,10 +284,7 @@ fn distributions(markup: &mut Markup, caption: &str, of: &[(&str, &Distribution)
     let rows = of
         .iter()
         .map(|(name, distribution)| {
-            let value = |q: &f64| {
-                let value = distribution.at(*q).filter(|_| *q <= 0.5 || number::is_supported(*q, distribution.count));
-                value.map_or_else(|| number::NONE.to_owned(), number::time)
-            };
+            let value = |q: &f64| distribution.supported(*q).map_or_else(|| number::NONE.to_owned(), number::time);
             let cells = [(*name).to_owned(), number::count(distribution.count)].into_iter();
             ("", cells.chain(COLUMNS.iter().map(value)).collect())
         })

@@ -20,7 +20,7 @@ pub fn write(markup: &mut Markup, sweep: &Sweep, slo: Option<&str>) {
             answers(sweep).draw(markup);
         }
     });
-    parts::section(markup, "Rates", |markup| points(markup, sweep));
+    parts::section(markup, "Rates", |markup| points(markup, sweep, slo.is_some()));
     if let Some(best) = best {
         let title = format!("At {}/s, the highest rate that met the objective", number::short(best.rate));
         parts::section(markup, &title, |markup| run::charts(markup, &best.run));
@@ -118,7 +118,8 @@ fn answers(sweep: &Sweep) -> Plane {
     Plane { caption, x: offered(sweep), y, series, bands: Vec::new(), marks: marks(sweep) }
 }
 
-fn points(markup: &mut Markup, sweep: &Sweep) {
+/// A table of them; without an objective nothing is said of one.
+fn points(markup: &mut Markup, sweep: &Sweep, judged: bool) {
     const COLUMNS: [f64; 2] = [0.5, 0.99];
     let values = sweep.points.iter().flat_map(|point| COLUMNS.iter().filter_map(|q| point.run.latency.at(*q)));
     let times = Times::of(values);
@@ -140,7 +141,11 @@ fn points(markup: &mut Markup, sweep: &Sweep) {
                 at(0.99),
                 number::share(outcomes.shed as f64 / outcomes.total().max(1) as f64),
                 number::share((outcomes.failed() - outcomes.shed) as f64 / outcomes.total().max(1) as f64),
-                if point.met { "met".to_owned() } else { point.missed.join("; ") },
+                match (judged, point.met) {
+                    (false, _) => number::NONE.to_owned(),
+                    (true, true) => "met".to_owned(),
+                    (true, false) => point.missed.join("; "),
+                },
             ];
             (class, cells)
         })

@@ -16,6 +16,7 @@ mod table;
 
 pub use self::ratios::comparison;
 use self::table::Page;
+pub use self::table::plain;
 use super::{number, verdict};
 use crate::result::{Findings, Report};
 

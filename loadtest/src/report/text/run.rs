@@ -30,8 +30,7 @@ pub fn write(page: &mut Page, run: &Run) {
 
 /// A quantile, unless too few values lie beyond it for it to mean anything.
 fn at(distribution: &Distribution, q: f64, show: impl Fn(f64) -> String) -> String {
-    let value = distribution.at(q).filter(|_| q <= 0.5 || number::is_supported(q, distribution.count));
-    value.map_or_else(|| number::NONE.to_owned(), show)
+    distribution.supported(q).map_or_else(|| number::NONE.to_owned(), show)
 }
 
 fn latencies(page: &mut Page, run: &Run) {
@@ -46,7 +45,7 @@ fn latencies(page: &mut Page, run: &Run) {
         table.row([name.to_owned()].into_iter().chain(both.map(show)));
     }
     page.table(&table);
-    if QUANTILES.iter().any(|q| !number::is_supported(*q, run.latency.count)) {
+    if QUANTILES.iter().any(|q| !run.latency.supports(*q)) {
         page.sentence("  ", &format!("{} fewer than ten values lie beyond", number::NONE));
         page.blank();
     }

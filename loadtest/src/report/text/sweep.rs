@@ -24,16 +24,20 @@ pub fn write(page: &mut Page, sweep: &Sweep, slo: Option<&str>) {
     let (p50, p99) = (format!("p50, {}", times.unit), format!("p99, {}", times.unit));
     let mut table = Table::new(["offered/s", "right/s", &p50, &p99, "shed", "failed", "objective"]).with_remarks();
     for point in &sweep.points {
-        table.row(cells(point, sweep, times));
+        table.row(cells(point, sweep, slo.is_some(), times));
     }
     page.table(&table);
 }
 
-fn cells(point: &SweepPoint, sweep: &Sweep, times: Times) -> [String; 7] {
+fn cells(point: &SweepPoint, sweep: &Sweep, judged: bool, times: Times) -> [String; 7] {
     let outcomes = &point.run.outcomes;
     let total = outcomes.total().max(1) as f64;
     let at = |q| point.run.latency.at(q).map_or_else(|| number::NONE.to_owned(), |value| times.show(value));
-    let mut remark = if point.met { "met".to_owned() } else { point.missed.join("; ") };
+    let mut remark = match (judged, point.met) {
+        (false, _) => String::new(),
+        (true, true) => "met".to_owned(),
+        (true, false) => point.missed.join("; "),
+    };
     for (name, rate) in [("best", sweep.best_rate), ("knee", sweep.knee_rate)] {
         if rate == Some(point.rate) {
             remark += &format!("  <- {name}");

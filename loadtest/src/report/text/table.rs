@@ -102,9 +102,10 @@ fn cut(text: &str, width: usize) -> String {
     if text.chars().count() <= width { text.to_owned() } else { text.chars().take(width - 1).chain(['…']).collect() }
 }
 
-/// Without control characters, which a terminal would act on.
-fn plain(text: &str) -> String {
-    text.chars().map(|char| if char.is_control() { '\u{fffd}' } else { char }).collect()
+/// Without control characters, which a terminal would act on, and without those that turn the direction of writing.
+pub fn plain(text: &str) -> String {
+    let acts = |char: char| char.is_control() || matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|char| if acts(char) { '\u{fffd}' } else { char }).collect()
 }
 
 /// A word in pieces that fit a line.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::super::markup::Markup;
+use crate::report::html::markup::Markup;
 
 /// Everything that can be pointed at.
 #[derive(Debug, Default, Serialize)]
@@ -35,12 +35,18 @@ impl Hover {
         Hover { line: Some(line), columns: Vec::new() }
     }
 
-    /// Adds a value at a place `x`, which rises from call to call within a series.
+    /// Adds a value at a place. Of values of one name that lie nearer than a pointer can tell, the first is kept: a long run
+    /// has more of them than a page should hold.
     pub fn add(&mut self, x: f64, title: String, class: &'static str, name: &str, y: f64, text: String) {
-        let (x, y) = (tenths(x), tenths(y));
+        let (x, y) = ((x * 2.0).round() / 2.0, tenths(y));
         let value = Value { class, name: name.to_owned(), text, y: Some(y) };
         match self.columns.binary_search_by(|column| column.x.total_cmp(&x)) {
-            Ok(index) => self.columns[index].values.push(value),
+            Ok(index) => {
+                let values = &mut self.columns[index].values;
+                if values.iter().all(|value| value.name != name) {
+                    values.push(value);
+                }
+            }
             Err(index) => self.columns.insert(index, Column { x, y: 0.0, title, values: vec![value] }),
         }
     }
@@ -59,4 +65,22 @@ impl Hover {
 
 fn tenths(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_run_has_no_more_places_than_a_pointer_can_tell() {
+        let mut hover = Hover::across((0.0, 100.0));
+        for index in 0..100_000 {
+            for name in ["p50", "p99"] {
+                hover.add(f64::from(index) / 1000.0, index.to_string(), "c1", name, 1.0, index.to_string());
+            }
+        }
+        assert_eq!(hover.columns.len(), 201);
+        assert!(hover.columns.iter().all(|column| column.values.len() == 2));
+        assert!(hover.columns.windows(2).all(|pair| pair[0].x < pair[1].x));
+    }
 }

@@ -20,7 +20,7 @@ pub mod scale;
 use std::fmt;
 
 use self::hover::Hover;
-use super::markup::Markup;
+use super::markup::{Attributes, Markup};
 
 /// Width of every drawing, in its own coordinates.
 const WIDTH: f64 = 520.0;
@@ -79,7 +79,7 @@ fn figure(
         markup.element("div", &[("class", &"drawing")], |markup| {
             let view = format!("0 0 {WIDTH} {height}");
             let labels = format!("{title} {about}");
-            let attributes: super::markup::Attributes<'_> = &[
+            let attributes: Attributes<'_> = &[
                 ("viewBox", &view),
                 ("role", &"img"),
                 ("aria-labelledby", &labels),

@@ -6,7 +6,7 @@ use super::axis::Axis;
 use super::hover::Hover;
 use super::scale::Scale;
 use super::{Caption, Key, Px, WIDTH, dot, figure, line, text};
-use crate::report::html::markup::Markup;
+use crate::report::html::markup::{Attributes, Markup};
 
 const HEIGHT: f64 = 290.0;
 const LEFT: f64 = 64.0;
@@ -140,7 +140,7 @@ impl Plane {
         for (from, to, _) in &self.bands {
             let (Some(from), Some(to)) = (frame.x.at(*from), frame.x.at(*to)) else { continue };
             let (width, height) = (to - from, frame.bottom() - frame.top);
-            let attributes: super::super::markup::Attributes<'_> = &[
+            let attributes: Attributes<'_> = &[
                 ("class", &"band"),
                 ("x", &Px(from)),
                 ("y", &Px(frame.top)),

@@ -4,7 +4,7 @@ use super::axis::Axis;
 use super::hover::Hover;
 use super::scale::Scale;
 use super::{Caption, Key, Px, WIDTH, dot, figure, line, text};
-use crate::report::html::markup::Markup;
+use crate::report::html::markup::{Attributes, Markup};
 
 const LEFT: f64 = 14.0;
 const RIGHT: f64 = 22.0;
@@ -97,7 +97,7 @@ impl Row {
             None => {
                 let class = format!("bar {}", self.class);
                 let (width, height) = (Px((x - LEFT).max(1.0)), Px(11.0));
-                let attributes: super::super::markup::Attributes<'_> = &[
+                let attributes: Attributes<'_> = &[
                     ("class", &class),
                     ("x", &Px(LEFT)),
                     ("y", &Px(y - 6.0)),

@@ -50,18 +50,24 @@ impl Model {
 
     pub(super) fn run(&mut self, load: &Load, span: &Span, label: &str) -> Result<Run> {
         self.labels.push(label.to_owned());
-        let Until::After(seconds) = span.until else { return Err(crate::error("a model runs for a time")) };
-        let seconds = seconds.as_secs_f64();
+        let seconds = match span.until {
+            Until::After(time) => time.as_secs_f64(),
+            Until::Requests(count) => count as f64 * self.service_ms / 1e3,
+            Until::End => return Err(crate::error("a model's load has no end")),
+        };
         let warmup = match span.warmup {
             Warmup::For(time) | Warmup::Steady { at_most: time } => time.as_secs_f64(),
         };
         let rate = match load {
-            Load::Closed { callers, .. } => *callers as f64 * 1e3 / self.service_ms,
+            Load::Closed { callers, .. } => (*callers as f64).min(self.workers) * 1e3 / self.service_ms,
             Load::Open(Arrivals::Drawn { course: Course::Constant(rate), .. }) => *rate,
             Load::Open(_) => return Err(crate::error("a model knows constant rates")),
         };
-        let overloaded = rate >= self.capacity();
-        let (p50, p99) = if overloaded {
+        let overloaded = matches!(load, Load::Open(_)) && rate >= self.capacity();
+        let (p50, p99) = if matches!(load, Load::Closed { .. }) {
+            // Each has a worker to itself.
+            (self.service_ms, self.service_ms)
+        } else if overloaded {
             let backlog = (rate / self.capacity() - 1.0) * seconds * 1e3;
             let full = self.p99(0.9 * self.capacity());
             (full + backlog / 2.0, full + backlog)

@@ -10,7 +10,9 @@ use crate::result::{Run, Sweep, SweepPoint};
 use crate::search::{self, Light, Point, Search, Verdict, saturated};
 use crate::slo::Slo;
 
-/// Requests that a rest's probe sends, about.
+/// Requests of a lone caller at first.
+const FEW: u64 = 3;
+/// Requests that a probe of light load should have, about.
 const PROBE_REQUESTS: f64 = 20.0;
 /// How long a probe may take, however low the rate.
 const PROBE_AT_MOST: Duration = Duration::from_secs(2);
@@ -40,7 +42,8 @@ pub struct SweepPlan {
 pub(super) fn sweep(plan: &SweepPlan, run: impl FnMut(&Load, &Span, &str) -> Result<Run>) -> Result<Sweep> {
     let mut sweeper = Sweeper { plan, run, light: Light::default(), points: Vec::new(), sweep: Sweep::default() };
     let start = sweeper.lone_caller()?;
-    let mut search = Search::new(start, sweeper.limits());
+    let limits = sweeper.limits();
+    let mut search = Search::new(start, limits);
     while let Some(rate) = search.next_rate() {
         let Some(verdict) = sweeper.point(rate)? else { break };
         search.seen(verdict);
@@ -54,6 +57,10 @@ pub(super) fn sweep(plan: &SweepPlan, run: impl FnMut(&Load, &Span, &str) -> Res
     sweep.failed_rate = search.failed();
     sweep.knee_rate = search::knee(&points, &light);
     sweep.ended = search.ended();
+    if search.best().is_none() && search.failed() == Some(limits.floor) {
+        sweep.ended +=
+            &format!("; lower rates need a longer run, with {LEAST_REQUESTS} requests or more at each point");
+    }
     Ok(sweep)
 }
 
@@ -68,18 +75,28 @@ struct Sweeper<'a, F> {
 impl<F: FnMut(&Load, &Span, &str) -> Result<Run>> Sweeper<'_, F> {
     /// Measures what latency is without load, and says where to begin.
     fn lone_caller(&mut self) -> Result<f64> {
-        let load = Load::Closed { callers: 1, think: Duration::ZERO };
+        // A few requests first, as nobody knows yet how long one takes. They are cold, so a quick server is asked again.
+        let few = Span { warmup: Warmup::For(Duration::ZERO), until: Until::Requests(FEW) };
+        let (mut run, mut p50) = self.ask_alone(&few)?;
         let measured = self.plan.duration.min(PROBE_AT_MOST);
-        let run = (self.run)(&load, &fixed(measured / 4, measured), "a lone caller")?;
-        if run.outcomes.ok == 0 && !self.plan.stop.is_stopped() {
-            let kinds: Vec<_> = run.outcomes.by_kind.iter().map(|(kind, count)| format!("{kind}: {count}")).collect();
-            let kinds = if kinds.is_empty() { "none in time".to_owned() } else { kinds.join(", ") };
-            return Err(crate::error(format!(
-                "no request of a lone caller was answered right ({kinds}): nothing to sweep"
-            )));
+        if !self.plan.stop.is_stopped() && p50 * PROBE_REQUESTS <= measured.as_secs_f64() * 1e3 {
+            (run, p50) = self.ask_alone(&fixed(measured / 4, measured))?;
         }
-        self.light.seen(&point(run.rate, &run));
-        Ok(self.plan.start.unwrap_or(run.rate / 2.0))
+        let rate = 1e3 / p50;
+        self.light.seen(&point(rate, &run));
+        Ok(self.plan.start.unwrap_or(rate / 2.0))
+    }
+
+    /// A closed loop of one, and its median in milliseconds.
+    fn ask_alone(&mut self, span: &Span) -> Result<(Run, f64)> {
+        let load = Load::Closed { callers: 1, think: Duration::ZERO };
+        let run = (self.run)(&load, span, "a lone caller")?;
+        let p50 = run.latency.at(0.5).filter(|p50| *p50 > 0.0).ok_or_else(|| {
+            let kinds: Vec<_> = run.outcomes.by_kind.iter().map(|(kind, count)| format!("{kind}: {count}")).collect();
+            let kinds = if kinds.is_empty() { "none came".to_owned() } else { kinds.join(", ") };
+            crate::error(format!("no answer to a lone caller was right ({kinds}): there is nothing to sweep"))
+        })?;
+        Ok((run, p50))
     }
 
     fn limits(&self) -> search::Limits {
@@ -188,8 +205,8 @@ mod tests {
         assert!((180.0..=211.0).contains(&knee), "{knee}");
         assert!(sweep.points.is_sorted_by(|a, b| a.rate <= b.rate));
         assert!(sweep.points.iter().all(|point| point.met == point.missed.is_empty()));
-        assert_eq!(model.labels[0], "a lone caller");
-        assert_eq!(model.labels[1], "point 1: 25.0/s", "half of what a lone caller gets");
+        assert_eq!(model.labels[..2], ["a lone caller"; 2], "cold, then warm");
+        assert_eq!(model.labels[2], "point 1: 25.0/s", "half of what a lone caller gets");
         let first_missed = model.labels.iter().position(|label| label.starts_with("rest")).unwrap();
         assert!(model.labels[first_missed - 1].starts_with("point"), "{:?}", model.labels);
     }
@@ -212,6 +229,15 @@ mod tests {
         let sweep = sweep(&plan(Some("errors<1%")), |load, span, label| model.run(load, span, label)).unwrap();
         assert!(sweep.best_rate.unwrap() <= 211.0, "{}", sweep.ended);
         assert!(sweep.points.last().unwrap().missed[0].contains("does not keep up"));
+    }
+
+    #[test]
+    fn a_slow_server_is_not_asked_twice_before_it_begins() {
+        // A second each: twenty of them would take longer than a point.
+        let mut model = Model::new(64, 1000.0);
+        let sweep = sweep(&plan(None), |load, span, label| model.run(load, span, label)).unwrap();
+        assert_eq!(model.labels[1], "point 1: 1.00/s", "half of one a second, but ten requests at least");
+        assert!((50.0..=70.0).contains(&sweep.knee_rate.unwrap()), "{sweep:?}");
     }
 
     #[test]
@@ -240,6 +266,17 @@ mod tests {
         let free = sweep(&plan(None), |load, span, label| free.run(load, span, label)).unwrap();
         assert!(!free.ended.contains("the load tester"), "{}", free.ended);
         assert_eq!(limited.best_rate, free.best_rate);
+    }
+
+    #[test]
+    fn a_server_too_slow_for_the_time_is_told() {
+        let mut model = model();
+        let plan = SweepPlan { start: Some(64.0), ..plan(Some("p99<10ms")) };
+        let sweep = sweep(&plan, |load, span, label| model.run(load, span, label)).unwrap();
+        let rates: Vec<f64> = sweep.points.iter().map(|point| point.rate).collect();
+        assert_eq!(rates, [1.0, 4.0, 16.0, 64.0], "down to 10 requests in 10 s");
+        assert!(sweep.ended.starts_with("met at no rate, down to 1.00/s"), "{}", sweep.ended);
+        assert!(sweep.ended.contains("need a longer run"), "{}", sweep.ended);
     }
 
     #[test]

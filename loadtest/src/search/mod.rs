@@ -95,6 +95,7 @@ enum Step {
 
 impl Search {
     pub fn new(start: f64, limits: Limits) -> Search {
+        let limits = Limits { floor: limits.floor.min(limits.cap), ..limits };
         let start = start.clamp(limits.floor, limits.cap);
         Search { start, limits, seen: Vec::new(), met: Vec::new(), failed: None, confirmed: None, second_tries: 0 }
     }

@@ -14,7 +14,7 @@ pub(super) struct Schedule {
     first: Option<Instant>,
     /// When each worker of a queue is free.
     free: BinaryHeap<Reverse<Instant>>,
-    /// When each request that waits will be begun, in order.
+    /// When each request that waits will be begun, in order; kept only where their number is bounded.
     begins: VecDeque<Instant>,
 }
 
@@ -51,6 +51,7 @@ impl Schedule {
                 Admission::Due { at: if stalled { end } else { at }, slow: false, stalled }
             }
             Service::Queue { workers, service, most_waiting } => {
+                let workers = workers.max(1);
                 while self.begins.front().is_some_and(|begin| *begin <= now) {
                     self.begins.pop_front();
                 }
@@ -63,7 +64,7 @@ impl Schedule {
                     self.free.pop();
                 }
                 let begin = free.max(now);
-                if waits {
+                if waits && most_waiting.is_some() {
                     self.begins.push_back(begin);
                 }
                 self.free.push(Reverse(begin + service));

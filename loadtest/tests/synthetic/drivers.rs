@@ -4,7 +4,7 @@ use weirgate_loadtest::arrivals::Gaps;
 use weirgate_loadtest::drive::{self, AbPlan, SweepPlan};
 use weirgate_loadtest::engine::{Engine, Stop};
 use weirgate_loadtest::request::Protocol;
-use weirgate_loadtest::result::Findings;
+use weirgate_loadtest::result::{Findings, Side};
 use weirgate_loadtest::search;
 use weirgate_loadtest::synthetic::Service;
 
@@ -47,4 +47,7 @@ fn two_servers_in_turn() {
         assert!(b > a * 1.2, "{a} {b}");
     }
     assert_eq!((fast.counts().right, slow.counts().right), (150, 150));
+    let p50 = ab.ratios.iter().find(|ratio| ratio.figure == "latency p50").unwrap();
+    assert!(p50.ratio > 1.2, "{p50:?}");
+    assert_eq!(p50.better, Some(Side::A), "{p50:?}");
 }

@@ -28,7 +28,7 @@ pub struct Limits {
     /// No lower rate is tried, and no higher one.
     pub floor: f64,
     pub cap: f64,
-    /// Runs in all, second tries included.
+    /// Runs in all, second tries included; two at least.
     pub most_points: usize,
     /// The bracket is narrow when its ends differ by no more than this share.
     pub gap: f64,
@@ -95,7 +95,8 @@ enum Step {
 
 impl Search {
     pub fn new(start: f64, limits: Limits) -> Search {
-        let limits = Limits { floor: limits.floor.min(limits.cap), ..limits };
+        let Limits { floor, cap, most_points, .. } = limits;
+        let limits = Limits { floor: floor.min(cap), most_points: most_points.max(2), ..limits };
         let start = start.clamp(limits.floor, limits.cap);
         Search { start, limits, seen: Vec::new(), met: Vec::new(), failed: None, confirmed: None, second_tries: 0 }
     }

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod closed;
+mod conversations;
 mod open;
 mod runs;
 mod server;

@@ -74,7 +74,8 @@ pub async fn only_model(
 /// One question on a connection of its own.
 async fn ask(client: &Client, question: &Request) -> crate::Result<Answer> {
     let failed = |why: &dyn std::fmt::Display| {
-        crate::error(format!("the server can't be asked for {}: {why}", question.path.trim_start_matches('/')))
+        let (target, path) = (client.target(), &question.path);
+        crate::error(format!("can't ask {target}{path} what there is to load: {why}"))
     };
     let asked = async {
         let mut drivers = JoinSet::new();

@@ -25,7 +25,20 @@ async fn an_open_loop_sends_each_arrival_once_from_any_number_of_threads() {
     let server = Server::start([Service::new("identity")]).await;
     let mut sum = 0;
     for (arrivals, threads) in [("constant", "1"), ("poisson", "2"), ("gamma:2", "3")] {
-        let words = ["-m", "identity", "-r", "300", "-n", "150", "--arrivals", arrivals, "--threads", threads];
+        let words = [
+            "-m",
+            "identity",
+            "--shape",
+            "x=1,8",
+            "-r",
+            "300",
+            "-n",
+            "150",
+            "--arrivals",
+            arrivals,
+            "--threads",
+            threads,
+        ];
         let tested = loadtest(&server, &words).await;
         assert_eq!((tested.code(), tested.outcome("ok")), (0, 150), "{arrivals}: {}", tested.told());
         sum += 150;
@@ -38,7 +51,7 @@ async fn a_canary_is_seen_with_its_exact_share() {
     let server = Server::start([Service::sum(1)]).await;
     server.write(&Service::sum(2).canary_percent(20));
     server.splits("sum", &[("add_1", 80), ("add_2", 20)]).await;
-    let tested = loadtest(&server, &["-m", "sum", "-c", "1", "-n", "500"]).await;
+    let tested = loadtest(&server, &["-m", "sum", "--shape", "x=1,8", "-c", "1", "-n", "500"]).await;
     let revisions = tested.run()["server"]["revisions"].as_object().unwrap();
     let mut shares: Vec<_> = revisions.values().map(|revision| revision["answers"].as_u64().unwrap()).collect();
     shares.sort_unstable();
@@ -49,7 +62,8 @@ async fn a_canary_is_seen_with_its_exact_share() {
 async fn what_the_server_sheds_is_counted_apart_from_its_errors() {
     let server = Server::start([Service::new("slow").max_queued(1)]).await;
     // Far more callers than a queue of one holds.
-    let tested = loadtest(&server, &["-m", "slow", "-c", "32", "-n", "320", "--slo", "shed<=0%"]).await;
+    let tested =
+        loadtest(&server, &["-m", "slow", "--shape", "x=1,8", "-c", "32", "-n", "320", "--slo", "shed<=0%"]).await;
     assert_eq!(tested.code(), 1, "{}", tested.told());
     let (ok, shed) = (tested.outcome("ok"), tested.outcome("shed"));
     assert!(ok > 0 && shed > 0, "{}", tested.told());
@@ -61,7 +75,8 @@ async fn what_the_server_sheds_is_counted_apart_from_its_errors() {
 async fn wrong_answers_and_errors_are_no_right_answers() {
     let server = Server::start([Service::new("identity")]).await;
     let folder = Folder::new();
-    let body = folder.file("ones.json", r#"{"inputs":[{"name":"X","datatype":"FP32","shape":[1,8],"data":[1,1,1,1,1,1,1,1]}]}"#);
+    let body = folder
+        .file("ones.json", r#"{"inputs":[{"name":"x","datatype":"FP32","shape":[1,8],"data":[1,1,1,1,1,1,1,1]}]}"#);
     let body = body.to_str().unwrap();
     let words = ["-m", "identity", "-n", "40", "--body", body, "--expect"];
     let right = loadtest(&server, &[&words[..], &["json:/outputs/0/data/7=1"]].concat()).await;

@@ -123,6 +123,9 @@ pub struct Outcomes {
     pub unsent: u64,
     /// All that is not `ok`, by what it was called. At most 50 kinds, the rest as `other`.
     pub by_kind: BTreeMap<String, u64>,
+    /// What the server said, once for some of these kinds.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub samples: BTreeMap<String, String>,
 }
 
 impl Outcomes {

@@ -298,7 +298,10 @@ pub enum Progress {
 
 fn parse_header(text: &str) -> Result<(http::HeaderName, http::HeaderValue), String> {
     let (name, value) = text.split_once(':').ok_or_else(|| format!("'{text}' is not of the form 'name: value'"))?;
-    let name = name.trim().parse().map_err(|_| format!("'{name}' is not a header's name"))?;
+    let name: http::HeaderName = name.trim().parse().map_err(|_| format!("'{name}' is not a header's name"))?;
+    if [http::header::CONTENT_LENGTH, http::header::TRANSFER_ENCODING, http::header::CONNECTION].contains(&name) {
+        return Err(format!("'{name}' is written by the load tester itself: leave it out"));
+    }
     let value = value.trim().parse().map_err(|_| format!("the value of '{name}' is not a header's value"))?;
     Ok((name, value))
 }
@@ -354,6 +357,8 @@ pub(super) mod tests {
         assert!(command.loadtest.options.target.is_none());
         assert!(matches!(command.loadtest.other, Some(Other::Compare(_))));
         assert!(Command::try_parse_from(["loadtest"]).is_err());
-        assert!(Command::try_parse_from(["loadtest", "127.0.0.1:1", "-H", "nothing"]).is_err());
+        for header in ["nothing", "content-length: 5", "a b: c", "a: b\u{1}c"] {
+            assert!(Command::try_parse_from(["loadtest", "127.0.0.1:1", "-H", header]).is_err(), "{header}");
+        }
     }
 }

@@ -8,8 +8,10 @@ use super::Failure;
 use super::openai::Reader;
 use crate::request::{Request, Stream};
 
-/// Longest body that is kept.
+/// Longest body that is kept whole.
 const MAX_KEPT: usize = 64 << 20;
+/// How much is kept of the body of an error, to tell what the server says.
+const KEPT_OF_ERRORS: usize = 4 << 10;
 
 /// Whether a `Content-Type` is that of server-sent events.
 pub(super) fn is_event_stream(content_type: &[u8]) -> bool {
@@ -21,23 +23,27 @@ pub(super) fn is_event_stream(content_type: &[u8]) -> bool {
 pub(super) struct Body {
     length: u64,
     kept: Option<BytesMut>,
+    /// Whether all of it is to be kept.
+    whole: bool,
     events: Option<Box<Reader>>,
 }
 
 impl Body {
     pub(super) fn new(request: &Request, keep: bool, status: u16, is_event_stream: bool) -> Body {
         let events = request.streams && is_event_stream && status == 200;
-        Body { length: 0, kept: keep.then(BytesMut::new), events: events.then(|| Box::new(Reader::new(keep))) }
+        let kept = (keep || status != 200).then(BytesMut::new);
+        Body { length: 0, kept, whole: keep, events: events.then(|| Box::new(Reader::new(keep))) }
     }
 
     /// Takes the next piece, read at `at`.
     pub(super) fn push(&mut self, piece: &[u8], at: Instant) -> Result<(), Failure> {
         self.length += piece.len() as u64;
         if let Some(kept) = &mut self.kept {
-            if kept.len() + piece.len() > MAX_KEPT {
+            if self.whole && kept.len() + piece.len() > MAX_KEPT {
                 return Err(Failure::Malformed(format!("body: more than {MAX_KEPT} bytes, the most that is kept")));
             }
-            kept.extend_from_slice(piece);
+            let room = if self.whole { piece.len() } else { KEPT_OF_ERRORS.saturating_sub(kept.len()) };
+            kept.extend_from_slice(&piece[..room.min(piece.len())]);
         }
         match &mut self.events {
             Some(events) => events.push(piece, at),
@@ -67,6 +73,17 @@ mod tests {
         ] {
             assert_eq!(is_event_stream(value.as_bytes()), expected, "{value}");
         }
+    }
+
+    #[test]
+    fn of_an_error_the_first_words_are_kept() {
+        let request = Request::new(Protocol::V2, "/", Bytes::new());
+        let mut body = Body::new(&request, false, 500, false);
+        for _ in 0..3 {
+            body.push(&[b'e'; 3000], Instant::now()).unwrap();
+        }
+        let (length, kept, _) = body.finish().unwrap();
+        assert_eq!((length, kept.len()), (9000, KEPT_OF_ERRORS));
     }
 
     #[test]

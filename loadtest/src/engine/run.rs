@@ -178,7 +178,9 @@ impl Progress<'_> {
             ));
         }
         let warmup = self.schedule.measured_from().min(stopped_at.unwrap_or(Duration::MAX));
-        let run = self.totals.summary(self.measured(), setup.slo.is_some());
+        let mut run = self.totals.summary(self.measured(), setup.slo.is_some());
+        run.outcomes.samples = setup.workload.samples();
+        run.outcomes.samples.retain(|kind, _| run.outcomes.by_kind.contains_key(kind));
         let (cpu, waited_for_cpu) = self.windows.cpu();
         let limits = measure::judge(&Observed {
             threads,

@@ -48,6 +48,17 @@ impl Slo {
         self.limits().next().is_some()
     }
 
+    /// What latency must be below by the objective, in milliseconds, with the terms that say so.
+    pub fn latency_limits(&self) -> Vec<(String, f64)> {
+        let limit = |term: &Term| match (term.figure, term.is) {
+            (Figure::Time(Span::Latency, _), Comparison::Below | Comparison::AtMost) => {
+                Some((term.to_string(), term.limit))
+            }
+            _ => None,
+        };
+        self.terms.iter().filter_map(limit).collect()
+    }
+
     fn limits(&self) -> impl Iterator<Item = (Span, Comparison, f64)> {
         self.terms.iter().filter_map(|term| match (term.figure, term.is) {
             (Figure::Time(_, Statistic::Mean), _) => None,
@@ -239,6 +250,8 @@ mod tests {
         assert!(!slo.is_good(&Times { itl: Some(5.0), ..good }));
         assert!(!slo.is_good(&Times { ttft: None, itl: None, ..good }), "not streamed");
         assert!(slo.limits_requests());
+        let lines = [("p50<100ms", 100.0), ("p99<50ms", 50.0), ("mean<1ms", 1.0)];
+        assert_eq!(slo.latency_limits(), lines.map(|(term, limit)| (term.to_owned(), limit)));
         let shares: Slo = "errors<1%,mean<1ms,p99>1us".parse().unwrap();
         assert!(!shares.limits_requests() && shares.is_good(&Times::default()));
     }

@@ -46,7 +46,7 @@ pub fn write(markup: &mut Markup, report: &Report) {
             pairs(
                 markup,
                 "Options",
-                &report.options.iter().map(|(name, value)| (name.clone(), plain(value))).collect::<Vec<_>>(),
+                &given(report).map(|(name, value)| (name.clone(), plain(value))).collect::<Vec<_>>(),
             );
             pairs(markup, "Load tester", &machine(report));
         });
@@ -65,6 +65,16 @@ pub fn write(markup: &mut Markup, report: &Report) {
     });
     // A result is made of strings, numbers and lists, so it always becomes JSON.
     markup.json(&[("id", &"result")], &serde_json::to_string(report).unwrap_or_default());
+}
+
+/// Options that say something.
+fn given(report: &Report) -> impl Iterator<Item = (&String, &Value)> {
+    let is_nothing = |value: &Value| match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Array(values) => values.is_empty(),
+        _ => false,
+    };
+    report.options.iter().filter(move |(_, value)| !is_nothing(value))
 }
 
 fn load(report: &Report) -> Vec<(String, String)> {
@@ -101,7 +111,7 @@ fn machine(report: &Report) -> Vec<(String, String)> {
     pairs
 }
 
-fn pairs(markup: &mut Markup, title: &str, pairs: &[(String, String)]) {
+pub(super) fn pairs(markup: &mut Markup, title: &str, pairs: &[(String, String)]) {
     if pairs.is_empty() {
         return;
     }

@@ -63,7 +63,7 @@ pub fn limits(markup: &mut Markup, reached: &[String]) {
 
 pub fn verdict(markup: &mut Markup, verdict: &Verdict) {
     if verdict.missed.is_empty() {
-        banner(markup, "met", "✓", &format!("Objective met: {}", verdict.slo), &[]);
+        banner(markup, "met", "✓", &format!("Objective met: {}", verdict.slo), &verdict.doubts);
     } else {
         banner(markup, "missed", "✗", &format!("Objective missed: {}", verdict.slo), &verdict.missed);
     }

@@ -1,5 +1,6 @@
 //! One load on one server.
 
+use super::about;
 use super::chart::Caption;
 use super::chart::axis::{Axis, nines};
 use super::chart::plane::{Plane, Series, Shape};
@@ -274,6 +275,10 @@ fn outcomes(markup: &mut Markup, run: &Run) {
     rows.extend(kinds.into_iter().filter(|(_, count)| *count > 0).map(|(name, count)| row("", name, count)));
     rows.extend(outcomes.by_kind.iter().map(|(name, count)| row("detail", name, *count)));
     table(markup, &Table { caption: "Outcomes", head: &["", "requests", "share"], rows, remarks: false });
+    if !outcomes.samples.is_empty() {
+        let samples: Vec<_> = outcomes.samples.iter().map(|(kind, said)| (kind.clone(), said.clone())).collect();
+        about::pairs(markup, "For one of each, the server said", &samples);
+    }
 }
 
 fn distributions(markup: &mut Markup, caption: &str, of: &[(&str, &Distribution)]) {

@@ -7,8 +7,8 @@ use super::markup::Markup;
 use super::parts::{self, Table, Tile, table};
 use super::run;
 use crate::report::number::{self, Times};
-use crate::report::verdict::latency_limits;
 use crate::result::{Sweep, SweepPoint};
+use crate::slo::Slo;
 
 pub fn write(markup: &mut Markup, sweep: &Sweep, slo: Option<&str>) {
     let best = sweep.points.iter().rev().find(|point| Some(point.rate) == sweep.best_rate);
@@ -83,7 +83,7 @@ fn latency(sweep: &Sweep, slo: Option<&str>) -> Plane {
     if sweep.points.iter().any(|point| !point.met) {
         series.push(Series::new("objective missed", "bad", Shape::Rings, missed));
     }
-    let limits = latency_limits(slo.unwrap_or_default());
+    let limits = slo.and_then(|slo| slo.parse::<Slo>().ok()).map(|slo| slo.latency_limits()).unwrap_or_default();
     let values = series.iter().flat_map(Series::values).chain(limits.iter().map(|(_, limit)| *limit));
     let y = Axis::log_times("latency", values);
     let limits = limits.into_iter().map(|(name, at)| Mark { at, upright: false, name, class: "calm" });

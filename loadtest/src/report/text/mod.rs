@@ -28,6 +28,9 @@ pub fn report(report: &Report) -> String {
         Findings::Run { run } => {
             if let Some(verdict) = verdict::of(report) {
                 page.sentence("", &objective(&verdict));
+                for doubt in &verdict.doubts {
+                    page.sentence("  ", doubt);
+                }
                 page.blank();
             }
             run::write(&mut page, run);
@@ -129,7 +132,7 @@ mod tests {
     fn a_verdict_names_what_was_missed() {
         let verdict = |missed: &[&str]| {
             let missed = missed.iter().map(|&term| term.to_owned()).collect();
-            objective(&verdict::Verdict { slo: "p99<1ms".to_owned(), missed })
+            objective(&verdict::Verdict { slo: "p99<1ms".to_owned(), missed, doubts: Vec::new() })
         };
         assert_eq!(verdict(&[]), "objective p99<1ms: met");
         assert_eq!(verdict(&["p99 2 ms is not below 1 ms"]), "objective p99<1ms: MISSED: p99 2 ms is not below 1 ms");

@@ -83,6 +83,12 @@ fn outcomes(page: &mut Page, outcomes: &Outcomes) {
         row(&format!("  {kind}"), *count);
     }
     page.table(&table);
+    for (kind, said) in &outcomes.samples {
+        page.sentence("  ", &format!("{kind}, for one: {said}"));
+    }
+    if !outcomes.samples.is_empty() {
+        page.blank();
+    }
 }
 
 /// A row for each distribution, every number in the unit that fits it.

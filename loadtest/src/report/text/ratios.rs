@@ -19,7 +19,7 @@ pub fn comparison(comparison: &Comparison) -> String {
     page.sentence("A ", &comparison.a);
     page.sentence("B ", &comparison.b);
     page.blank();
-    for warning in &comparison.warnings {
+    for warning in comparison.lost.iter().chain(&comparison.warnings) {
         page.sentence("!! ", warning);
     }
     page.blank();

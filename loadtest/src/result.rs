@@ -94,6 +94,14 @@ pub struct Run {
     pub limits: Limits,
 }
 
+impl Run {
+    /// The windows that lie within the measured time: after the warm-up, and not in the wait for the last answers.
+    pub fn measured_windows(&self) -> impl Iterator<Item = &Window> {
+        let end = self.warmup.seconds + self.seconds + 1e-3;
+        self.windows.iter().filter(move |window| !window.warmup && window.start + window.seconds <= end)
+    }
+}
+
 /// How the load was made.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LoadSummary {
@@ -139,6 +147,12 @@ impl Outcomes {
     }
 }
 
+/// Whether at least ten of so many values lie beyond a quantile; with fewer it is the luck of a few. The median always
+/// counts.
+pub fn supports(count: u64, q: f64) -> bool {
+    q <= 0.5 || count as f64 * (1.0 - q) >= 10.0 - 1e-6
+}
+
 /// Quantiles, from a histogram of three significant digits.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Distribution {
@@ -156,9 +170,9 @@ impl Distribution {
         self.quantiles.iter().find(|(at, _)| *at >= q - 1e-9).map(|(_, value)| *value)
     }
 
-    /// Whether at least ten values lie beyond a quantile; with fewer it is the luck of a few. The median always counts.
+    /// Whether its count supports a quantile: see [`supports`].
     pub fn supports(&self, q: f64) -> bool {
-        q <= 0.5 || self.count as f64 * (1.0 - q) >= 10.0 - 1e-6
+        supports(self.count, q)
     }
 
     /// The value at a quantile that the count supports.
@@ -211,7 +225,7 @@ pub struct Window {
     pub shed: u64,
     /// Errors, timeouts, wrong answers and requests not sent.
     pub failed: u64,
-    /// Of right answers, from when they were due; null where there were none.
+    /// Of right answers, from when they were due; null where there were none. They may rest on few: `ok` says on how many.
     pub p50: Option<f64>,
     pub p90: Option<f64>,
     pub p99: Option<f64>,
@@ -251,6 +265,9 @@ pub struct Sweep {
     pub knee_rate: Option<f64>,
     /// Why it ended, in words.
     pub ended: String,
+    /// Whether an error ended it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub broken: bool,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -270,6 +287,14 @@ pub struct Ab {
     pub b: Vec<Run>,
     /// B against A, by the name of a figure.
     pub ratios: Vec<Ratio>,
+    /// What each missed of the objective in any round, a term each with how often.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missed_a: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missed_b: Vec<String>,
+    /// The error that ended it before all rounds were run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<String>,
 }
 
 /// One figure of two runs.
@@ -380,6 +405,18 @@ mod tests {
         assert!(of(1000).supports(0.99) && !of(999).supports(0.99));
         assert!(of(100_000).supports(0.9999) && of(99_000).supported(0.9999).is_none());
         assert_eq!(of(3).supported(0.5), of(3).at(0.5));
+    }
+
+    #[test]
+    fn the_wait_for_the_last_answers_is_not_measured() {
+        let mut run = fixture::run(100.0, 5, 10.0, 1.0, 1);
+        assert_eq!(run.measured_windows().count(), 5);
+        run.windows.push(Window { start: 8.0, seconds: 1.0, ok: 7, ..Window::default() });
+        assert_eq!(run.measured_windows().map(|window| window.start).last(), Some(7.0));
+        // One that the wait is a part of is neither.
+        run.windows.pop();
+        run.windows[7].seconds = 1.3;
+        assert_eq!(run.measured_windows().count(), 4);
     }
 
     #[test]

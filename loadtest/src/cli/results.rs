@@ -24,7 +24,7 @@ pub(super) fn compare(options: &Compare) -> Result<(), Wrong> {
         let (figure, ratio) = (&ratio.figure, ratio.ratio);
         print(&format!("{figure} of B is {ratio:.2} times A's, surely worse than by {factor}\n"));
     }
-    if worse.is_empty() { Ok(()) } else { Err(Wrong::Missed) }
+    if worse.is_empty() && comparison.lost.is_empty() { Ok(()) } else { Err(Wrong::Missed) }
 }
 
 pub(super) fn show(options: &Show) -> Result<(), Wrong> {

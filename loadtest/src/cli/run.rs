@@ -29,6 +29,14 @@ pub(super) fn run(options: &Options) -> Result<(), Wrong> {
     let stop = Stop::default();
     let client = Client::new(target.clone(), &tls)?;
     let workload = Arc::new(workload(options, &plan, &client)?);
+    // How many requests a second are due then depends on how quickly the server answers, so there is no rate to search.
+    if options.judge.sweep && workload.requests().iter().any(|request| request.turn.is_some()) {
+        return Err(Wrong::Usage(
+            "--sweep searches a rate of single requests: conversations, of --turns or of --prompts with several user \
+             messages, need a --rate of their own"
+                .to_owned(),
+        ));
+    }
     let engine = |client: Client| {
         Engine::start(Setup {
             client,
@@ -50,7 +58,7 @@ pub(super) fn run(options: &Options) -> Result<(), Wrong> {
         let mut second = engine(Client::new(target.clone(), &tls)?)?;
         let (load, span) = (plan.load.clone(), plan.span);
         let (rounds, seed) = (options.judge.rounds, options.payload.seed);
-        let ab = AbPlan { load, span, rounds, seed, stop: stop.clone() };
+        let ab = AbPlan { load, span, rounds, seed, slo: options.judge.slo.clone(), stop: stop.clone() };
         drive::ab(&mut first, &mut second, &ab, &mut progress)?
     } else if options.judge.sweep {
         let sweep = SweepPlan {
@@ -131,7 +139,10 @@ fn is_good(options: &Options, report: &Report) -> bool {
         Findings::Run { run } => {
             run.outcomes.ok > 0 && options.judge.slo.as_ref().is_none_or(|slo| slo.missed(run).is_empty())
         }
-        Findings::Sweep { sweep } => options.judge.slo.is_none() || sweep.best_rate.is_some(),
-        Findings::Ab { ab } => ab.a.iter().chain(&ab.b).all(|run| run.outcomes.ok > 0) && !ab.a.is_empty(),
+        Findings::Sweep { sweep } => !sweep.broken && (options.judge.slo.is_none() || sweep.best_rate.is_some()),
+        Findings::Ab { ab } => {
+            let answered = ab.a.iter().chain(&ab.b).all(|run| run.outcomes.ok > 0) && !ab.a.is_empty();
+            answered && ab.ended.is_none() && ab.missed_a.is_empty() && ab.missed_b.is_empty()
+        }
     }
 }

@@ -21,17 +21,19 @@ const fn rate(name: &'static str, value: fn(&Run) -> Option<f64>) -> Figure {
     Figure { name, unit: "/s", higher_is_better: true, value, compared: value }
 }
 
+pub const NOT_RIGHT: &str = "not answered right";
+
 /// All of them, in the order they are told.
 pub const FIGURES: [Figure; 14] = [
-    rate("right answers", |run| positive(run.rate)),
-    rate("goodput", |run| positive(run.goodput?)),
+    rate("right answers", |run| finite(run.rate)),
+    rate("goodput", |run| finite(run.goodput?)),
     time("latency p50", |run| at(&run.latency, 0.5)),
     time("latency p90", |run| at(&run.latency, 0.9)),
     time("latency p99", |run| at(&run.latency, 0.99)),
     time("latency p99.9", |run| at(&run.latency, 0.999)),
     time("latency mean", |run| positive(run.latency.mean)),
     Figure {
-        name: "not answered right",
+        name: NOT_RIGHT,
         unit: "%",
         higher_is_better: false,
         value: |run| Some(failed(run)?.0 * 100.0),
@@ -41,7 +43,7 @@ pub const FIGURES: [Figure; 14] = [
     time("TTFT p99", |run| at(&run.streams.as_ref()?.ttft, 0.99)),
     time("ITL p50", |run| at(&run.streams.as_ref()?.itl, 0.5)),
     time("ITL p99", |run| at(&run.streams.as_ref()?.itl, 0.99)),
-    rate("output tokens", |run| positive(run.streams.as_ref()?.output_tokens_rate)),
+    rate("output tokens", |run| finite(run.streams.as_ref()?.output_tokens_rate)),
     time("server's own time p50", |run| at(run.server.as_ref()?.overhead.as_ref()?, 0.5)),
 ];
 
@@ -50,7 +52,12 @@ fn at(distribution: &Distribution, q: f64) -> Option<f64> {
     distribution.supported(q).and_then(positive)
 }
 
-/// Ratios of zero say nothing.
+/// A rate may be zero: that is a server that answered nothing.
+fn finite(value: f64) -> Option<f64> {
+    value.is_finite().then_some(value)
+}
+
+/// A time of zero says nothing.
 fn positive(value: f64) -> Option<f64> {
     (value.is_finite() && value > 0.0).then_some(value)
 }

@@ -1,19 +1,18 @@
 //! Two results of different times.
 
-use super::figures::FIGURES;
-use super::{Comparison, PAIRS_RULE, Single, better};
+use super::figures::{FIGURES, NOT_RIGHT};
+use super::windows::{self, by_window};
+use super::{Comparison, Single, better};
 use crate::Result;
-use crate::result::{Ab, Findings, Ratio, Report, Run, Sweep, Window};
-
-/// With fewer windows quartiles say little, and nothing is called better.
-const LEAST_WINDOWS: usize = 8;
-
-const WINDOWS_RULE: &str = "A and B are medians over windows of about a second; the spread goes from the quartile of B's \
-    windows over the opposite one of A's to the other way round, and one side counts as better if it leaves out 1 and both have at least 8 windows. It knows \
-    only what changes within a run: what changes from run to run, --ab tells.";
+use crate::result::{Ab, Findings, Ratio, Report, Run, Sweep};
+use crate::search::rounded;
 
 const SWEEP_RULE: &str = "The highest rate that meets the objective lies between the best rate that was shown to and the \
     lowest that was shown not to; the spread is between the ends of these.";
+
+const RATIOS_RULE: &str = "Here A and B are two A/B runs, and each figure is how much B differed from A in one of them. The \
+    spread goes from the least ratio of the second over the greatest of the first to the other way round; one counts as \
+    better if that leaves out 1 and both have at least 3 rounds.";
 
 /// Compares two results of the same kind.
 ///
@@ -25,15 +24,20 @@ pub fn files(a: &Report, b: &Report) -> Result<Comparison> {
         (Findings::Run { run: a }, Findings::Run { run: b }) => {
             comparison.ratios = by_window(a, b);
             comparison.single = once(a, b);
-            comparison.rule = WINDOWS_RULE;
+            comparison.lost = windows::lost(a, b);
+            comparison.rule = windows::RULE;
         }
         (Findings::Sweep { sweep: a }, Findings::Sweep { sweep: b }) => {
             (comparison.ratios, comparison.single) = sweeps(a, b);
+            if let (Some(best), None) = (a.best_rate, b.best_rate) {
+                comparison.lost = vec![format!("B met the objective at no rate, and A up to {}/s", rounded(best))];
+            }
             comparison.rule = SWEEP_RULE;
         }
         (Findings::Ab { ab: a }, Findings::Ab { ab: b }) => {
             comparison.ratios = of_ratios(a, b);
-            comparison.rule = PAIRS_RULE;
+            comparison.lost = lost_ratios(a, b);
+            comparison.rule = RATIOS_RULE;
         }
         (a, b) => {
             let (a, b) = (kind(a), kind(b));
@@ -87,51 +91,6 @@ fn warnings(a: &Report, b: &Report) -> Vec<String> {
     warnings
 }
 
-type OfWindow = fn(&Window) -> Option<f64>;
-
-fn by_window(a: &Run, b: &Run) -> Vec<Ratio> {
-    let rate: OfWindow = |window| (window.seconds > 0.0).then(|| window.ok as f64 / window.seconds);
-    let tokens: OfWindow = |window| (window.seconds > 0.0).then(|| window.output_tokens as f64 / window.seconds);
-    let figures: [(&str, &str, bool, OfWindow); 5] = [
-        ("right answers", "/s", true, rate),
-        ("latency p50", "ms", false, |window| window.p50),
-        ("latency p90", "ms", false, |window| window.p90),
-        ("latency p99", "ms", false, |window| window.p99),
-        ("output tokens", "/s", true, tokens),
-    ];
-    let ratio = |(figure, unit, higher_is_better, value): (&str, &str, bool, OfWindow)| {
-        let (a, b) = (Quartiles::of(a, value)?, Quartiles::of(b, value)?);
-        let (least, greatest) = (b.lower / a.upper, b.upper / a.lower);
-        let enough = a.count.min(b.count) >= LEAST_WINDOWS;
-        let better = better(least, greatest, higher_is_better).filter(|_| enough);
-        let (figure, unit) = (figure.to_owned(), unit.to_owned());
-        let (a, b) = (a.median, b.median);
-        Some(Ratio { figure, unit, a, b, ratio: b / a, least, greatest, higher_is_better, better })
-    };
-    figures.into_iter().filter_map(ratio).collect()
-}
-
-struct Quartiles {
-    count: usize,
-    lower: f64,
-    median: f64,
-    upper: f64,
-}
-
-impl Quartiles {
-    /// Of the measured windows that have a value. None if a quartile is zero, of which there are no ratios.
-    fn of(run: &Run, value: OfWindow) -> Option<Quartiles> {
-        let longest = run.windows.iter().map(|window| window.seconds).fold(0.0, f64::max);
-        // The last window may be a stump, which says little.
-        let whole = run.windows.iter().filter(|window| !window.warmup && window.seconds >= 0.5 * longest);
-        let mut values: Vec<f64> = whole.filter_map(value).collect();
-        values.sort_by(f64::total_cmp);
-        let at = |q: f64| values.get(((values.len() as f64 * q).ceil() as usize).saturating_sub(1)).copied();
-        let (lower, median, upper) = (at(0.25)?, at(0.5)?, at(0.75)?);
-        (lower > 0.0).then_some(Quartiles { count: values.len(), lower, median, upper })
-    }
-}
-
 /// Figures of the whole runs.
 fn once(a: &Run, b: &Run) -> Vec<Single> {
     let single = |figure: &super::figures::Figure| {
@@ -139,9 +98,11 @@ fn once(a: &Run, b: &Run) -> Vec<Single> {
         let (first, second) = (value(a)?, value(b)?);
         (first > 0.0 || second > 0.0).then_some(())?;
         let (figure, unit) = (figure.name.to_owned(), figure.unit.to_owned());
-        Some(Single { figure, unit, a: first, b: second, ratio: compared(b)? / compared(a)? })
+        let ratio = compared(b)? / compared(a)?;
+        ratio.is_finite().then_some(Single { figure, unit, a: first, b: second, ratio })
     };
-    FIGURES.iter().filter_map(single).collect()
+    // Whose spread is known from its count.
+    FIGURES.iter().filter(|figure| figure.name != NOT_RIGHT).filter_map(single).collect()
 }
 
 fn sweeps(a: &Sweep, b: &Sweep) -> (Vec<Ratio>, Vec<Single>) {
@@ -152,9 +113,11 @@ fn sweeps(a: &Sweep, b: &Sweep) -> (Vec<Ratio>, Vec<Single>) {
             singles.push(Single { figure: figure.to_owned(), unit: "/s".to_owned(), a, b, ratio: b / a });
         }
     };
-    match (a.best_rate.zip(a.failed_rate), b.best_rate.zip(b.failed_rate)) {
-        (Some((a, a_failed)), Some((b, b_failed))) => {
-            let (least, greatest) = (b / a_failed, b_failed / a);
+    match (a.best_rate, b.best_rate.zip(b.failed_rate)) {
+        (Some(best), Some((b, b_failed))) => {
+            // Where A missed at no rate, nobody knows how much more it could do: only the other end is known.
+            let least = a.failed_rate.map_or(0.0, |failed| b / failed);
+            let (a, greatest) = (best, b_failed / best);
             let (figure, unit) = ("highest rate that meets the objective".to_owned(), "/s".to_owned());
             let better = better(least, greatest, true);
             ratios.push(Ratio { figure, unit, a, b, ratio: b / a, least, greatest, higher_is_better: true, better });
@@ -173,6 +136,10 @@ fn of_ratios(a: &Ab, b: &Ab) -> Vec<Ratio> {
         let second = b.ratios.iter().find(|second| second.figure == first.figure)?;
         let (least, greatest) = (second.least / first.greatest, second.greatest / first.least);
         let enough = a.a.len().min(b.a.len()) >= 3;
+        // A ratio of zero is that to a server that answered nothing.
+        if first.least <= 0.0 {
+            return None;
+        }
         Some(Ratio {
             figure: format!("B / A of {}", first.figure),
             unit: String::new(),
@@ -188,58 +155,20 @@ fn of_ratios(a: &Ab, b: &Ab) -> Vec<Ratio> {
     a.ratios.iter().filter_map(pair).collect()
 }
 
+/// Sides that answered in the first A/B run, and not in the second.
+fn lost_ratios(a: &Ab, b: &Ab) -> Vec<String> {
+    let answers = |runs: &[Run]| runs.iter().any(|run| run.outcomes.ok > 0);
+    let sides = [("A", &a.a, &b.a), ("B", &a.b, &b.b)];
+    let lost = sides.into_iter().filter(|(_, first, second)| answers(first) && !answers(second));
+    lost.map(|(side, ..)| format!("{side} of the second A/B run answered nothing right, and that of the first did"))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::report::fixture;
     use crate::result::Side;
-
-    fn with(run: Run) -> Report {
-        Report { findings: Findings::Run { run: Box::new(run) }, ..fixture::streamed() }
-    }
-
-    fn of<'a>(comparison: &'a Comparison, figure: &str) -> &'a Ratio {
-        comparison.ratios.iter().find(|ratio| ratio.figure == figure).unwrap()
-    }
-
-    #[test]
-    fn a_run_like_another_is_neither_better_nor_worse() {
-        let (a, b) = (with(fixture::run(200.0, 30, 10.0, 5.0, 1)), with(fixture::run(200.0, 30, 10.0, 5.0, 2)));
-        let comparison = files(&a, &b).unwrap();
-        assert!(comparison.ratios.len() >= 4, "{comparison:?}");
-        for ratio in &comparison.ratios {
-            assert_eq!(ratio.better, None, "{ratio:?}");
-            assert!(ratio.least < 1.0 && ratio.greatest > 1.0, "{ratio:?}");
-        }
-        assert!(comparison.surely_worse(1.0).is_empty() && comparison.warnings.is_empty(), "{comparison:?}");
-    }
-
-    #[test]
-    fn twice_as_slow_is_surely_worse_than_half_as_much_again_but_not_than_thrice() {
-        let (a, b) = (with(fixture::run(200.0, 30, 10.0, 5.0, 1)), with(fixture::run(200.0, 30, 20.0, 10.0, 2)));
-        let comparison = files(&a, &b).unwrap();
-        assert_eq!(of(&comparison, "latency p50").better, Some(Side::A));
-        let worse =
-            |factor| comparison.surely_worse(factor).into_iter().map(|ratio| &*ratio.figure).collect::<Vec<_>>();
-        assert!(worse(1.5).contains(&"latency p50") && !worse(1.5).contains(&"right answers"), "{:?}", worse(1.5));
-        assert!(worse(3.0).is_empty());
-        let back = files(&b, &a).unwrap();
-        assert!(back.surely_worse(1.0).is_empty(), "what is better is not worse");
-    }
-
-    #[test]
-    fn fewer_answers_are_surely_worse() {
-        let (a, b) = (with(fixture::run(400.0, 30, 10.0, 5.0, 1)), with(fixture::run(100.0, 30, 10.0, 5.0, 1)));
-        let comparison = files(&a, &b).unwrap();
-        assert!(comparison.surely_worse(2.0).iter().any(|ratio| ratio.figure == "right answers"));
-        assert!(comparison.warnings.iter().any(|warning| warning.starts_with("the load differs")));
-    }
-
-    #[test]
-    fn a_few_windows_prove_nothing() {
-        let (a, b) = (with(fixture::run(200.0, 5, 10.0, 5.0, 1)), with(fixture::run(200.0, 5, 40.0, 5.0, 2)));
-        assert_eq!(of(&files(&a, &b).unwrap(), "latency p50").better, None);
-    }
 
     #[test]
     fn sweeps_are_compared_by_the_rates_between_which_the_answer_lies() {
@@ -252,6 +181,40 @@ mod tests {
         }
         assert_eq!(files(&a, &b).unwrap().ratios[0].better, Some(Side::A));
         assert!(!files(&a, &b).unwrap().surely_worse(2.0).is_empty());
+        // A that missed at no rate can only be better still.
+        let mut unbounded = a.clone();
+        if let Findings::Sweep { sweep } = &mut unbounded.findings {
+            sweep.failed_rate = None;
+        }
+        let ratio = files(&unbounded, &b).unwrap().ratios.remove(0);
+        assert_eq!((ratio.least, ratio.better), (0.0, Some(Side::A)));
+    }
+
+    #[test]
+    fn a_sweep_that_met_nothing_is_worse_than_one_that_did() {
+        let (a, mut b) = (fixture::sweep(), fixture::sweep());
+        if let Findings::Sweep { sweep } = &mut b.findings {
+            sweep.best_rate = None;
+        }
+        let comparison = files(&a, &b).unwrap();
+        assert_eq!(comparison.lost, ["B met the objective at no rate, and A up to 760/s"]);
+        assert!(files(&b, &a).unwrap().lost.is_empty());
+    }
+
+    #[test]
+    fn two_ab_runs_are_compared_by_a_rule_of_their_own() {
+        let (a, mut b) = (fixture::ab(), fixture::ab());
+        let comparison = files(&a, &b).unwrap();
+        assert!(comparison.rule.contains("two A/B runs"), "{}", comparison.rule);
+        assert!(comparison.lost.is_empty() && comparison.ratios.iter().all(|ratio| ratio.better.is_none()));
+        if let Findings::Ab { ab } = &mut b.findings {
+            ab.b.iter_mut().for_each(|run| *run = Run::default());
+            ab.ratios = crate::compare::pairs(&ab.a, &ab.b);
+        }
+        let comparison = files(&a, &b).unwrap();
+        assert_eq!(comparison.lost.len(), 1, "{comparison:?}");
+        let rate = comparison.ratios.iter().find(|ratio| ratio.figure == "B / A of right answers").unwrap();
+        assert_eq!((rate.b, rate.better), (0.0, Some(Side::A)));
     }
 
     #[test]

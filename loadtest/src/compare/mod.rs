@@ -4,11 +4,13 @@
 //! figures  what is compared, and which way is better
 //! pairs    rounds of an A/B run
 //! files    two results of different times
+//! windows  two runs of different times, by their windows
 //! ```
 
 mod figures;
 mod files;
 mod pairs;
+mod windows;
 
 use serde::Serialize;
 
@@ -28,6 +30,8 @@ pub struct Comparison {
     pub ratios: Vec<Ratio>,
     /// Where that spread comes from, and when one of them counts as better.
     pub rule: &'static str,
+    /// What A could do and B could not at all, a sentence each: there is no ratio of it.
+    pub lost: Vec<String>,
     /// Figures that both have only once, so that nobody knows how much of the difference is chance.
     pub single: Vec<Single>,
 }
@@ -45,7 +49,8 @@ pub struct Single {
 
 impl Comparison {
     /// Figures by which B is surely worse than `factor` times A: even the end of the spread that is kindest to B is
-    /// beyond it. Times and failures are worse when greater, rates when less than A's by the factor.
+    /// beyond it. Times and failures are worse when greater, rates when less than A's by the factor. What B could not do at
+    /// all is in `lost`, and worse by any factor.
     pub fn surely_worse(&self, factor: f64) -> Vec<&Ratio> {
         let is_beyond = |ratio: &&Ratio| match ratio.higher_is_better {
             true => ratio.greatest < 1.0 / factor,

@@ -25,7 +25,8 @@ fn ratio(figure: &Figure, a: &[Run], b: &[Run]) -> Option<Ratio> {
     let all = |runs: &[Run], value: fn(&Run) -> Option<f64>| runs.iter().map(value).collect::<Option<Vec<f64>>>();
     let of_pairs = a.iter().zip(b).map(|(a, b)| Some((figure.compared)(b)? / (figure.compared)(a)?));
     let spread = Spread::of(of_pairs.collect::<Option<Vec<f64>>>()?);
-    if !spread.median.is_finite() {
+    // Nothing is a multiple of a rate of zero.
+    if !(spread.median.is_finite() && spread.max.is_finite()) {
         return None;
     }
     let (a, b) = (all(a, figure.value)?, all(b, figure.value)?);
@@ -100,6 +101,16 @@ mod tests {
         let failed = of(&a, &b, "not answered right").unwrap();
         assert_eq!((failed.a, failed.better), (0.0, Some(Side::A)));
         assert!(failed.ratio.is_finite() && failed.ratio > 10.0, "{failed:?}");
+    }
+
+    #[test]
+    fn a_server_that_answers_nothing_is_worse() {
+        let a = runs(&[10.0; 3]);
+        let dead: Vec<Run> = a.iter().map(|run| Run { due: run.due, ..Run::default() }).collect();
+        let of = |a: &[Run], b: &[Run]| pairs(a, b).into_iter().find(|ratio| ratio.figure == "right answers");
+        let rate = of(&a, &dead).unwrap();
+        assert_eq!((rate.b, rate.ratio, rate.greatest, rate.better), (0.0, 0.0, 0.0, Some(Side::A)));
+        assert_eq!((of(&dead, &a), of(&dead, &dead)), (None, None), "there is no ratio to nothing");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::arrivals::Arrivals;
 use crate::compare;
 use crate::engine::{Load, Span, Stop, Warmup};
 use crate::result::{Ab, Run, Side};
+use crate::slo::Slo;
 
 /// The warm-up of all rounds but the first: connections, caches and compilers are warm, only the load itself is new.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -23,33 +24,62 @@ pub struct AbPlan {
     /// Pairs of runs.
     pub rounds: usize,
     pub seed: u64,
+    /// Both are held to it, in every round.
+    pub slo: Option<Slo>,
     pub stop: Stop,
 }
 
-/// Compares by way of `run`, which gets whom to load with what, and a label. A stop drops the pair that it broke.
+/// Compares by way of `run`, which gets whom to load with what, and a label. A stop or an error drops the pair that it
+/// broke.
+///
+/// # Errors
+/// If a run of the first pair fails. A later one ends the comparison with the pairs before it.
 pub(super) fn ab(plan: &AbPlan, mut run: impl FnMut(Side, &Load, &Span, &str) -> Result<Run>) -> Result<Ab> {
-    let mut random = StdRng::seed_from_u64(plan.seed);
+    // By chance who begins, and then in turn: so neither is the first of a pair more often than the other, but for one.
+    let a_begins: bool = StdRng::seed_from_u64(plan.seed).random();
     let mut ab = Ab::default();
     for round in 0..plan.rounds {
-        let load = load(&plan.load, round);
-        let span = span(&plan.span, round);
-        let order = if random.random() { [Side::A, Side::B] } else { [Side::B, Side::A] };
-        let mut pair = (None, None);
-        for side in order {
-            let (name, seen) = match side {
-                Side::A => ("a", &mut pair.0),
-                Side::B => ("b", &mut pair.1),
-            };
-            if !plan.stop.is_stopped() {
-                *seen = Some(run(side, &load, &span, &format!("{name}, round {} of {}", round + 1, plan.rounds))?);
+        let a_first = a_begins == round.is_multiple_of(2);
+        match pair(plan, round, a_first, &mut run) {
+            Ok(Some((a, b))) => {
+                ab.a.push(a);
+                ab.b.push(b);
+            }
+            Ok(None) => break,
+            Err(error) if ab.a.is_empty() => return Err(error),
+            Err(error) => {
+                ab.ended = Some(format!("an error ended it after {round} of {} rounds: {error}", plan.rounds));
+                break;
             }
         }
-        let (Some(a), Some(b), false) = (pair.0, pair.1, plan.stop.is_stopped()) else { break };
-        ab.a.push(a);
-        ab.b.push(b);
     }
     ab.ratios = compare::pairs(&ab.a, &ab.b);
+    if let Some(slo) = &plan.slo {
+        (ab.missed_a, ab.missed_b) = (slo.missed_in_rounds(&ab.a), slo.missed_in_rounds(&ab.b));
+    }
     Ok(ab)
+}
+
+/// One run on each; none if it was stopped.
+fn pair(
+    plan: &AbPlan,
+    round: usize,
+    a_first: bool,
+    run: &mut impl FnMut(Side, &Load, &Span, &str) -> Result<Run>,
+) -> Result<Option<(Run, Run)>> {
+    let (load, span) = (load(&plan.load, round), span(&plan.span, round));
+    let mut side = |side: Side| -> Result<Option<Run>> {
+        let name = if side == Side::A { "a" } else { "b" };
+        let seen = run(side, &load, &span, &format!("{name}, round {} of {}", round + 1, plan.rounds))?;
+        Ok((!plan.stop.is_stopped()).then_some(seen))
+    };
+    if plan.stop.is_stopped() {
+        return Ok(None);
+    }
+    let (first, second) = if a_first { (Side::A, Side::B) } else { (Side::B, Side::A) };
+    let Some(first) = side(first)? else { return Ok(None) };
+    let Some(second) = side(second)? else { return Ok(None) };
+    Ok(Some(if a_first { (first, second) } else { (second, first) }))
 }
 
 /// The same arrivals for both of a pair, and others in each round.
@@ -87,6 +117,7 @@ mod tests {
             },
             rounds,
             seed: 1,
+            slo: None,
             stop: Stop::default(),
         }
     }
@@ -112,8 +143,6 @@ mod tests {
             let steady = |asked: &Asked| matches!(asked.2, Warmup::Steady { .. });
             assert_eq!((steady(&pair[0]), steady(&pair[1])), (round == 0, round == 0));
         }
-        let a_first = asked.chunks(2).filter(|pair| pair[0].0 == Side::A).count();
-        assert!((8..=32).contains(&a_first), "{a_first} of 40");
         let label = if asked[2].0 == Side::A { "a, round 2 of 40" } else { "b, round 2 of 40" };
         assert_eq!(asked[2].3, label);
     }
@@ -137,13 +166,59 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_fails_ends_it() {
-        let mut runs = 0;
-        let failed = ab(&plan(3), |_, _, _, _| {
-            runs += 1;
-            Err(crate::error("can't connect"))
-        });
-        assert!(failed.is_err());
-        assert_eq!(runs, 1);
+    fn who_begins_is_chance_and_then_they_take_turns() {
+        let mut began = [0, 0];
+        for seed in 0..64 {
+            let mut firsts = Vec::new();
+            let plan = AbPlan { seed, ..plan(5) };
+            let mut runs = 0;
+            ab(&plan, |side, _, _, _| {
+                if runs % 2 == 0 {
+                    firsts.push(side);
+                }
+                runs += 1;
+                Ok(Run::default())
+            })
+            .unwrap();
+            let a = firsts.iter().filter(|side| **side == Side::A).count();
+            assert!(a.abs_diff(firsts.len() - a) <= 1, "{firsts:?}");
+            began[usize::from(firsts[0] == Side::B)] += 1;
+        }
+        assert!(began.iter().all(|count| *count >= 16), "{began:?}");
+    }
+
+    #[test]
+    fn an_error_leaves_the_pairs_before_it() {
+        for failing in 1..=4 {
+            let mut runs = 0;
+            let ab = ab(&plan(3), |_, _, _, _| {
+                runs += 1;
+                if runs == failing { Err(crate::error("can't connect")) } else { Ok(Run::default()) }
+            });
+            assert_eq!(runs, failing);
+            match ab {
+                Err(error) => assert!(failing <= 2 && error.to_string() == "can't connect"),
+                Ok(ab) => {
+                    assert_eq!((ab.a.len(), ab.b.len()), (1, 1));
+                    let ended = "an error ended it after 1 of 3 rounds: can't connect";
+                    assert_eq!(ab.ended.as_deref(), Some(ended));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn each_side_is_held_to_the_objective() {
+        let plan = AbPlan { slo: Some("rate>5,errors<1%".parse().unwrap()), ..plan(3) };
+        let mut asked = Vec::new();
+        let ab = ab(&plan, |side, load, span, label| {
+            let mut run = record(&mut asked, side, load, span, label);
+            run.outcomes.ok = 10;
+            run.rate = if side == Side::B && label.starts_with("b, round 2") { 1.0 } else { 10.0 };
+            Ok(run)
+        })
+        .unwrap();
+        assert!(ab.missed_a.is_empty(), "{:?}", ab.missed_a);
+        assert_eq!(ab.missed_b, ["rate 1/s is not above 5/s in round 2; 'rate>5' was missed in 1 of 3"]);
     }
 }

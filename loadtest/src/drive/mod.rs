@@ -1,14 +1,16 @@
 //! One run, a sweep over rates, or two servers in turn.
 //!
 //! ```text
-//! sweep  from the search's rates to points, with a rest after each that overloaded the server
-//! ab     pairs of runs, in an order that changes at random
+//! sweep  from the search's rates to points, with a rest after each that was too much for the server
+//! point  what a run says to the search
+//! ab     pairs of runs, in an order that alternates
 //! ```
 //!
 //! Each driver takes its runs from a function, so that what it decides can be tested on servers that are only formulas.
 //! The functions here give them an [`Engine`].
 
 mod ab;
+mod point;
 mod sweep;
 
 #[cfg(test)]

@@ -1,27 +1,37 @@
 //! A sweep: the search says rates, each becomes a run, and what the runs show goes back to the search.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::fixed;
+use super::point::point;
 use crate::Result;
 use crate::arrivals::{Arrivals, Course, Gaps};
 use crate::engine::{Load, Span, Stop, Until, Warmup};
 use crate::result::{Run, Sweep, SweepPoint};
-use crate::search::{self, Light, Point, Search, Verdict, saturated};
+use crate::search::{self, Light, Point, Search, Verdict, answers_are_missing, falls_behind, saturated};
 use crate::slo::Slo;
+
+/// Who never loads a server with more than one request.
+const ALONE: Load = Load::Closed { callers: 1, think: Duration::ZERO };
 
 /// Requests of a lone caller at first.
 const FEW: u64 = 3;
 /// Requests that a probe of light load should have, about.
 const PROBE_REQUESTS: f64 = 20.0;
-/// How long a probe may take, however low the rate.
+/// How long a probe may take, where a single request takes no longer.
 const PROBE_AT_MOST: Duration = Duration::from_secs(2);
-/// Probes in a rest at most: a server that has not recovered after them gets its next point as it is.
+/// Probes in a rest, and how long it may take: a server that has not recovered then gets its next point as it is.
 const PROBES: usize = 10;
+const REST_AT_MOST: Duration = Duration::from_secs(20);
 /// A server has recovered when its median is within this factor of light load's.
 const RECOVERED: f64 = 2.0;
 /// Requests that a point should have at least: it bounds the rate from below where the caller does not.
 const LEAST_REQUESTS: f64 = 10.0;
+/// A point measures for this long at least: two of the shortest windows.
+const SHORTEST: Duration = Duration::from_millis(500);
+/// The warm-up of a point ends when it is steady: windows can't show that earlier than this, and need no longer.
+const WARMUP: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(10);
 
 /// What to sweep.
 #[derive(Clone, Debug)]
@@ -30,7 +40,8 @@ pub struct SweepPlan {
     pub start: Option<f64>,
     pub gaps: Gaps,
     pub seed: u64,
-    /// Measured at each point. Its warm-up ends when it is steady, after half of this at most.
+    /// Measured at each point, for half a second at least. Its warm-up ends when it is steady, after half of this at most,
+    /// but may take a second and twice as long as a lone caller waits.
     pub duration: Duration,
     /// None: the rates that the server keeps up with are looked for.
     pub slo: Option<Slo>,
@@ -39,33 +50,43 @@ pub struct SweepPlan {
 }
 
 /// Sweeps by way of `run`, which gets what is to be run and a label for it.
+///
+/// # Errors
+/// If nothing could be measured. An error after the first point ends the sweep with what was.
 pub(super) fn sweep(plan: &SweepPlan, run: impl FnMut(&Load, &Span, &str) -> Result<Run>) -> Result<Sweep> {
-    let mut sweeper = Sweeper { plan, run, light: Light::default(), points: Vec::new(), sweep: Sweep::default() };
+    let duration = plan.duration.max(SHORTEST);
+    let (light, points, sweep) = (Light::default(), Vec::new(), Sweep::default());
+    let mut sweeper = Sweeper { plan, duration, run, light, points, sweep };
     let start = sweeper.lone_caller()?;
     let limits = sweeper.limits();
     let mut search = Search::new(start, limits);
-    while let Some(rate) = search.next_rate() {
-        let Some(verdict) = sweeper.point(rate)? else { break };
-        search.seen(verdict);
-        if search.next_rate().is_some() {
-            sweeper.rest()?;
-        }
+    let broken = sweeper.explore(&mut search).err();
+    if sweeper.points.is_empty() {
+        return Err(broken.unwrap_or_else(nothing_measured));
     }
-    let Sweeper { light, points, mut sweep, .. } = sweeper;
+    let knee = sweeper.knee();
+    let Sweeper { mut sweep, .. } = sweeper;
     sweep.points.sort_by(|a, b| a.rate.total_cmp(&b.rate));
     sweep.best_rate = search.best();
     sweep.failed_rate = search.failed();
-    sweep.knee_rate = search::knee(&points, &light);
-    sweep.ended = search.ended();
-    if search.best().is_none() && search.failed() == Some(limits.floor) {
+    sweep.knee_rate = knee;
+    sweep.broken = broken.is_some();
+    sweep.ended = broken.map_or_else(|| search.ended(), |error| format!("an error ended it: {error}"));
+    if !sweep.broken && search.best().is_none() && search.failed() == Some(limits.floor) {
         sweep.ended +=
             &format!("; lower rates need a longer run, with {LEAST_REQUESTS} requests or more at each point");
     }
     Ok(sweep)
 }
 
+fn nothing_measured() -> std::io::Error {
+    crate::error("stopped before anything was measured")
+}
+
 struct Sweeper<'a, F> {
     plan: &'a SweepPlan,
+    /// Measured at each point.
+    duration: Duration,
     run: F,
     light: Light,
     points: Vec<Point>,
@@ -78,8 +99,8 @@ impl<F: FnMut(&Load, &Span, &str) -> Result<Run>> Sweeper<'_, F> {
         // A few requests first, as nobody knows yet how long one takes. They are cold, so a quick server is asked again.
         let few = Span { warmup: Warmup::For(Duration::ZERO), until: Until::Requests(FEW) };
         let (mut run, mut p50) = self.ask_alone(&few)?;
-        let measured = self.plan.duration.min(PROBE_AT_MOST);
-        if !self.plan.stop.is_stopped() && p50 * PROBE_REQUESTS <= measured.as_secs_f64() * 1e3 {
+        let measured = self.duration.min(PROBE_AT_MOST);
+        if p50 * PROBE_REQUESTS <= measured.as_secs_f64() * 1e3 {
             (run, p50) = self.ask_alone(&fixed(measured / 4, measured))?;
         }
         let rate = 1e3 / p50;
@@ -89,8 +110,11 @@ impl<F: FnMut(&Load, &Span, &str) -> Result<Run>> Sweeper<'_, F> {
 
     /// A closed loop of one, and its median in milliseconds.
     fn ask_alone(&mut self, span: &Span) -> Result<(Run, f64)> {
-        let load = Load::Closed { callers: 1, think: Duration::ZERO };
-        let run = (self.run)(&load, span, "a lone caller")?;
+        let run = (self.run)(&ALONE, span, "a lone caller")?;
+        // What was broken off says nothing of the server.
+        if self.plan.stop.is_stopped() {
+            return Err(nothing_measured());
+        }
         let p50 = run.latency.at(0.5).filter(|p50| *p50 > 0.0).ok_or_else(|| {
             let kinds: Vec<_> = run.outcomes.by_kind.iter().map(|(kind, count)| format!("{kind}: {count}")).collect();
             let kinds = if kinds.is_empty() { "none came".to_owned() } else { kinds.join(", ") };
@@ -100,8 +124,20 @@ impl<F: FnMut(&Load, &Span, &str) -> Result<Run>> Sweeper<'_, F> {
     }
 
     fn limits(&self) -> search::Limits {
-        let floor = (LEAST_REQUESTS / self.plan.duration.as_secs_f64()).min(self.plan.start.unwrap_or(f64::INFINITY));
+        let floor = (LEAST_REQUESTS / self.duration.as_secs_f64()).min(self.plan.start.unwrap_or(f64::INFINITY));
         search::Limits { floor: floor.max(self.plan.limits.floor), ..self.plan.limits }
+    }
+
+    /// Points until the search is over, or it is stopped.
+    fn explore(&mut self, search: &mut Search) -> Result<()> {
+        while let Some(rate) = search.next_rate() {
+            let Some(verdict) = self.point(rate)? else { break };
+            search.seen(verdict);
+            if !verdict.met && search.next_rate().is_some() {
+                self.rest()?;
+            }
+        }
+        Ok(())
     }
 
     /// One point; none if it was stopped, as half a point proves nothing.
@@ -111,40 +147,57 @@ impl<F: FnMut(&Load, &Span, &str) -> Result<Run>> Sweeper<'_, F> {
         }
         let number = self.points.len() as u64 + 1;
         let label = format!("point {number}: {}/s", search::rounded(rate));
-        let warmup = Warmup::Steady { at_most: self.plan.duration / 2 };
-        let span = Span { warmup, until: Until::After(self.plan.duration) };
-        let load = self.load(rate, number);
+        let SweepPlan { gaps, seed, .. } = *self.plan;
+        let course = Course::Constant(rate);
+        let load = Load::Open(Arrivals::Drawn { course, gaps, seed: seed.wrapping_add(number) });
+        let span = Span { warmup: self.warmup(), until: Until::After(self.duration) };
         let run = (self.run)(&load, &span, &label)?;
         if self.plan.stop.is_stopped() {
             return Ok(None);
         }
         let point = point(rate, &run);
-        self.light.seen(&point);
+        let saturated = saturated(&point, &self.light);
+        if saturated.is_empty() {
+            self.light.seen(&point);
+        }
+        let missed = match &self.plan.slo {
+            Some(slo) => slo.missed(&run).into_iter().chain(falls_behind(&point, &self.light)).collect(),
+            None => saturated,
+        };
         self.points.push(point);
-        let mut missed = self.plan.slo.as_ref().map(|slo| slo.missed(&run)).unwrap_or_default();
-        missed.extend(saturated(&point, &self.light));
         let verdict = Verdict { rate, met: missed.is_empty(), tester_limited: !run.limits.reached.is_empty() };
         self.sweep.points.push(SweepPoint { rate, met: verdict.met, missed, run });
         Ok(Some(verdict))
     }
 
-    /// Lets an overloaded server recover: short runs at light load, until its median is near that of light load.
+    /// Until the first answers have come, a server of any capacity looks as if it did not keep up.
+    fn warmup(&self) -> Warmup {
+        let at_most = (self.duration / 2).clamp(*WARMUP.start(), *WARMUP.end());
+        Warmup::Steady { at_most: at_most.max(2 * self.alone()) }
+    }
+
+    /// What a lone caller waits.
+    fn alone(&self) -> Duration {
+        let ms = self.light.p50().unwrap_or_default();
+        Duration::try_from_secs_f64(ms / 1e3).unwrap_or_default()
+    }
+
+    /// Lets a server recover from what was too much: a lone caller in short runs, until its median is near that of light
+    /// load.
     ///
     /// Nothing of ours is in flight between runs, but the server may still work on what timed out, collect garbage, or
-    /// have scaled.
+    /// have scaled. A lone caller can't overload it anew, however slow it is by now.
     fn rest(&mut self) -> Result<()> {
-        let overloaded = self.points.last().is_some_and(|point| !saturated(point, &self.light).is_empty());
-        let (Some(rate), Some(light), true) = (self.light.rate(), self.light.p50(), overloaded) else { return Ok(()) };
-        // The lightest may be a lone caller, who keeps a server with one worker busy all the time.
-        let rate = rate / 2.0;
-        let measured = Duration::from_secs_f64(PROBE_REQUESTS / rate).min(PROBE_AT_MOST).min(self.plan.duration);
+        let light = self.light.p50().unwrap_or_default();
+        let alone = self.alone();
+        let measured = alone.mul_f64(PROBE_REQUESTS).min(PROBE_AT_MOST).min(self.duration);
+        let probes = REST_AT_MOST.as_secs_f64() / measured.max(alone).as_secs_f64().max(f64::MIN_POSITIVE);
         let label = format!("rest after point {}", self.points.len());
-        for probe in 0..PROBES {
+        for _ in 0..(probes as usize).clamp(1, PROBES) {
             if self.plan.stop.is_stopped() {
                 break;
             }
-            let load = self.load(rate, u64::MAX - probe as u64);
-            let run = (self.run)(&load, &fixed(Duration::ZERO, measured), &label)?;
+            let run = (self.run)(&ALONE, &fixed(Duration::ZERO, measured), &label)?;
             if run.latency.at(0.5).is_some_and(|p50| p50 <= light * RECOVERED + 1.0) {
                 break;
             }
@@ -152,26 +205,17 @@ impl<F: FnMut(&Load, &Span, &str) -> Result<Run>> Sweeper<'_, F> {
         Ok(())
     }
 
-    fn load(&self, rate: f64, number: u64) -> Load {
-        let SweepPlan { gaps, seed, .. } = *self.plan;
-        Load::Open(Arrivals::Drawn { course: Course::Constant(rate), gaps, seed: seed.wrapping_add(number) })
+    /// The knee. With an objective latency is the objective's affair, and what fails at any rate is no sign of a knee.
+    fn knee(&self) -> Option<f64> {
+        if self.plan.slo.is_none() {
+            return search::knee(&self.points, |point| !saturated(point, &self.light).is_empty());
+        }
+        let right = self.points.iter().map(|point| point.answered / point.due).fold(0.0, f64::max);
+        search::knee(&self.points, |point| {
+            let answered = if right > 0.0 { point.answered / right } else { 0.0 };
+            answers_are_missing(&Point { answered, ..*point }, &self.light)
+        })
     }
-}
-
-/// What a run says to the search. Answers count when they came, so that a queue that grows shows as answers missing;
-/// the run's own counts would include those that came after its end.
-fn point(rate: f64, run: &Run) -> Point {
-    let end = run.warmup.seconds + run.seconds;
-    let windows = || run.windows.iter().filter(|window| !window.warmup && window.start + window.seconds <= end + 1e-3);
-    let seconds: f64 = windows().map(|window| window.seconds).sum();
-    let p50 = run.latency.at(0.5);
-    if seconds < run.seconds / 2.0 {
-        // Shorter than two windows: the run's own counts are all there is.
-        return Point { rate, due: run.due as f64, answered: run.outcomes.ok as f64, seconds: run.seconds, p50 };
-    }
-    let due = windows().map(|window| window.due).sum::<u64>() as f64;
-    let answered = windows().map(|window| window.ok).sum::<u64>() as f64;
-    Point { rate, due, answered, seconds, p50 }
 }
 
 #[cfg(test)]
@@ -229,6 +273,123 @@ mod tests {
         let sweep = sweep(&plan(Some("errors<1%")), |load, span, label| model.run(load, span, label)).unwrap();
         assert!(sweep.best_rate.unwrap() <= 211.0, "{}", sweep.ended);
         assert!(sweep.points.last().unwrap().missed[0].contains("does not keep up"));
+    }
+
+    #[test]
+    fn an_objective_alone_says_what_is_too_slow() {
+        // A millisecond alone and 20 in a batch, at any rate below 200/s.
+        let mut batching = Model { alone_ms: Some(1.0), ..model() };
+        let truth = batching.rate_where_p99_is(40.0);
+        let sweep = sweep(&plan(Some("p99<40ms")), |load, span, label| batching.run(load, span, label)).unwrap();
+        let (best, failed) = (sweep.best_rate.unwrap(), sweep.failed_rate.unwrap());
+        assert!(best <= truth && truth <= failed && failed / best <= 1.05, "{best} {truth} {failed}");
+        assert!(sweep.knee_rate.is_none_or(|knee| knee >= 180.0), "{:?}", sweep.knee_rate);
+    }
+
+    #[test]
+    fn an_objective_alone_says_how_many_may_fail() {
+        let mut model = Model { failing: 0.08, ..model() };
+        let sweep = sweep(&plan(Some("errors<10%")), |load, span, label| model.run(load, span, label)).unwrap();
+        let (best, knee) = (sweep.best_rate.unwrap(), sweep.knee_rate.unwrap());
+        assert!((170.0..=211.0).contains(&best), "{best}: {}", sweep.ended);
+        assert!((160.0..=211.0).contains(&knee), "{knee}: what fails at any rate is no knee");
+    }
+
+    #[test]
+    fn a_slow_server_of_great_capacity_keeps_up() {
+        // 2 s each, and 5000 at once: no answer comes in the first half of the time that is measured.
+        for alone_ms in [None, Some(150.0)] {
+            let mut slow = Model { alone_ms, ..Model::new(5000, 2000.0) };
+            let limits = search::Limits { cap: 400.0, ..search::Limits::default() };
+            let plan = SweepPlan { duration: Duration::from_secs(2), limits, ..plan(Some("p99<5s")) };
+            let sweep = sweep(&plan, |load, span, label| slow.run(load, span, label)).unwrap();
+            assert_eq!(sweep.best_rate, Some(400.0), "{}: {:?}", sweep.ended, sweep.points.last().unwrap().missed);
+        }
+    }
+
+    #[test]
+    fn an_overloaded_server_does_not_say_what_light_load_is() {
+        // It answers at once what little it takes.
+        let quick = |rate: f64, run: &mut Run| {
+            if rate > 200.0 {
+                run.latency.quantiles.iter_mut().for_each(|(_, value)| *value = 0.5);
+            }
+        };
+        let mut model = model();
+        let plan = SweepPlan { start: Some(800.0), ..plan(None) };
+        let sweep = sweep(&plan, |load, span, label| {
+            let mut run = model.run(load, span, label)?;
+            if let Load::Open(Arrivals::Drawn { course: Course::Constant(rate), .. }) = load {
+                quick(*rate, &mut run);
+            }
+            Ok(run)
+        });
+        // Else 20 ms would be forty times light load at every rate.
+        assert!(sweep.unwrap().best_rate.unwrap() > 150.0);
+    }
+
+    #[test]
+    fn an_error_ends_it_with_what_was_measured() {
+        let breaking = |at: &'static str| {
+            let mut model = model();
+            sweep(&plan(None), move |load, span, label| {
+                if label.starts_with(at) { Err(crate::error("no more threads")) } else { model.run(load, span, label) }
+            })
+        };
+        for (at, points) in [("point 3", 2), ("rest", 5)] {
+            let sweep = breaking(at).unwrap();
+            assert_eq!((sweep.points.len(), sweep.broken), (points, true), "{at}");
+            assert_eq!(sweep.ended, "an error ended it: no more threads");
+        }
+        assert_eq!(breaking("point 1").unwrap_err().to_string(), "no more threads");
+    }
+
+    #[test]
+    fn a_stop_before_the_first_point_is_told_as_such() {
+        for stopped_in in ["a lone caller", "point 1"] {
+            let plan = plan(None);
+            let mut model = model();
+            let stopped = sweep(&plan, |load, span, label| {
+                let run = model.run(load, span, label)?;
+                if label.starts_with(stopped_in) {
+                    plan.stop.stop();
+                    return Ok(Run { latency: crate::result::Distribution::default(), ..run });
+                }
+                Ok(run)
+            });
+            assert_eq!(stopped.unwrap_err().to_string(), "stopped before anything was measured");
+        }
+    }
+
+    #[test]
+    fn short_points_are_made_long_enough_to_warm_up() {
+        let mut model = model();
+        let plan = SweepPlan { duration: Duration::from_millis(100), ..plan(None) };
+        sweep(&plan, |load, span, label| {
+            if label.starts_with("point") {
+                let Warmup::Steady { at_most } = span.warmup else { panic!("{span:?}") };
+                let Until::After(measured) = span.until else { panic!("{span:?}") };
+                assert_eq!((at_most, measured), (Duration::from_secs(1), SHORTEST));
+            }
+            model.run(load, span, label)
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn rests_are_a_lone_callers_and_few_on_a_slow_server() {
+        let mut slow = Model { slow_after_overload: usize::MAX, ..Model::new(8, 8000.0) };
+        let mut rests = 0;
+        let plan = SweepPlan { start: Some(8.0), ..plan(None) };
+        sweep(&plan, |load, span, label| {
+            if label == "rest after point 1" {
+                assert!(matches!(load, Load::Closed { callers: 1, .. }), "{load:?}");
+                rests += 1;
+            }
+            slow.run(load, span, label)
+        })
+        .unwrap();
+        assert_eq!(rests, 2);
     }
 
     #[test]

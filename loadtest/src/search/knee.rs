@@ -4,22 +4,20 @@
 //! the end of its search. So two plainer facts are put together:
 //!
 //! - **A bracket.** The points in order of their rates are cut in two so that as few as possible are on the wrong side:
-//!   below the cut the server kept up, above it did not ([`saturated`] says which). Noise near the cut moves it by a point.
+//!   below the cut the server kept up, above it did not (`is_saturated` says which). Noise near the cut moves it by a point.
 //! - **The plateau.** A saturated server answers at its capacity, whatever is offered: the median of the answered rates
 //!   above the cut is the knee, and at most the first rate above the cut. Only a server that breaks down under overload
 //!   answers far less there than below the cut; its knee is the highest rate below.
 
 use super::Point;
-use super::saturation::{Light, saturated};
 use crate::stats::Spread;
 
 /// A plateau below this share of what the server kept up with is no plateau, but a breakdown.
 const BREAKDOWN: f64 = 0.7;
 
 /// The knee's rate. None where no point was beyond it, or nothing was answered.
-pub fn knee(points: &[Point], light: &Light) -> Option<f64> {
-    let mut judged: Vec<(&Point, bool)> =
-        points.iter().map(|point| (point, !saturated(point, light).is_empty())).collect();
+pub fn knee(points: &[Point], is_saturated: impl Fn(&Point) -> bool) -> Option<f64> {
+    let mut judged: Vec<(&Point, bool)> = points.iter().map(|point| (point, is_saturated(point))).collect();
     judged.sort_by(|(a, _), (b, _)| a.rate.total_cmp(&b.rate));
     let cut = cut(&judged);
     let (below, above) = judged.split_at(cut);

@@ -3,8 +3,8 @@
 //! A [`Search`] doubles the rate until the objective is missed, then halves the bracket between the highest rate that met
 //! it and the lowest that missed it (on a logarithmic scale) until it is narrow. The rate that won is tried a second
 //! time: only one that meets the objective twice counts, as one run of luck is no proof. What [`saturated`] says stands
-//! in for an objective that wasn't given, and beside one that was: a rate that the server can't keep up with is never
-//! met, however good the first seconds looked. The [`knee`] is found from all points together.
+//! in for an objective that wasn't given. Beside one that was stands only [`falls_behind`]: a rate that the server can't
+//! keep up with is never met, however good the first seconds looked. The [`knee`] is found from all points together.
 //!
 //! A load tester at its own limit adds to latency and sends late, so it can make a rate miss its objective, but not meet
 //! it. Where it was at its limit when the rate was missed, the search says that the server may not have been the limit.
@@ -13,7 +13,7 @@ mod knee;
 mod saturation;
 
 pub use self::knee::knee;
-pub use self::saturation::{Light, saturated};
+pub use self::saturation::{Light, answers_are_missing, falls_behind, saturated};
 
 /// The rate is multiplied by this while the objective is met.
 const GROWTH: f64 = 2.0;
@@ -45,10 +45,11 @@ impl Default for Limits {
 pub struct Point {
     /// The rate aimed at.
     pub rate: f64,
-    /// Requests that were due while it measured, and of those that ended in the same time, how many were answered right.
+    /// Requests that were due in so many seconds.
     pub due: f64,
+    /// Requests that ended in as long a time, and those of them that were answered right.
+    pub ended: f64,
     pub answered: f64,
-    /// Seconds that were measured.
     pub seconds: f64,
     /// The median latency in milliseconds; none without a right answer.
     pub p50: Option<f64>,

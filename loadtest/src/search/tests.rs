@@ -151,8 +151,8 @@ fn measure(queue: &impl Queue, rate: f64, noise: f64, random: &mut StdRng) -> Po
     } else {
         light + (seen / capacity - 1.0) * seconds * 1e3 / 2.0
     };
-    let answered = rate * (capacity / seen).min(1.0);
-    Point { rate, due: rate * seconds, answered: answered * seconds, seconds, p50: Some(noisy(p50)) }
+    let answered = rate * (capacity / seen).min(1.0) * seconds;
+    Point { rate, due: rate * seconds, ended: answered, answered, seconds, p50: Some(noisy(p50)) }
 }
 
 /// A whole sweep without an objective.
@@ -163,11 +163,14 @@ fn sweep(queue: &impl Queue, start: f64, noise: f64, seed: u64) -> (Search, Opti
     let mut light = Light::of(&[measure(queue, 0.05 * queue.capacity(), noise, &mut random)]);
     play(&mut search, |rate| {
         let point = measure(queue, rate, noise, &mut random);
-        light.seen(&point);
         points.push(point);
-        verdict(rate, saturated(&point, &light).is_empty())
+        let met = saturated(&point, &light).is_empty();
+        if met {
+            light.seen(&point);
+        }
+        verdict(rate, met)
     });
-    (search, knee(&points, &light))
+    (search, knee(&points, |point| !saturated(point, &light).is_empty()))
 }
 
 #[test]
@@ -182,17 +185,19 @@ fn the_knee_of_an_exponential_queue_lies_where_its_latency_has_climbed() {
 
 #[test]
 fn no_knee_where_nothing_was_saturated() {
-    let point = |rate: f64| Point { rate, due: rate, answered: rate, seconds: 1.0, p50: Some(10.0) };
+    let point = |rate: f64| Point { rate, due: rate, ended: rate, answered: rate, seconds: 1.0, p50: Some(10.0) };
     let light = Light::of(&[point(1.0)]);
-    assert_eq!(knee(&[], &light), None);
-    assert_eq!(knee(&[point(1.0), point(100.0), point(10_000.0)], &light), None);
+    let is_saturated = |point: &Point| !saturated(point, &light).is_empty();
+    assert_eq!(knee(&[], is_saturated), None);
+    assert_eq!(knee(&[point(1.0), point(100.0), point(10_000.0)], is_saturated), None);
 }
 
 #[test]
 fn a_server_that_breaks_down_has_its_knee_before_that() {
-    let at = |rate: f64, answered: f64| Point { rate, due: rate, answered, seconds: 1.0, p50: Some(10.0) };
+    let at = |rate: f64, answered: f64| Point { rate, due: rate, ended: rate, answered, seconds: 1.0, p50: Some(10.0) };
     let points = [at(100.0, 100.0), at(200.0, 200.0), at(250.0, 120.0), at(400.0, 80.0), at(1600.0, 10.0)];
-    assert_eq!(knee(&points, &Light::of(&points)), Some(200.0));
+    let light = Light::of(&points);
+    assert_eq!(knee(&points, |point| answers_are_missing(point, &light)), Some(200.0));
 }
 
 proptest! {

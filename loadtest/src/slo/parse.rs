@@ -58,7 +58,8 @@ impl FromStr for Slo {
 
     fn from_str(text: &str) -> Result<Slo, String> {
         let terms: Result<Vec<Term>, String> = text.split(',').map(|term| term.trim().parse()).collect();
-        Ok(Slo { text: text.to_owned(), terms: terms? })
+        let terms = terms?;
+        Ok(Slo { text: text.to_owned(), limits: super::judge::limits(&terms), terms })
     }
 }
 

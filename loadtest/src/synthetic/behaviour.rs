@@ -25,6 +25,9 @@ pub enum Service {
     Bimodal { fast: Duration, slow: Duration, slow_every: u64 },
     /// From `after` the first request on, nothing is answered for `stall`: what would be due then is due at its end.
     Stall { delay: Duration, after: Duration, stall: Duration },
+    /// A request that comes when no other is served takes `alone`, any other `together`, however many there are: so do
+    /// servers that gather batches.
+    Batching { alone: Duration, together: Duration },
     /// Workers, one at least, that take `service` for each request, and a queue before them, first in first out. Its capacity is
     /// `workers / service`. Those that would be more than `most_waiting` in the queue get a 503. A client that has gone
     /// does not shorten the queue: the work is done all the same.

@@ -12,6 +12,8 @@ pub(super) struct Schedule {
     service: Service,
     /// When the first request arrived.
     first: Option<Instant>,
+    /// When the last of all requests is answered that were taken until now.
+    busy_until: Option<Instant>,
     /// When each worker of a queue is free.
     free: BinaryHeap<Reverse<Instant>>,
     /// When each request that waits will be begun, in order; kept only where their number is bounded.
@@ -32,7 +34,7 @@ pub(super) enum Admission {
 
 impl Schedule {
     pub(super) fn new(service: Service) -> Schedule {
-        Schedule { service, first: None, free: BinaryHeap::new(), begins: VecDeque::new() }
+        Schedule { service, first: None, busy_until: None, free: BinaryHeap::new(), begins: VecDeque::new() }
     }
 
     /// Takes the request of this number. Times must not go back.
@@ -49,6 +51,12 @@ impl Schedule {
                 let at = now + delay;
                 let stalled = (begin..end).contains(&at);
                 Admission::Due { at: if stalled { end } else { at }, slow: false, stalled }
+            }
+            Service::Batching { alone, together } => {
+                let is_busy = self.busy_until.is_some_and(|until| until > now);
+                let at = now + if is_busy { together } else { alone };
+                self.busy_until = self.busy_until.max(Some(at));
+                Admission::Due { at, slow: is_busy, stalled: false }
             }
             Service::Queue { workers, service, most_waiting } => {
                 let workers = workers.max(1);
@@ -121,6 +129,12 @@ mod tests {
         let service = Service::Stall { delay: ms(10), after: ms(100), stall: ms(50) };
         let due = answered(service, &[0, 89, 90, 139, 140, 141]);
         assert_eq!(due, [10, 99, 150, 150, 150, 151].map(Some));
+    }
+
+    #[test]
+    fn whoever_comes_to_others_waits_for_a_batch() {
+        let service = Service::Batching { alone: ms(1), together: ms(50) };
+        assert_eq!(answered(service, &[0, 5, 5, 54, 104, 104]), [1, 6, 55, 104, 105, 154].map(Some));
     }
 
     #[test]

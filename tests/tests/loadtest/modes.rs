@@ -31,6 +31,12 @@ async fn a_sweep_goes_up_until_the_server_no_longer_keeps_up() {
     let points = sweep["points"].as_array().unwrap().iter();
     let rates: Vec<_> = points.map(|point| point["rate"].as_f64().unwrap()).collect();
     assert!(rates.len() >= 3 && rates.is_sorted(), "{rates:?}");
+    // It did not end for want of points, and says why it went no higher.
+    let failed = sweep["failed_rate"].as_f64().unwrap_or_else(|| panic!("{}", tested.told()));
+    assert!(failed > sweep["best_rate"].as_f64().unwrap(), "{}", tested.told());
+    let missed = sweep["points"].as_array().unwrap().iter().find(|point| point["rate"] == failed).unwrap();
+    let missed = missed["missed"].to_string();
+    assert!(missed.contains("does not keep up") || missed.contains("errors"), "{missed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -46,6 +52,37 @@ async fn two_servers_are_loaded_in_turn_and_told_apart() {
         |figure: &str| ratios.iter().find(|ratio| ratio["figure"] == figure).unwrap_or_else(|| panic!("{ratios:?}"));
     assert_eq!(of("latency p50")["better"], "a", "{}", tested.told());
     assert!(of("latency p50")["ratio"].as_f64().unwrap() > 1.0, "{}", tested.told());
+    let judged = loadtest(&quick, &[&words[..], &["--slo", "p50<1us"]].concat()).await;
+    assert_eq!(judged.code(), 1, "{}", judged.told());
+    assert!(judged.told().contains("A missed the objective: p50"), "{}", judged.told());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_of_conversations_is_refused() {
+    let server = Server::start([Service::digits()]).await;
+    let words = ["-m", "digits", "--protocol", "chat", "--turns", "3", "--sweep"];
+    let refused = loadtest(&server, &words).await;
+    assert_eq!(refused.code(), 2, "{}", refused.told());
+    assert!(refused.told().contains("--sweep searches a rate of single requests"), "{}", refused.told());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_fails_is_surely_worse() {
+    let server = Server::start([Service::new("identity")]).await;
+    let folder = Folder::new();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (a, b) = (path("a.json"), path("b.json"));
+    for (expect, file, code) in [("json:/model_name=\"identity\"", &a, 0), ("json:/model_name=\"other\"", &b, 1)] {
+        let mut loading = command(&[&format!("http://{}", server.data), "-m", "identity", "-c", "1", "-d", "500ms"]);
+        loading.args(["--shape", "x=1,8", "--progress", "none", "--expect", expect, "--out", file]);
+        let output = tokio::task::spawn_blocking(move || process::run(&mut loading)).await.unwrap();
+        assert_eq!(output.status.code(), Some(code), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let compared = process::run(&mut command(&["compare", &a, &b, "--fail-above", "2"]));
+    let told = String::from_utf8_lossy(&compared.stdout);
+    assert_eq!(compared.status.code(), Some(1), "{told}{}", String::from_utf8_lossy(&compared.stderr));
+    assert!(told.contains("B answered nothing right, and A did"), "{told}");
+    assert!(told.contains("not answered right of B"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,9 +17,13 @@ pub fn write(markup: &mut Markup, ab: &Ab, report: &Report) {
         (a, 0) => format!("A is better by {a} of {} figures; by no figure is B.", ab.ratios.len()),
         (a, b) => format!("A is better by {a} of {} figures, B by {b}.", ab.ratios.len()),
     };
-    let servers =
+    let mut told =
         vec![format!("A: {}", report.target), format!("B: {}", report.target_b.as_deref().unwrap_or(&report.target))];
-    parts::banner(markup, "told", "⇄", &sentence, &servers);
+    for (side, missed) in [("A", &ab.missed_a), ("B", &ab.missed_b)] {
+        told.extend(missed.iter().map(|missed| format!("{side} missed the objective: {missed}")));
+    }
+    told.extend(ab.ended.clone());
+    parts::banner(markup, "told", "⇄", &sentence, &told);
     parts::charts(markup, |markup| {
         if !ab.ratios.is_empty() {
             ratios(&ab.ratios).draw(markup);

@@ -9,6 +9,14 @@ pub fn ab(page: &mut Page, ab: &Ab) {
     let seconds = ab.a.first().map_or(0.0, |run| run.seconds);
     let (rounds, load) = (ab.a.len(), ab.a.first().map_or("", |run| run.load.what.as_str()));
     page.sentence("", &format!("{load}; {rounds} rounds of {} s on each, in turn", number::number(seconds)));
+    if let Some(ended) = &ab.ended {
+        page.sentence("!! ", ended);
+    }
+    for (side, missed) in [("A", &ab.missed_a), ("B", &ab.missed_b)] {
+        for missed in missed {
+            page.sentence("", &format!("{side} missed the objective: {missed}"));
+        }
+    }
     page.blank();
     ratios(page, &ab.ratios);
     page.sentence("  ", PAIRS_RULE);
@@ -19,7 +27,7 @@ pub fn comparison(comparison: &Comparison) -> String {
     page.sentence("A ", &comparison.a);
     page.sentence("B ", &comparison.b);
     page.blank();
-    for warning in &comparison.warnings {
+    for warning in comparison.lost.iter().chain(&comparison.warnings) {
         page.sentence("!! ", warning);
     }
     page.blank();

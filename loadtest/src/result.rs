@@ -68,6 +68,9 @@ pub struct Run {
     pub warmup: Warmup,
     /// Seconds that were measured, after the warm-up and without the wait for the last answers.
     pub seconds: f64,
+    /// Whether it was stopped before its end.
+    #[serde(default)]
+    pub stopped: bool,
     /// Requests that were due in that time, and how many a second that is. In a closed loop what was sent.
     pub due: u64,
     pub due_rate: f64,
@@ -121,6 +124,9 @@ pub struct Outcomes {
     pub timeouts: u64,
     pub wrong: u64,
     pub unsent: u64,
+    /// Sent and not yet answered when the run was stopped: neither right nor failed.
+    #[serde(default)]
+    pub given_up: u64,
     /// All that is not `ok`, by what it was called. At most 50 kinds, the rest as `other`.
     pub by_kind: BTreeMap<String, u64>,
     /// What the server said, once for some of these kinds.
@@ -130,7 +136,7 @@ pub struct Outcomes {
 
 impl Outcomes {
     pub fn total(&self) -> u64 {
-        self.ok + self.failed()
+        self.ok + self.failed() + self.given_up
     }
 
     /// All that got no right answer.
@@ -156,15 +162,21 @@ impl Distribution {
         self.quantiles.iter().find(|(at, _)| *at >= q - 1e-9).map(|(_, value)| *value)
     }
 
-    /// Whether at least ten values lie beyond a quantile; with fewer it is the luck of a few. The median always counts.
+    /// Whether it has enough values for a quantile, by [`supports`].
     pub fn supports(&self, q: f64) -> bool {
-        q <= 0.5 || self.count as f64 * (1.0 - q) >= 10.0 - 1e-6
+        supports(self.count, q)
     }
 
     /// The value at a quantile that the count supports.
     pub fn supported(&self, q: f64) -> Option<f64> {
         self.at(q).filter(|_| self.supports(q))
     }
+}
+
+/// Whether at least ten of so many values lie beyond a quantile; with fewer it is the luck of a few. The median always
+/// counts.
+pub fn supports(count: u64, q: f64) -> bool {
+    q <= 0.5 || count as f64 * (1.0 - q) >= 10.0 - 1e-6
 }
 
 /// Of answers that came in parts.
@@ -181,6 +193,12 @@ pub struct Streams {
     pub prompt_tokens: u64,
     /// Whether the tokens are the server's own count; else each part counts as one.
     pub counted_by_server: bool,
+    /// Answers whose tokens are the server's own count.
+    #[serde(default)]
+    pub answers_counted_by_server: u64,
+    /// Answers of which each part was taken for a token.
+    #[serde(default)]
+    pub answers_counted_by_parts: u64,
 }
 
 /// What the server said of itself.
@@ -227,15 +245,24 @@ pub struct Window {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Limits {
     pub threads: usize,
-    /// Share of the time that the busiest thread was on a core.
-    pub cpu: f64,
-    /// Share of the time that a thread was ready to run and had no core: others had it.
-    pub waited_for_cpu: f64,
+    /// Share of the time that the busiest thread was on a core. None where the system doesn't tell.
+    #[serde(default)]
+    pub cpu: Option<f64>,
+    /// Share of the time that a thread was ready to run and had no core: others had it. None where the system doesn't tell.
+    #[serde(default)]
+    pub waited_for_cpu: Option<f64>,
+    /// Most that were open at once.
     pub connections: usize,
+    /// Opened in all: more than were open at once means that some were closed and replaced.
+    #[serde(default)]
+    pub opened: u64,
     /// Most requests that were due and had no free connection, at once.
     pub most_waiting: u64,
     /// Why the figures say more of the load tester than of the server, a sentence each. None if they don't.
     pub reached: Vec<String>,
+    /// What is worth knowing and makes no figure wrong, a sentence each.
+    #[serde(default)]
+    pub remarks: Vec<String>,
 }
 
 /// A search over rates.
@@ -270,6 +297,15 @@ pub struct Ab {
     pub b: Vec<Run>,
     /// B against A, by the name of a figure.
     pub ratios: Vec<Ratio>,
+    /// What A missed of the objective in any round, a sentence each. Empty without an objective.
+    #[serde(default)]
+    pub missed_a: Vec<String>,
+    /// The same of B.
+    #[serde(default)]
+    pub missed_b: Vec<String>,
+    /// Why it ended before all rounds were done. None if it didn't.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<String>,
 }
 
 /// One figure of two runs.

@@ -126,7 +126,10 @@ impl<W: Write> Observer for Progress<W> {
         self.what = format!("{label}{}", run.what);
         (self.failed, self.told, self.since) = (0, 0.0, Since::default());
         match self.style {
-            Style::Renewed => self.renew(&[self.what.clone()]),
+            Style::Renewed => {
+                let what = vec![self.what.clone()];
+                self.renew(&what);
+            }
             Style::Lines => self.line(&self.what.clone()),
             Style::Silent => {}
         }

@@ -41,8 +41,8 @@ fn tiles(sweep: &Sweep, best: Option<&SweepPoint>, words: &Words) -> Vec<Tile> {
     if let Some(latency) = best.map(|best| &best.run.latency) {
         let p50 = tables::at(latency, 0.5, number::time);
         tiles.push(match latency.supported(0.99) {
-            Some(p99) => Tile::new("p99 at that rate", &number::time(p99), format!("p50 {p50}")),
-            None => Tile::new("p50 at that rate", &p50, format!("max {}", number::time(latency.max))),
+            Some(p99) => Tile::new("Latency p99 at that rate", &number::time(p99), format!("p50 {p50}")),
+            None => Tile::new("Latency p50 at that rate", &p50, format!("max {}", number::time(latency.max))),
         });
     }
     tiles

@@ -6,7 +6,7 @@ use crate::result::Limits;
 /// Names and values.
 pub fn pairs(limits: &Limits) -> Vec<(String, String)> {
     let share = |share: Option<f64>| match share {
-        Some(share) => format!("{} of the time", number::share(share)),
+        Some(share) => number::share(share),
         None => "not known, and not judged".to_owned(),
     };
     let open = format!("{} open at most", number::count(limits.connections as u64));
@@ -20,7 +20,7 @@ pub fn pairs(limits: &Limits) -> Vec<(String, String)> {
         ("busiest on a core", share(limits.cpu)),
         ("waiting for a core", share(limits.waited_for_cpu)),
         ("connections", opened),
-        ("due requests waiting for one", format!("{} at most", number::count(limits.most_waiting))),
+        ("requests waiting", format!("{} at most", number::count(limits.most_waiting))),
     ];
     pairs.map(|(name, value)| (name.to_owned(), value)).to_vec()
 }
@@ -35,7 +35,7 @@ mod tests {
         let unknown = told(Limits { threads: 2, ..Limits::default() });
         assert_eq!(unknown[1..3], ["not known, and not judged"; 2]);
         let known = told(Limits { cpu: Some(0.5), waited_for_cpu: Some(0.0), ..Limits::default() });
-        assert_eq!(known[1..3], ["50.0 % of the time", "0 % of the time"]);
+        assert_eq!(known[1..3], ["50.0 %", "0 %"]);
     }
 
     #[test]

@@ -124,7 +124,8 @@ pub struct Outcomes {
     pub timeouts: u64,
     pub wrong: u64,
     pub unsent: u64,
-    /// Sent and not yet answered when the run was stopped: neither right nor failed.
+    /// Due and not yet answered when the run was stopped: neither right nor failed, and in none of the other counts, not even
+    /// in `due`.
     #[serde(default)]
     pub given_up: u64,
     /// All that is not `ok`, by what it was called. At most 50 kinds, the rest as `other`.
@@ -136,13 +137,19 @@ pub struct Outcomes {
 
 impl Outcomes {
     pub fn total(&self) -> u64 {
-        self.ok + self.failed() + self.given_up
+        self.ok + self.failed()
     }
 
     /// All that got no right answer.
     pub fn failed(&self) -> u64 {
         self.shed + self.errors + self.timeouts + self.wrong + self.unsent
     }
+}
+
+/// Whether at least ten of so many values lie beyond a quantile; with fewer it is the luck of a few. The median always
+/// counts.
+pub fn supports(count: u64, q: f64) -> bool {
+    q <= 0.5 || count as f64 * (1.0 - q) >= 10.0 - 1e-6
 }
 
 /// Quantiles, from a histogram of three significant digits.
@@ -162,7 +169,7 @@ impl Distribution {
         self.quantiles.iter().find(|(at, _)| *at >= q - 1e-9).map(|(_, value)| *value)
     }
 
-    /// Whether it has enough values for a quantile, by [`supports`].
+    /// Whether its count supports a quantile: see [`supports`].
     pub fn supports(&self, q: f64) -> bool {
         supports(self.count, q)
     }
@@ -171,12 +178,6 @@ impl Distribution {
     pub fn supported(&self, q: f64) -> Option<f64> {
         self.at(q).filter(|_| self.supports(q))
     }
-}
-
-/// Whether at least ten of so many values lie beyond a quantile; with fewer it is the luck of a few. The median always
-/// counts.
-pub fn supports(count: u64, q: f64) -> bool {
-    q <= 0.5 || count as f64 * (1.0 - q) >= 10.0 - 1e-6
 }
 
 /// Of answers that came in parts.
@@ -278,6 +279,9 @@ pub struct Sweep {
     pub knee_rate: Option<f64>,
     /// Why it ended, in words.
     pub ended: String,
+    /// Whether an error ended it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub broken: bool,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -297,13 +301,12 @@ pub struct Ab {
     pub b: Vec<Run>,
     /// B against A, by the name of a figure.
     pub ratios: Vec<Ratio>,
-    /// What A missed of the objective in any round, a sentence each. Empty without an objective.
-    #[serde(default)]
+    /// What each missed of the objective in any round, a term each with how often.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missed_a: Vec<String>,
-    /// The same of B.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missed_b: Vec<String>,
-    /// Why it ended before all rounds were done. None if it didn't.
+    /// The error that ended it before all rounds were run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<String>,
 }

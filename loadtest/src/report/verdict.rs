@@ -85,7 +85,10 @@ pub fn notices(report: &Report) -> Vec<Notice> {
             notices.extend(stopped(run));
             notices.extend(report.slo.as_deref().map(|slo| objective(slo, run)));
         }
-        Findings::Sweep { sweep } => notices.push(searched(sweep, report.slo.as_deref())),
+        Findings::Sweep { sweep } => {
+            notices.extend(broken(sweep));
+            notices.push(searched(sweep, report.slo.as_deref()));
+        }
         Findings::Ab { ab } => notices.extend(compared(ab, report.slo.as_deref())),
     }
     notices
@@ -169,6 +172,11 @@ fn stopped(run: &Run) -> Option<Notice> {
     run.stopped.then_some(Notice { kind: Kind::Stopped, sentence, reasons: Vec::new() })
 }
 
+fn broken(sweep: &Sweep) -> Option<Notice> {
+    let sentence = sweep.ended.clone();
+    sweep.broken.then_some(Notice { kind: Kind::Stopped, sentence, reasons: Vec::new() })
+}
+
 fn objective(slo: &str, run: &Run) -> Notice {
     let (missed, doubts) = match slo.parse::<Slo>() {
         Ok(slo) => (slo.missed(run), slo.doubts(run)),
@@ -195,15 +203,13 @@ fn searched(sweep: &Sweep, slo: Option<&str>) -> Notice {
         Some(knee) => format!("the knee is at {}", rate(knee)),
         None => "no knee was found".to_owned(),
     };
-    let ended = (!sweep.ended.is_empty()).then(|| format!("it ended: {}", sweep.ended));
+    let ended = (!sweep.ended.is_empty() && !sweep.broken).then(|| format!("it ended: {}", sweep.ended));
     Notice { kind, sentence, reasons: [Some(knee), ended].into_iter().flatten().collect() }
 }
 
 fn compared(ab: &Ab, slo: Option<&str>) -> Vec<Notice> {
-    let ended = ab.ended.clone().map(|ended| {
-        let sentence = format!("it ended after {} of its rounds: {ended}", ab.a.len());
-        Notice { kind: Kind::Stopped, sentence, reasons: Vec::new() }
-    });
+    let stopped = |sentence| Notice { kind: Kind::Stopped, sentence, reasons: Vec::new() };
+    let ended = ab.ended.clone().map(stopped);
     let better = |side| ab.ratios.iter().filter(|ratio| ratio.better == Some(side)).count();
     let of = ab.ratios.len();
     let sentence = match (better(Side::A), better(Side::B)) {

@@ -52,13 +52,17 @@ fn outcomes(outcomes: &Outcomes) -> Table {
         ("timed out", outcomes.timeouts),
         ("wrong answers", outcomes.wrong),
         ("not sent", outcomes.unsent),
-        ("given up at the stop", outcomes.given_up),
     ];
     for (name, count) in kinds.into_iter().filter(|(_, count)| *count > 0) {
         row(Kind::Plain, name, count);
     }
     for (kind, count) in &outcomes.by_kind {
         row(Kind::Detail, kind, *count);
+    }
+    if outcomes.given_up > 0 {
+        // They are not among those that the shares are of.
+        let cells = ["given up at the stop".to_owned(), number::count(outcomes.given_up), number::NONE.to_owned()];
+        table.row(Kind::Plain, cells);
     }
     table.notes = outcomes.samples.iter().map(|(kind, said)| format!("{kind}, for one: {said}")).collect();
     table
@@ -153,7 +157,8 @@ mod tests {
     fn requests_given_up_at_a_stop_are_neither_right_nor_failed() {
         let given_up = Outcomes { ok: 60, errors: 20, given_up: 20, ..Outcomes::default() };
         let tables = [outcomes(&given_up)];
-        assert_eq!(row(&tables, "given up at the stop").unwrap()[1..], ["20", "20.0 %"]);
+        assert_eq!(row(&tables, "given up at the stop").unwrap()[1..], ["20", number::NONE]);
+        assert_eq!(row(&tables, "errors").unwrap()[1..], ["20", "25.0 %"]);
         assert_eq!(given_up.failed(), 20);
     }
 

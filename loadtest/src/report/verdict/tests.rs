@@ -84,16 +84,23 @@ fn a_sweep_without_an_objective_speaks_of_none() {
 }
 
 #[test]
+fn a_sweep_that_broke_off_says_so_beside_what_it_found() {
+    let report = sweep(|sweep| (sweep.broken, sweep.ended) = (true, "an error ended it: no more threads".to_owned()));
+    assert_eq!(kinds(&report), [Kind::Stopped, Kind::Met]);
+    assert_eq!(notices(&report)[0].sentence, "an error ended it: no more threads");
+}
+
+#[test]
 fn each_side_has_its_verdict() {
     let mut report = fixture::ab();
     if let Findings::Ab { ab } = &mut report.findings {
         ab.missed_a = Vec::new();
         ab.missed_b = vec!["round 2: p99 81 ms is not below 50 ms".to_owned()];
-        ab.ended = Some("B no longer answers".to_owned());
+        ab.ended = Some("an error ended it after 5 of 9 rounds: no more threads".to_owned());
     }
     let told = notices(&report);
     assert_eq!(kinds(&report), [Kind::Stopped, Kind::Told, Kind::Met, Kind::Missed]);
-    assert!(told[0].sentence.ends_with("B no longer answers"));
+    assert!(told[0].sentence.ends_with("after 5 of 9 rounds: no more threads"));
     assert!(told[3].sentence.starts_with("B: objective missed") && told[3].reasons[0].starts_with("round 2"));
     report.slo = None;
     assert_eq!(kinds(&report), [Kind::Stopped, Kind::Told]);

@@ -68,6 +68,7 @@ impl StreamTotals {
             output_tokens_rate: super::totals::per_second(self.output_tokens, seconds),
             prompt_tokens: self.prompt_tokens,
             counted_by_server: self.counted_by_server,
+            ..Streams::default()
         }
     }
 }

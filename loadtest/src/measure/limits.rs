@@ -47,11 +47,12 @@ pub fn judge(seen: &Observed) -> Limits {
     let reached = [cpu(seen), waited_for_cpu(seen), lag(seen), waiting(seen), behind(seen), sockets(seen)];
     Limits {
         threads: seen.threads,
-        cpu: seen.cpu,
-        waited_for_cpu: seen.waited_for_cpu,
+        cpu: Some(seen.cpu),
+        waited_for_cpu: Some(seen.waited_for_cpu),
         connections: seen.connections,
         most_waiting: seen.most_waiting,
         reached: reached.into_iter().flatten().collect(),
+        ..Limits::default()
     }
 }
 

@@ -54,6 +54,7 @@ pub fn run(rate: f64, seconds: usize, base: f64, tail: f64, seed: u64) -> Run {
         load: LoadSummary { what: format!("open, poisson, {rate}/s"), open: true, rate: Some(rate), callers: None },
         warmup: Warmup { seconds: 3.0, steady: Some(true) },
         seconds: seconds as f64,
+        stopped: false,
         due,
         due_rate: rounded(due as f64 / seconds as f64),
         outcomes: Outcomes { ok, shed, errors: failed, by_kind, ..Outcomes::default() },
@@ -68,11 +69,13 @@ pub fn run(rate: f64, seconds: usize, base: f64, tail: f64, seed: u64) -> Run {
         windows,
         limits: Limits {
             threads: 1,
-            cpu: 0.31,
-            waited_for_cpu: 0.01,
+            cpu: Some(0.31),
+            waited_for_cpu: Some(0.01),
             connections: 24,
+            opened: 31,
             most_waiting: 3,
             reached: Vec::new(),
+            remarks: Vec::new(),
         },
     }
 }
@@ -147,6 +150,8 @@ pub fn streamed() -> Report {
         output_tokens_rate: rounded(run.rate * 96.0),
         prompt_tokens: ok * 131,
         counted_by_server: true,
+        answers_counted_by_server: ok,
+        answers_counted_by_parts: 0,
     });
     let canary = ok / 10;
     run.server = Some(ServerSide {
@@ -202,7 +207,9 @@ pub fn ab() -> Report {
             *number = rounded(*number);
         }
     }
-    let mut report = report(Protocol::V2, false, "p99<50ms", Findings::Ab { ab: Ab { a, b, ratios, ..Ab::default() } });
+    let missed_a = vec!["p99 22.7 ms is not below 20 ms (in 5 of 5 rounds)".to_owned()];
+    let ab = Ab { a, b, ratios, missed_a, ..Ab::default() };
+    let mut report = report(Protocol::V2, false, "p99<20ms", Findings::Ab { ab });
     report.target_b = Some("http://127.0.0.1:8081".to_owned());
     report
 }
@@ -222,6 +229,9 @@ pub fn hostile() -> Report {
         run.load.what = nasty.to_owned();
         run.outcomes.by_kind.insert(nasty.to_owned(), 3);
         run.limits.reached.push(nasty.to_owned());
+        run.limits.remarks.push(nasty.to_owned());
+        (run.stopped, run.outcomes.given_up) = (true, 7);
+        run.outcomes.samples.insert(nasty.to_owned(), nasty.to_owned());
         let server = run.server.as_mut().unwrap();
         let revision = server.revisions.remove("example-00002").unwrap();
         server.revisions.insert(nasty.to_owned(), revision);

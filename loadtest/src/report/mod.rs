@@ -3,7 +3,8 @@
 //! ```text
 //! number    numbers as people read them
 //! verdict   what is told before any number
-//! text      tables for a terminal
+//! tables    tables, and what their cells say
+//! text      plain text for a terminal
 //! html      one self-contained page
 //! progress  how far a run is
 //! ```
@@ -13,6 +14,7 @@ pub(crate) mod fixture;
 mod html;
 mod number;
 pub mod progress;
+mod tables;
 mod text;
 mod verdict;
 

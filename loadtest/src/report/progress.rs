@@ -6,12 +6,14 @@ use super::number;
 use super::text::plain;
 use crate::cli::Progress as ProgressOption;
 use crate::engine::{Begin, Observer};
-use crate::result::{Run, Window};
+use crate::result::{Run, Window, supports};
 
 /// Seconds of a run between two lines that stay.
 const BETWEEN_LINES: f64 = 5.0;
 /// Characters of the bar.
-const BAR: usize = 16;
+const BAR: usize = 10;
+/// Between the items of a line.
+const GAP: &str = "  ";
 /// Where a terminal doesn't tell its width.
 const WIDTH: usize = 80;
 
@@ -79,12 +81,28 @@ impl<W: Write> Progress<W> {
         let _ = writeln!(self.out, "{}", plain(text));
     }
 
-    fn renew(&mut self, text: &str) {
-        // One column stays free, as some terminals begin a new line when the last is written to.
-        let text: String = plain(text).chars().take((self.width)().saturating_sub(1)).collect();
+    /// Shows as many of the items as fit beside each other.
+    fn renew(&mut self, items: &[String]) {
+        let room = self.room();
+        let mut text = String::new();
+        for item in items.iter().map(|item| plain(item)).filter(|item| !item.is_empty()) {
+            if text.is_empty() {
+                text = cut(&item, room);
+            } else if text.chars().count() + GAP.len() + item.chars().count() <= room {
+                text += GAP;
+                text += &item;
+            } else {
+                break;
+            }
+        }
         let _ = write!(self.out, "\r\x1b[2K{text}");
         let _ = self.out.flush();
         self.stands = true;
+    }
+
+    /// Characters of a line. One column stays free, as some terminals begin a new line when the last is written to.
+    fn room(&self) -> usize {
+        (self.width)().saturating_sub(1)
     }
 
     fn clear(&mut self) {
@@ -108,7 +126,10 @@ impl<W: Write> Observer for Progress<W> {
         self.what = format!("{label}{}", run.what);
         (self.failed, self.told, self.since) = (0, 0.0, Since::default());
         match self.style {
-            Style::Renewed => self.renew(&self.what.clone()),
+            Style::Renewed => {
+                let what = vec![self.what.clone()];
+                self.renew(&what);
+            }
             Style::Lines => self.line(&self.what.clone()),
             Style::Silent => {}
         }
@@ -121,12 +142,12 @@ impl<W: Write> Observer for Progress<W> {
         let elapsed = window.start + window.seconds;
         match self.style {
             Style::Renewed => {
-                let text = [bar(done), state(window, self.since, self.failed, elapsed, done)].concat();
+                let items = state(window, self.since, self.failed, elapsed, done);
                 self.since = Since::default();
-                self.renew(&text);
+                self.renew(&[vec![bar(done)], items].concat());
             }
             Style::Lines if elapsed - self.told >= BETWEEN_LINES - 1e-9 => {
-                let text = format!("  {}", state(window, self.since, self.failed, elapsed, done));
+                let text = format!("  {}", state(window, self.since, self.failed, elapsed, done).join(GAP));
                 (self.told, self.since) = (elapsed, Since::default());
                 self.line(&text);
             }
@@ -138,10 +159,17 @@ impl<W: Write> Observer for Progress<W> {
         if self.style == Style::Silent {
             return;
         }
-        let at = |q| run.latency.at(q).map_or_else(|| number::NONE.to_owned(), number::time);
+        let count = run.latency.count;
+        let value = |value: f64| (count > 0).then_some(value);
         let (rate, failed) = (number::number(run.rate), number::count(run.outcomes.failed()));
-        let what = std::mem::take(&mut self.what);
-        self.line(&format!("{what}: {rate} right/s, p50 {}, p99 {}, {failed} not right", at(0.5), at(0.99)));
+        let (p50, high) = (time(run.latency.at(0.5)), high(count, run.latency.at(0.99), value(run.latency.max)));
+        let figures = format!(": {rate} right/s, p50 {p50}, {high}, {failed} not right");
+        let mut what = std::mem::take(&mut self.what);
+        if self.style == Style::Renewed {
+            // The figures matter more than what they are of.
+            what = cut(&what, self.room().saturating_sub(figures.chars().count()));
+        }
+        self.line(&format!("{what}{figures}"));
     }
 }
 
@@ -149,24 +177,40 @@ fn bar(done: Option<f64>) -> String {
     let Some(done) = done else { return String::new() };
     let done = done.clamp(0.0, 1.0);
     let full = (done * BAR as f64).round() as usize;
-    format!("[{}{}] {:>3.0} %  ", "#".repeat(full), "-".repeat(BAR - full), done * 100.0)
+    format!("[{}{}] {:>3.0} %", "#".repeat(full), "-".repeat(BAR - full), done * 100.0)
 }
 
-/// The state of a run; what matters most comes first, as a narrow terminal cuts the end.
-fn state(window: &Window, since: Since, failed: u64, elapsed: f64, done: Option<f64>) -> String {
+/// The state of a run; what matters most comes first, as a narrow terminal has no room for the end.
+fn state(window: &Window, since: Since, failed: u64, elapsed: f64, done: Option<f64>) -> Vec<String> {
     let rate = if since.seconds > 0.0 { since.ok as f64 / since.seconds } else { 0.0 };
-    let time = |value: Option<f64>| value.map_or_else(|| number::NONE.to_owned(), number::time);
     let left = done.filter(|done| *done > 0.0 && *done <= 1.0);
     let left = left.map_or_else(String::new, |done| format!(", {:.0} s left", elapsed * (1.0 - done) / done));
     let warm = if window.warmup { " (warm-up)" } else { "" };
-    format!(
-        "{} right/s  p50 {}  p99 {}  {} not right  {} in flight  {elapsed:.0} s{left}{warm}",
-        number::number(rate),
-        time(window.p50),
-        time(window.p99),
-        number::count(failed),
-        number::count(window.in_flight),
-    )
+    vec![
+        format!("{} right/s", number::number(rate)),
+        format!("p50 {}", time(window.p50)),
+        high(window.ok, window.p99, window.max),
+        format!("{} not right", number::count(failed)),
+        format!("{elapsed:.0} s{left}{warm}"),
+        format!("{} in flight", number::count(window.in_flight)),
+    ]
+}
+
+/// The p99 if so many values support one, else the greatest.
+fn high(count: u64, p99: Option<f64>, max: Option<f64>) -> String {
+    if supports(count, 0.99) { format!("p99 {}", time(p99)) } else { format!("max {}", time(max)) }
+}
+
+fn time(value: Option<f64>) -> String {
+    value.map_or_else(|| number::NONE.to_owned(), number::time)
+}
+
+fn cut(text: &str, room: usize) -> String {
+    if text.chars().count() <= room {
+        text.to_owned()
+    } else {
+        text.chars().take(room.saturating_sub(1)).chain(['…']).collect()
+    }
 }
 
 #[cfg(test)]
@@ -195,11 +239,31 @@ mod tests {
         let text = shown(Style::Renewed, || 60, true);
         assert_eq!(text.matches('\n').count(), 1, "only the last line stays: {text:?}");
         let (renewed, last) = text.rsplit_once("\r\x1b[2K").unwrap();
-        assert!(last.starts_with("point\u{fffd}[2J 3: open, 200/s: ") && last.ends_with(" not right\n"), "{last:?}");
+        assert!(last.starts_with("point\u{fffd}") && last.ends_with(" not right\n"), "{last:?}");
         let lines: Vec<&str> = renewed.split("\r\x1b[2K").skip(1).collect();
         assert_eq!(lines.len(), 1 + 15, "{lines:?}");
         assert!(lines.iter().all(|line| line.chars().count() < 60 && !line.contains('\x1b')), "{lines:?}");
-        assert!(lines[15].starts_with("[################] 100 %  "), "{lines:?}");
+        assert!(lines[15].starts_with("[##########] 100 %  ") && lines[15].contains("  p50 "), "{lines:?}");
+        assert!(lines[1..].iter().all(|line| !line.ends_with(|end: char| end.is_whitespace())), "no item is cut");
+    }
+
+    #[test]
+    fn the_line_that_stays_fits_a_terminal_too() {
+        let mut out = Vec::new();
+        let mut progress = Progress::new(&mut out, Style::Renewed, || 80);
+        progress.begins(&Begin { what: &"a long load ".repeat(20), label: None });
+        progress.ends(&fixture::run(200.0, 12, 10.0, 2.0, 1));
+        drop(progress);
+        let text = String::from_utf8(out).unwrap();
+        let (_, last) = text.rsplit_once("\r\x1b[2K").unwrap();
+        assert!(last.trim_end().chars().count() < 80 && last.ends_with(" not right\n"), "{last:?}");
+    }
+
+    #[test]
+    fn a_p99_on_few_values_is_not_shown() {
+        assert_eq!(high(999, Some(5.0), Some(9.0)), "max 9.00 ms");
+        assert_eq!(high(1000, Some(5.0), Some(9.0)), "p99 5.00 ms");
+        assert_eq!(high(0, None, None), "max –");
     }
 
     #[test]

@@ -5,25 +5,12 @@ use super::chart::axis::Axis;
 use super::chart::plane::{Plane, Series, Shape};
 use super::chart::rows::{Row, Rows};
 use super::markup::Markup;
-use super::parts::{self, Table, table};
+use super::parts;
 use crate::report::number;
-use crate::result::{Ab, Ratio, Report, Run, Side};
+use crate::report::tables::ratios as table;
+use crate::result::{Ab, Ratio, Run, Side};
 
-pub fn write(markup: &mut Markup, ab: &Ab, report: &Report) {
-    let better = |side| ab.ratios.iter().filter(|ratio| ratio.better == Some(side)).count();
-    let sentence = match (better(Side::A), better(Side::B)) {
-        (0, 0) => "A and B can't be told apart by any figure.".to_owned(),
-        (0, b) => format!("B is better by {b} of {} figures; by no figure is A.", ab.ratios.len()),
-        (a, 0) => format!("A is better by {a} of {} figures; by no figure is B.", ab.ratios.len()),
-        (a, b) => format!("A is better by {a} of {} figures, B by {b}.", ab.ratios.len()),
-    };
-    let mut told =
-        vec![format!("A: {}", report.target), format!("B: {}", report.target_b.as_deref().unwrap_or(&report.target))];
-    for (side, missed) in [("A", &ab.missed_a), ("B", &ab.missed_b)] {
-        told.extend(missed.iter().map(|missed| format!("{side} missed the objective: {missed}")));
-    }
-    told.extend(ab.ended.clone());
-    parts::banner(markup, "told", "⇄", &sentence, &told);
+pub fn write(markup: &mut Markup, ab: &Ab) {
     parts::charts(markup, |markup| {
         if !ab.ratios.is_empty() {
             ratios(&ab.ratios).draw(markup);
@@ -33,7 +20,7 @@ pub fn write(markup: &mut Markup, ab: &Ab, report: &Report) {
         }
     });
     parts::section(markup, "Figures", |markup| {
-        figures(markup, &ab.ratios);
+        parts::table(markup, &table::ratios("medians over rounds", &ab.ratios));
         parts::note(markup, crate::compare::PAIRS_RULE);
     });
 }
@@ -50,8 +37,8 @@ fn ratios(ratios: &[Ratio]) -> Rows {
     let rows = ratios.iter().map(|ratio| Row {
         name: ratio.figure.clone(),
         note: format!(
-            "×{} [{} .. {}]",
-            number::number(ratio.ratio),
+            "{} [{} .. {}]",
+            table::times(ratio.ratio),
             number::number(ratio.least),
             number::number(ratio.greatest)
         ),
@@ -61,44 +48,33 @@ fn ratios(ratios: &[Ratio]) -> Rows {
     });
     let axis = Axis::ratios("B / A", ratios.iter().flat_map(|ratio| [ratio.ratio, ratio.least, ratio.greatest]));
     let about = "B against A: the median over rounds, from the least to the greatest.".to_owned();
-    let legend = vec![("c1", "B is better"), ("c2", "A is better"), ("calm", "can't be told apart")];
+    let legend = [("c1", Some(Side::B)), ("c2", Some(Side::A)), ("calm", None)];
+    let legend = legend.map(|(class, better)| (class, table::verdict(better))).to_vec();
     let caption = Caption { id: "ratios", title: "B against A", about };
     Rows { caption, axis, rows: rows.collect(), against: Some(1.0), legend }
 }
 
+/// The median and p99 of each round; where some have too few values for a p99, their greatest.
 fn rounds(ab: &Ab) -> Plane {
-    let of = |name, class, shape, runs: &[Run], q: f64| {
-        let points = runs.iter().enumerate().map(|(index, run)| ((index + 1) as f64, run.latency.at(q)));
+    let of = |name: &str, class, shape, runs: &[Run], value: fn(&Run) -> Option<f64>| {
+        let points = runs.iter().enumerate().map(|(index, run)| ((index + 1) as f64, value(run)));
         Series::new(name, class, shape, points)
     };
+    let p99 = |run: &Run| run.latency.supported(0.99);
+    let (high, value): (_, fn(&Run) -> Option<f64>) = match ab.a.iter().chain(&ab.b).all(|run| p99(run).is_some()) {
+        true => ("p99", p99),
+        false => ("max", |run| (run.latency.count > 0).then_some(run.latency.max)),
+    };
+    let p50 = |run: &Run| run.latency.at(0.5);
     let series = vec![
-        of("A p99", "c2", Shape::Line, &ab.a, 0.99),
-        of("A p50", "c2", Shape::Dashed, &ab.a, 0.5),
-        of("B p99", "c1", Shape::Line, &ab.b, 0.99),
-        of("B p50", "c1", Shape::Dashed, &ab.b, 0.5),
+        of(&format!("A {high}"), "c2", Shape::Line, &ab.a, value),
+        of("A p50", "c2", Shape::Dashed, &ab.a, p50),
+        of(&format!("B {high}"), "c1", Shape::Line, &ab.b, value),
+        of("B p50", "c1", Shape::Dashed, &ab.b, p50),
     ];
     let x = Axis::counts("round", ab.a.len(), |round| format!("round {round:.0}"));
     let y = Axis::log_times("latency", series.iter().flat_map(Series::values));
     let about = "What differs from round to round, differs for both: only what stays between them counts.".to_owned();
     let caption = Caption { id: "rounds", title: "Round by round", about };
     Plane { caption, x, y, series, bands: Vec::new(), marks: Vec::new() }
-}
-
-fn figures(markup: &mut Markup, ratios: &[Ratio]) {
-    let rows = ratios
-        .iter()
-        .map(|ratio| {
-            let name =
-                if ratio.unit.is_empty() { ratio.figure.clone() } else { format!("{}, {}", ratio.figure, ratio.unit) };
-            let verdict = match ratio.better {
-                Some(Side::A) => "A is better",
-                Some(Side::B) => "B is better",
-                None => "can't be told apart",
-            };
-            let numbers = [ratio.a, ratio.b, ratio.ratio, ratio.least, ratio.greatest].map(number::number);
-            ("", [name].into_iter().chain(numbers).chain([verdict.to_owned()]).collect())
-        })
-        .collect();
-    let head = &["", "A", "B", "B / A", "least", "greatest", "verdict"];
-    table(markup, &Table { caption: "Medians over rounds", head, rows, remarks: true });
 }

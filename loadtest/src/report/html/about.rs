@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use super::markup::Markup;
-use super::parts::{columns, section};
-use crate::report::number;
+use super::parts::{asides, columns, pairs, section};
+use crate::report::tables::tester;
+use crate::report::{number, verdict};
 use crate::result::{Findings, Report};
 
 /// What was loaded, in a few words.
@@ -50,6 +51,7 @@ pub fn write(markup: &mut Markup, report: &Report) {
             );
             pairs(markup, "Load tester", &machine(report));
         });
+        asides(markup, &verdict::asides(report));
     });
     section(markup, "Result", |markup| {
         markup.element("p", &[("class", &"actions")], |markup| {
@@ -101,29 +103,9 @@ fn machine(report: &Report) -> Vec<(String, String)> {
         other => pairs.push(("machine".to_owned(), plain(other))),
     }
     if let Findings::Run { run } = &report.findings {
-        let limits = &run.limits;
-        pairs.push(("threads".to_owned(), limits.threads.to_string()));
-        pairs.push(("busiest thread".to_owned(), number::share(limits.cpu)));
-        pairs.push(("waited for a core".to_owned(), number::share(limits.waited_for_cpu)));
-        pairs.push(("connections".to_owned(), number::count(limits.connections as u64)));
-        pairs.push(("most waiting".to_owned(), number::count(limits.most_waiting)));
+        pairs.extend(tester::pairs(&run.limits));
     }
     pairs
-}
-
-pub(super) fn pairs(markup: &mut Markup, title: &str, pairs: &[(String, String)]) {
-    if pairs.is_empty() {
-        return;
-    }
-    markup.element("div", &[("class", &"pairs")], |markup| {
-        markup.with_text("h3", &[], title);
-        markup.element("dl", &[], |markup| {
-            for (name, value) in pairs {
-                markup.with_text("dt", &[], name);
-                markup.with_text("dd", &[], value);
-            }
-        });
-    });
 }
 
 /// A value without JSON's quotes.

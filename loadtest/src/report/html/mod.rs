@@ -39,11 +39,11 @@ pub fn page(report: &Report) -> String {
         markup.element("body", &[], |markup| {
             about::header(markup, report);
             markup.element("main", &[], |markup| {
-                parts::limits(markup, &verdict::limits(report));
+                verdict::notices(report).iter().for_each(|notice| parts::notice(markup, notice));
                 match &report.findings {
-                    Findings::Run { run } => run::write(markup, run, verdict::of(report).as_ref()),
+                    Findings::Run { run } => run::write(markup, run, report.slo.as_deref()),
                     Findings::Sweep { sweep } => sweep::write(markup, sweep, report.slo.as_deref()),
-                    Findings::Ab { ab } => ab::write(markup, ab, report),
+                    Findings::Ab { ab } => ab::write(markup, ab),
                 }
                 about::write(markup, report);
             });

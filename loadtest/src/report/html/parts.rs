@@ -1,7 +1,11 @@
-//! What pages are made of: banners, tiles and tables.
+//! What pages are made of: banners, tiles, tables and lists.
 
 use super::markup::{Attributes, Markup};
-use crate::report::verdict::Verdict;
+use crate::report::tables::{self, Row, Table};
+use crate::report::verdict::{self, Notice};
+
+/// Tiles beside each other at most; with more they hold too little.
+const TILES: usize = 5;
 
 /// A number that matters, with its name and a remark.
 #[derive(Clone, Debug)]
@@ -20,7 +24,8 @@ impl Tile {
 }
 
 pub fn tiles(markup: &mut Markup, tiles: &[Tile]) {
-    markup.element("dl", &[("class", &"tiles")], |markup| {
+    let style = format!("--columns: {}", columns_of(tiles.len()));
+    markup.element("dl", &[("class", &"tiles"), ("style", &style)], |markup| {
         for tile in tiles {
             markup.element("div", &[("class", &"tile")], |markup| {
                 markup.with_text("dt", &[], tile.name);
@@ -36,36 +41,38 @@ pub fn tiles(markup: &mut Markup, tiles: &[Tile]) {
     });
 }
 
+/// Columns that spread so many tiles evenly over as few rows as hold them.
+fn columns_of(tiles: usize) -> usize {
+    let rows = tiles.div_ceil(TILES).max(1);
+    tiles.div_ceil(rows)
+}
+
 /// A sentence above everything, with the reasons for it.
-pub fn banner(markup: &mut Markup, class: &str, sign: &str, sentence: &str, reasons: &[String]) {
+pub fn notice(markup: &mut Markup, Notice { kind, sentence, reasons }: &Notice) {
+    let class = match kind {
+        verdict::Kind::Warned => "warned",
+        verdict::Kind::Stopped => "stopped",
+        verdict::Kind::Met => "met",
+        verdict::Kind::Missed => "missed",
+        verdict::Kind::Told => "told",
+    };
     markup.element("section", &[("class", &format!("banner {class}")), ("role", &"status")], |markup| {
-        markup.with_text("b", &[("aria-hidden", &"true")], sign);
+        markup.with_text("b", &[("aria-hidden", &"true")], kind.sign());
         markup.element("div", &[], |markup| {
             markup.with_text("p", &[], sentence);
-            if !reasons.is_empty() {
-                markup.element("ul", &[], |markup| {
-                    for reason in reasons {
-                        markup.with_text("li", &[], reason);
-                    }
-                });
-            }
+            list(markup, reasons);
         });
     });
 }
 
-/// Says that the load tester was itself the limit, if it was.
-pub fn limits(markup: &mut Markup, reached: &[String]) {
-    if !reached.is_empty() {
-        let sentence = "The load tester was at its own limit: these figures say more of it than of the server.";
-        banner(markup, "warned", "!", sentence, reached);
-    }
+/// Remarks below each other, if there are any.
+pub fn asides(markup: &mut Markup, asides: &[String]) {
+    markup.element("div", &[("class", &"asides")], |markup| list(markup, asides));
 }
 
-pub fn verdict(markup: &mut Markup, verdict: &Verdict) {
-    if verdict.missed.is_empty() {
-        banner(markup, "met", "✓", &format!("Objective met: {}", verdict.slo), &verdict.doubts);
-    } else {
-        banner(markup, "missed", "✗", &format!("Objective missed: {}", verdict.slo), &verdict.missed);
+fn list(markup: &mut Markup, items: &[String]) {
+    if !items.is_empty() {
+        markup.element("ul", &[], |markup| items.iter().for_each(|item| markup.with_text("li", &[], item)));
     }
 }
 
@@ -87,51 +94,74 @@ pub fn columns(markup: &mut Markup, inner: impl FnOnce(&mut Markup)) {
     markup.element("div", &[("class", &"columns")], inner);
 }
 
-/// A table whose first column names its rows.
-#[derive(Clone, Debug)]
-pub struct Table<'a> {
-    pub caption: &'a str,
-    pub head: &'a [&'a str],
-    /// Cells, and a class that may be empty.
-    pub rows: Vec<(&'static str, Vec<String>)>,
-    /// Whether the last column is text; all others but the first are numbers.
-    pub remarks: bool,
-}
-
-pub fn table(markup: &mut Markup, table: &Table<'_>) {
+pub fn table(markup: &mut Markup, table: &Table) {
     let class = if table.remarks { "table remarks" } else { "table" };
     // It scrolls by itself where it is too wide for the screen; focus lets keys scroll it.
     let attributes: Attributes<'_> =
         &[("class", &class), ("tabindex", &"0"), ("role", &"region"), ("aria-label", &table.caption)];
     markup.element("div", attributes, |markup| {
         markup.element("table", &[], |markup| {
-            markup.with_text("caption", &[], table.caption);
+            markup.with_text("caption", &[], &table.caption);
             markup.element("thead", &[], |markup| {
                 markup.element("tr", &[], |markup| {
-                    for name in table.head {
+                    for name in &table.head {
                         markup.with_text("th", &[("scope", &"col")], name);
                     }
                 });
             });
-            markup.element("tbody", &[], |markup| {
-                for (class, cells) in &table.rows {
-                    markup.element("tr", &[("class", class)], |markup| row(markup, cells));
-                }
-            });
+            markup.element("tbody", &[], |markup| table.rows.iter().for_each(|one| row(markup, one)));
         });
+        table.notes.iter().for_each(|text| note(markup, text));
     });
 }
 
-fn row(markup: &mut Markup, cells: &[String]) {
-    for (index, cell) in cells.iter().enumerate() {
-        match index {
-            0 => markup.with_text("th", &[("scope", &"row")], cell),
-            _ => markup.with_text("td", &[], cell),
+fn row(markup: &mut Markup, row: &Row) {
+    let class = match row.kind {
+        tables::Kind::Plain => "",
+        tables::Kind::Detail => "detail",
+        tables::Kind::Best => "best",
+        tables::Kind::Missed => "not",
+    };
+    markup.element("tr", &[("class", &class)], |markup| {
+        for (index, cell) in row.cells.iter().enumerate() {
+            match index {
+                0 => markup.with_text("th", &[("scope", &"row")], cell),
+                _ => markup.with_text("td", &[], cell),
+            }
         }
+    });
+}
+
+/// Names and values below a title, if there are any.
+pub fn pairs(markup: &mut Markup, title: &str, pairs: &[(String, String)]) {
+    if pairs.is_empty() {
+        return;
     }
+    markup.element("div", &[("class", &"pairs")], |markup| {
+        markup.with_text("h3", &[], title);
+        markup.element("dl", &[], |markup| {
+            for (name, value) in pairs {
+                markup.with_text("dt", &[], name);
+                markup.with_text("dd", &[], value);
+            }
+        });
+    });
 }
 
 /// A remark below a table or chart.
 pub fn note(markup: &mut Markup, text: &str) {
     markup.with_text("p", &[("class", &"note")], text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_tile_is_left_to_a_row_of_its_own() {
+        assert_eq!([1, 4, 5, 6, 7, 8, 9, 11].map(columns_of), [1, 4, 5, 3, 4, 4, 5, 4]);
+        for tiles in 2..=20 {
+            assert_ne!(tiles % columns_of(tiles), 1, "{tiles}");
+        }
+    }
 }

@@ -1,23 +1,19 @@
 //! One load on one server.
 
-use super::about;
 use super::chart::Caption;
 use super::chart::axis::{Axis, nines};
 use super::chart::plane::{Plane, Series, Shape};
 use super::chart::rows::{Row, Rows};
 use super::markup::Markup;
-use super::parts::{self, Table, Tile, table};
-use crate::report::number::{self, Times};
-use crate::report::verdict::Verdict;
-use crate::result::{Distribution, QUANTILES, Run, ServerSide, Streams, Window};
+use super::parts::{self, Tile};
+use crate::report::tables::at;
+use crate::report::{number, tables, verdict};
+use crate::result::{Distribution, Run, ServerSide, Streams, Window, supports};
 
-pub fn write(markup: &mut Markup, run: &Run, verdict: Option<&Verdict>) {
-    if let Some(verdict) = verdict {
-        parts::verdict(markup, verdict);
-    }
-    parts::tiles(markup, &tiles(run));
+pub fn write(markup: &mut Markup, run: &Run, slo: Option<&str>) {
+    parts::tiles(markup, &tiles(run, verdict::goodput(run, slo)));
     charts(markup, run);
-    tables(markup, run);
+    figures(markup, run);
 }
 
 /// All charts that the run has figures for.
@@ -43,10 +39,8 @@ pub fn charts(markup: &mut Markup, run: &Run) {
     });
 }
 
-fn tiles(run: &Run) -> Vec<Tile> {
-    let at = |distribution: &Distribution, q| {
-        distribution.supported(q).map_or_else(|| number::NONE.to_owned(), number::time)
-    };
+fn tiles(run: &Run, goodput: Option<f64>) -> Vec<Tile> {
+    let at = |distribution: &Distribution, q| at(distribution, q, number::time);
     let failed = run.outcomes.failed() as f64 / run.outcomes.total().max(1) as f64;
     let mut tiles = vec![
         Tile::new(
@@ -54,7 +48,7 @@ fn tiles(run: &Run) -> Vec<Tile> {
             &format!("{} /s", number::number(run.rate)),
             format!("{} /s due", number::number(run.due_rate)),
         ),
-        Tile::new("Latency p50", &at(&run.latency, 0.5), "from when due"),
+        Tile::new("Latency p50", &at(&run.latency, 0.5), "of right answers, from when due"),
         Tile::new("Latency p99", &at(&run.latency, 0.99), format!("max {}", number::time(run.latency.max))),
         Tile::new(
             "Not answered right",
@@ -62,12 +56,12 @@ fn tiles(run: &Run) -> Vec<Tile> {
             format!("{} of {}", number::count(run.outcomes.failed()), number::count(run.outcomes.total())),
         ),
     ];
-    if let Some(goodput) = run.goodput {
+    if let Some(goodput) = goodput {
         tiles.push(Tile::new("Goodput", &format!("{} /s", number::number(goodput)), "right and in time"));
     }
     if let Some(streams) = &run.streams {
         tiles.push(Tile::new("First token p50", &at(&streams.ttft, 0.5), format!("p99 {}", at(&streams.ttft, 0.99))));
-        tiles.push(Tile::new("Between tokens p50", &at(&streams.itl, 0.5), format!("p99 {}", at(&streams.itl, 0.99))));
+        tiles.push(Tile::new("Between parts p50", &at(&streams.itl, 0.5), format!("p99 {}", at(&streams.itl, 0.99))));
         let rate = format!("{} /s", number::number(streams.output_tokens_rate));
         tiles.push(Tile::new("Output tokens", &rate, format!("{} in all", number::count(streams.output_tokens))));
     }
@@ -88,16 +82,26 @@ fn over_time(run: &Run) -> (Axis, Vec<(f64, f64, &'static str)>) {
     (Axis::until("seconds since the start", end, |at| format!("{at:.1} s")), bands.into_iter().collect())
 }
 
+/// Right answers in the middle one of the windows. Percentiles that so few don't support are guesses in most windows.
+fn usual_answers(windows: &[Window]) -> u64 {
+    let mut answers: Vec<u64> = windows.iter().map(|window| window.ok).collect();
+    answers.sort_unstable();
+    answers.get(answers.len() / 2).copied().unwrap_or_default()
+}
+
 fn latency(run: &Run) -> Plane {
     let of = |name, class, shape, value: fn(&Window) -> Option<f64>| {
         Series::new(name, class, shape, run.windows.iter().map(|window| (middle(window), value(window))))
     };
-    let series = vec![
-        of("max", "calm", Shape::Dashed, |window| window.max),
-        of("p99", "c2", Shape::Line, |window| window.p99),
-        of("p90", "c3", Shape::Line, |window| window.p90),
-        of("p50", "c1", Shape::Line, |window| window.p50),
-    ];
+    let mut series = vec![of("max", "calm", Shape::Dashed, |window| window.max)];
+    let answers = usual_answers(&run.windows);
+    if supports(answers, 0.99) {
+        series.push(of("p99", "c2", Shape::Line, |window| window.p99));
+    }
+    if supports(answers, 0.9) {
+        series.push(of("p90", "c3", Shape::Line, |window| window.p90));
+    }
+    series.push(of("p50", "c1", Shape::Line, |window| window.p50));
     let (x, bands) = over_time(run);
     let y = Axis::log_times("latency", series.iter().flat_map(Series::values));
     let about = "Of right answers, from when each was due, by when they came.".to_owned();
@@ -176,13 +180,14 @@ fn parts_of_answers(streams: &Streams) -> Plane {
     };
     let series = vec![
         of("to the first token", "c1", &streams.ttft),
-        of("between tokens", "c2", &streams.itl),
+        of("between parts", "c2", &streams.itl),
         of("per token of an answer", "c3", &streams.tpot),
     ];
     let last = series.iter().filter_map(|series| series.points.last()).map(|(nines, _)| 1.0 - 1.0 / nines);
     let x = Axis::nines("percentile", last.fold(0.9, f64::max));
     let y = Axis::log_times("time", series.iter().flat_map(Series::values));
-    let about = "Time to the first token (TTFT), between tokens (ITL), and per output token (TPOT).".to_owned();
+    let about =
+        "Time to the first token (TTFT), between parts with text (ITL), and per output token (TPOT).".to_owned();
     let caption = Caption { id: "streams", title: "Streamed answers", about };
     Plane { caption, x, y, series, bands: Vec::new(), marks: Vec::new() }
 }
@@ -201,99 +206,15 @@ fn revisions(server: &ServerSide) -> Rows {
     Rows { caption, axis: Axis::shares("share of answers"), rows, against: None, legend: Vec::new() }
 }
 
-fn tables(markup: &mut Markup, run: &Run) {
+fn figures(markup: &mut Markup, run: &Run) {
     parts::section(markup, "Figures", |markup| {
-        parts::columns(markup, |markup| {
-            latencies(markup, run);
-            outcomes(markup, run);
-            if let Some(streams) = &run.streams {
-                let of = [("TTFT", &streams.ttft), ("ITL", &streams.itl), ("TPOT", &streams.tpot)];
-                distributions(markup, "Streamed answers", &of);
-            }
-            if let Some(server) = &run.server {
-                let overhead = server.overhead.iter().map(|overhead| ("server's own time", overhead));
-                let revisions = server.revisions.iter().map(|(name, revision)| (name.as_str(), &revision.latency));
-                distributions(markup, "As the server said", &overhead.chain(revisions).collect::<Vec<_>>());
-            }
-        });
+        parts::columns(markup, |markup| tables::run::all(run).iter().for_each(|table| parts::table(markup, table)));
         let warm = match run.warmup.steady {
             Some(true) => "until rate and latency were steady",
             Some(false) => "in which rate and latency did not become steady",
             None => "as asked for",
         };
-        parts::note(
-            markup,
-            &format!(
-                "Measured for {} s, after a warm-up of {} s {warm}. A percentile stands here only where at least ten values lie beyond it.",
-                number::number(run.seconds),
-                number::number(run.warmup.seconds)
-            ),
-        );
+        let (seconds, warmup) = (number::number(run.seconds), number::number(run.warmup.seconds));
+        parts::note(markup, &format!("Measured for {seconds} s, after a warm-up of {warmup} s {warm}."));
     });
-}
-
-/// A quantile's cell: none where too few values lie beyond it.
-fn cell(distribution: &Distribution, q: f64, times: Times) -> String {
-    distribution.supported(q).map_or_else(|| number::NONE.to_owned(), |value| times.show(value))
-}
-
-fn latencies(markup: &mut Markup, run: &Run) {
-    let all = [&run.latency, &run.from_sent];
-    let times = Times::of(all.iter().flat_map(|distribution| QUANTILES.iter().filter_map(|q| distribution.at(*q))));
-    let mut rows: Vec<_> = QUANTILES
-        .iter()
-        .map(|q| ("", vec![number::quantile(*q), cell(&run.latency, *q, times), cell(&run.from_sent, *q, times)]))
-        .collect();
-    let shown = |value: fn(&Distribution) -> f64| {
-        all.map(
-            |distribution| {
-                if distribution.count > 0 { times.show(value(distribution)) } else { number::NONE.to_owned() }
-            },
-        )
-    };
-    for (name, values) in [("max", shown(|one| one.max)), ("mean", shown(|one| one.mean))] {
-        rows.push(("", [name.to_owned()].into_iter().chain(values).collect()));
-    }
-    let caption = format!("Latency of right answers, {}", times.unit);
-    table(markup, &Table { caption: &caption, head: &["", "from due", "from sent"], rows, remarks: false });
-}
-
-fn outcomes(markup: &mut Markup, run: &Run) {
-    let outcomes = &run.outcomes;
-    let total = outcomes.total().max(1) as f64;
-    let row = |class, name: &str, count: u64| {
-        (class, vec![name.to_owned(), number::count(count), number::share(count as f64 / total)])
-    };
-    let mut rows = vec![row("", "answered right", outcomes.ok)];
-    let kinds = [
-        ("shed", outcomes.shed),
-        ("errors", outcomes.errors),
-        ("timed out", outcomes.timeouts),
-        ("wrong answers", outcomes.wrong),
-        ("not sent", outcomes.unsent),
-    ];
-    rows.extend(kinds.into_iter().filter(|(_, count)| *count > 0).map(|(name, count)| row("", name, count)));
-    rows.extend(outcomes.by_kind.iter().map(|(name, count)| row("detail", name, *count)));
-    table(markup, &Table { caption: "Outcomes", head: &["", "requests", "share"], rows, remarks: false });
-    if !outcomes.samples.is_empty() {
-        let samples: Vec<_> = outcomes.samples.iter().map(|(kind, said)| (kind.clone(), said.clone())).collect();
-        about::pairs(markup, "For one of each, the server said", &samples);
-    }
-}
-
-fn distributions(markup: &mut Markup, caption: &str, of: &[(&str, &Distribution)]) {
-    const COLUMNS: [f64; 4] = [0.5, 0.9, 0.99, 0.999];
-    if of.is_empty() {
-        return;
-    }
-    let rows = of
-        .iter()
-        .map(|(name, distribution)| {
-            let value = |q: &f64| distribution.supported(*q).map_or_else(|| number::NONE.to_owned(), number::time);
-            let cells = [(*name).to_owned(), number::count(distribution.count)].into_iter();
-            ("", cells.chain(COLUMNS.iter().map(value)).collect())
-        })
-        .collect();
-    let head = &["", "values", "p50", "p90", "p99", "p99.9"];
-    table(markup, &Table { caption, head, rows, remarks: false });
 }

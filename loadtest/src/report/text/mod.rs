@@ -1,42 +1,62 @@
 //! Tables for a terminal: plain text, at most 100 characters wide.
 //!
-//! ```text
-//! table       columns that line up, and sentences that fit
-//! run         one load on one server
-//! sweep       a search over rates
-//! ratios      two servers in turn, and two results side by side
-//! ```
-//!
+//! What matters most comes first: the verdict, the load tester's limits, rates and latencies fit the first 24 lines.
 //! Texts from servers are shown without their control characters, which could otherwise move the cursor or worse.
 
-mod ratios;
-mod run;
-mod sweep;
-mod table;
+mod page;
 
-pub use self::ratios::comparison;
-use self::table::Page;
-pub use self::table::plain;
-use super::{number, verdict};
-use crate::result::{Findings, Report};
+use self::page::Page;
+pub use self::page::plain;
+use super::number;
+use super::tables::{self, ratios, tester};
+use super::verdict::{self, Kind, Notice};
+use crate::compare::{Comparison, PAIRS_RULE};
+use crate::result::{Ab, Findings, Report, Run};
 
 pub fn report(report: &Report) -> String {
     let mut page = Page::default();
     headline(&mut page, report);
-    limits(&mut page, report);
+    for one in verdict::notices(report) {
+        notice(&mut page, &one);
+    }
+    page.blank();
     match &report.findings {
         Findings::Run { run } => {
-            if let Some(verdict) = verdict::of(report) {
-                page.sentence("", &objective(&verdict));
-                for doubt in &verdict.doubts {
-                    page.sentence("  ", doubt);
-                }
-                page.blank();
-            }
-            run::write(&mut page, run);
+            rates(&mut page, run, report.slo.as_deref());
+            tables::run::all(run).iter().for_each(|table| page.table(table));
+            load_tester(&mut page, run);
         }
-        Findings::Sweep { sweep } => sweep::write(&mut page, sweep, report.slo.as_deref()),
-        Findings::Ab { ab } => ratios::ab(&mut page, ab),
+        Findings::Sweep { sweep } => {
+            page.table(&tables::sweep::points(sweep, &verdict::words(report.slo.as_deref())));
+        }
+        Findings::Ab { ab } => {
+            page.table(&ratios::ratios("medians over rounds", &ab.ratios));
+            page.sentence("  ", PAIRS_RULE);
+        }
+    }
+    for aside in verdict::asides(report) {
+        page.sentence("  ", &aside);
+    }
+    page.into_string()
+}
+
+pub fn comparison(comparison: &Comparison) -> String {
+    let mut page = Page::default();
+    page.sentence("A ", &comparison.a);
+    page.sentence("B ", &comparison.b);
+    page.blank();
+    for warning in comparison.lost.iter().chain(&comparison.warnings) {
+        page.sentence("!! ", warning);
+    }
+    page.blank();
+    if !comparison.ratios.is_empty() {
+        page.table(&ratios::ratios("", &comparison.ratios));
+        page.sentence("  ", comparison.rule);
+        page.blank();
+    }
+    if !comparison.single.is_empty() {
+        page.table(&ratios::singles(&comparison.single));
+        page.sentence("  ", "Each has these only once: how much of a difference is chance, they can't tell.");
     }
     page.into_string()
 }
@@ -59,30 +79,58 @@ fn headline(page: &mut Page, report: &Report) {
         "  ",
         &format!("{}{streamed}: {} ({distinct} distinct, {size} each)", workload.protocol, workload.what),
     );
-    if let Findings::Run { run } = &report.findings {
-        page.sentence("  ", &run::how(run));
+    match &report.findings {
+        Findings::Run { run } => page.sentence("  ", &how(run)),
+        Findings::Ab { ab } => page.sentence("  ", &in_turn(ab)),
+        Findings::Sweep { .. } => {}
     }
     page.blank();
 }
 
-/// Loud, as no figure below means what it seems to.
-fn limits(page: &mut Page, report: &Report) {
-    let limits = verdict::limits(report);
-    if limits.is_empty() {
+/// How the load was made and for how long, in a line.
+fn how(run: &Run) -> String {
+    let warm = match run.warmup.steady {
+        Some(true) => "until it was steady",
+        Some(false) => "and it did NOT become steady",
+        None => "as asked for",
+    };
+    let (seconds, warmup) = (number::number(run.seconds), number::number(run.warmup.seconds));
+    format!("{}; measured {seconds} s after a warm-up of {warmup} s {warm}", run.load.what)
+}
+
+fn in_turn(ab: &Ab) -> String {
+    let seconds = ab.a.first().map_or(0.0, |run| run.seconds);
+    let (rounds, load) = (ab.a.len(), ab.a.first().map_or("", |run| run.load.what.as_str()));
+    format!("{load}; {rounds} rounds of {} s on each, in turn", number::number(seconds))
+}
+
+/// A warning is loud on every line, as no figure below means what it seems to.
+fn notice(page: &mut Page, Notice { kind, sentence, reasons }: &Notice) {
+    if *kind == Kind::Warned {
+        page.sentence("!! ", &sentence.to_uppercase());
+        reasons.iter().for_each(|reason| page.sentence("!! ", reason));
+        page.blank();
         return;
     }
-    page.sentence("!! ", "THE LOAD TESTER WAS AT ITS OWN LIMIT: these figures say more of it than of the server");
-    for limit in limits {
-        page.sentence("!! ", &limit);
+    page.sentence("", &format!("{} {sentence}", kind.sign()));
+    reasons.iter().for_each(|reason| page.sentence("    ", reason));
+}
+
+fn rates(page: &mut Page, run: &Run, slo: Option<&str>) {
+    let due = if run.load.open { "due" } else { "sent" };
+    let mut rates = format!("{}/s {due}, {}/s answered right", number::number(run.due_rate), number::number(run.rate));
+    if let Some(goodput) = verdict::goodput(run, slo) {
+        rates += &format!(", {}/s of them in time (goodput)", number::number(goodput));
     }
+    let outcomes = &run.outcomes;
+    let failed = number::share(outcomes.failed() as f64 / outcomes.total().max(1) as f64);
+    page.sentence("", &format!("{rates}; {failed} not answered right"));
     page.blank();
 }
 
-fn objective(verdict: &verdict::Verdict) -> String {
-    match verdict.missed.is_empty() {
-        true => format!("objective {}: met", verdict.slo),
-        false => format!("objective {}: MISSED: {}", verdict.slo, verdict.missed.join("; ")),
-    }
+fn load_tester(page: &mut Page, run: &Run) {
+    let pairs = tester::pairs(&run.limits).into_iter().map(|(name, value)| format!("{name} {value}"));
+    page.sentence("", &format!("load tester: {}", pairs.collect::<Vec<_>>().join("; ")));
 }
 
 #[cfg(test)]
@@ -113,11 +161,11 @@ mod tests {
     #[test]
     fn both_latencies_stand_side_by_side_and_unsupported_ones_are_left_out() {
         let text = report(&fixture::streamed());
-        let p99 = text.lines().find(|line| line.trim_start().starts_with("p99 ")).unwrap();
+        let p99 = text.lines().find(|line| line.trim_start().starts_with("p99  ")).unwrap();
         assert_eq!(p99.split_whitespace().count(), 3, "{text}");
         let p9999 = text.lines().find(|line| line.trim_start().starts_with("p99.99 ")).unwrap();
         assert_eq!(p9999.split_whitespace().collect::<Vec<_>>(), ["p99.99", "–", "–"]);
-        assert!(text.contains("– fewer than ten values lie beyond"), "{text}");
+        assert!(text.contains("– stands where fewer than ten values lie beyond"), "{text}");
     }
 
     #[test]
@@ -129,21 +177,27 @@ mod tests {
     }
 
     #[test]
-    fn a_verdict_names_what_was_missed() {
-        let verdict = |missed: &[&str]| {
-            let missed = missed.iter().map(|&term| term.to_owned()).collect();
-            objective(&verdict::Verdict { slo: "p99<1ms".to_owned(), missed, doubts: Vec::new() })
-        };
-        assert_eq!(verdict(&[]), "objective p99<1ms: met");
-        assert_eq!(verdict(&["p99 2 ms is not below 1 ms"]), "objective p99<1ms: MISSED: p99 2 ms is not below 1 ms");
+    fn a_verdict_is_seen_without_colours() {
+        let text = report(&fixture::streamed());
+        assert!(text.contains("\n✗ objective missed: p99<300ms,errors<0.1%\n    "), "{text}");
+        let text = report(&fixture::sweep());
+        assert!(text.contains("\n✓ up to 760 requests/s meet p99<50ms,errors<5%\n"), "{text}");
     }
 
     #[test]
-    fn a_sweep_marks_its_best_rate_and_its_knee() {
-        let text = report(&fixture::sweep());
-        let marked = |mark: &str| text.lines().filter(|line| line.ends_with(mark)).count();
-        assert_eq!((marked("met  <- best"), marked("met  <- knee")), (1, 1), "{text}");
-        assert!(text.contains("p99 ") && text.contains("is not below 50 ms"), "{text}");
+    fn the_first_screen_has_what_matters() {
+        let text = report(&fixture::streamed());
+        let first: Vec<&str> = text.lines().take(24).collect();
+        for part in ["objective missed", "/s answered right", "p99.99 ", "max "] {
+            assert!(first.iter().any(|line| line.contains(part)), "{part} is below the first screen: {text}");
+        }
+    }
+
+    #[test]
+    fn goodput_is_not_told_without_a_limit_in_time() {
+        assert!(report(&fixture::streamed()).contains("(goodput)"));
+        let shares = Report { slo: Some("errors<1%".to_owned()), ..fixture::streamed() };
+        assert!(!report(&shares).contains("goodput"));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Columns that line up, and sentences that fit.
 
+use crate::report::tables::{Kind, Table};
+
 /// Characters of a line at most.
 pub const WIDTH: usize = 100;
 /// Between columns.
@@ -36,8 +38,12 @@ impl Page {
         self.line(start, &line);
     }
 
+    /// The table with its notes, and a free line.
     pub fn table(&mut self, table: &Table) {
-        table.write(&mut self.0);
+        Columns::of(table).write(&mut self.0);
+        for note in &table.notes {
+            self.sentence("  ", note);
+        }
         self.blank();
     }
 
@@ -51,26 +57,27 @@ impl Page {
     }
 }
 
-/// A table whose first column is text and whose others are numbers, but for the last if it is so named.
-#[derive(Debug, Default)]
-pub struct Table {
+/// A table's cells as text.
+struct Columns {
     rows: Vec<Vec<String>>,
-    /// Whether the last column is text as well, which may be cut to fit.
+    /// Whether the last column is text, which may be cut to fit.
     remarks: bool,
 }
 
-impl Table {
-    pub fn new<const N: usize>(head: [&str; N]) -> Table {
-        Table { rows: vec![head.map(plain).to_vec()], remarks: false }
-    }
-
-    /// The last column holds text.
-    pub fn with_remarks(self) -> Table {
-        Table { remarks: true, ..self }
-    }
-
-    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().map(|cell| plain(&cell)).collect());
+impl Columns {
+    fn of(table: &Table) -> Columns {
+        let mut head: Vec<String> = table.head.iter().map(|name| plain(name)).collect();
+        if let Some(first) = head.first_mut().filter(|first| first.is_empty()) {
+            *first = plain(&table.caption);
+        }
+        let rows = table.rows.iter().map(|row| {
+            let mut cells: Vec<String> = row.cells.iter().map(|cell| plain(cell)).collect();
+            if row.kind == Kind::Detail {
+                cells[0].insert_str(0, "  ");
+            }
+            cells
+        });
+        Columns { rows: [head].into_iter().chain(rows).collect(), remarks: table.remarks }
     }
 
     fn write(&self, to: &mut String) {
@@ -117,24 +124,27 @@ fn pieces(word: &str, room: usize) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::tables::Row;
+
+    fn table(caption: &str, head: [&str; 2], rows: &[(Kind, [&str; 2])]) -> String {
+        let rows = rows.iter().map(|(kind, cells)| Row { kind: *kind, cells: cells.map(str::to_owned).to_vec() });
+        let head = head.map(str::to_owned).to_vec();
+        let table = Table { caption: caption.to_owned(), head, rows: rows.collect(), ..Table::default() };
+        let mut page = Page::default();
+        page.table(&table);
+        page.into_string()
+    }
 
     #[test]
     fn numbers_line_up_at_their_right_and_names_at_their_left() {
-        let mut table = Table::new(["", "from due"]);
-        table.row(["p50".to_owned(), "1.25".to_owned()]);
-        table.row(["p99.9".to_owned(), "110.00".to_owned()]);
-        let mut page = Page::default();
-        page.table(&table);
-        assert_eq!(page.into_string(), "            from due\n  p50           1.25\n  p99.9       110.00\n");
+        let text =
+            table("times", ["", "from due"], &[(Kind::Plain, ["p50", "1.25"]), (Kind::Detail, ["p99.9", "110.00"])]);
+        assert_eq!(text, "  times     from due\n  p50           1.25\n    p99.9     110.00\n");
     }
 
     #[test]
     fn a_long_name_is_cut_and_numbers_are_not() {
-        let mut table = Table::new(["", "requests"]);
-        table.row(["x".repeat(300), "123,456,789".to_owned()]);
-        let mut page = Page::default();
-        page.table(&table);
-        let text = page.into_string();
+        let text = table("", ["", "requests"], &[(Kind::Plain, [&"x".repeat(300), "123,456,789"])]);
         assert!(text.lines().all(|line| line.chars().count() <= WIDTH) && text.contains("… "), "{text}");
         assert!(text.trim_end().ends_with("123,456,789"));
     }

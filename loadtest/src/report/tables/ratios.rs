@@ -1,0 +1,54 @@
+//! Two servers, or two results, side by side.
+
+use super::{Kind, Table};
+use crate::compare::Single;
+use crate::report::number;
+use crate::result::{Ratio, Side};
+
+/// Figures with their spread, and which side is better by each.
+pub fn ratios(caption: &str, ratios: &[Ratio]) -> Table {
+    let head = ["", "A", "B", "B / A", "least .. greatest", "verdict"];
+    let mut table = Table { remarks: true, ..Table::new(caption, head) };
+    for ratio in ratios {
+        table.row(
+            Kind::Plain,
+            [
+                name(&ratio.figure, &ratio.unit),
+                number::number(ratio.a),
+                number::number(ratio.b),
+                times(ratio.ratio),
+                format!("{} .. {}", number::number(ratio.least), number::number(ratio.greatest)),
+                verdict(ratio.better).to_owned(),
+            ],
+        );
+    }
+    table
+}
+
+/// Figures without a spread.
+pub fn singles(singles: &[Single]) -> Table {
+    let mut table = Table::new("of the whole", ["", "A", "B", "B / A"]);
+    for single in singles {
+        let [a, b] = [single.a, single.b].map(number::number);
+        table.row(Kind::Plain, [name(&single.figure, &single.unit), a, b, times(single.ratio)]);
+    }
+    table
+}
+
+/// Which of them is better, in words.
+pub fn verdict(better: Option<Side>) -> &'static str {
+    match better {
+        Some(Side::A) => "A is better",
+        Some(Side::B) => "B is better",
+        None => "can't be told apart",
+    }
+}
+
+/// A ratio, as `×1.25`.
+pub fn times(ratio: f64) -> String {
+    format!("×{}", number::number(ratio))
+}
+
+fn name(figure: &str, unit: &str) -> String {
+    if unit.is_empty() { figure.to_owned() } else { format!("{figure}, {unit}") }
+}

@@ -3,7 +3,7 @@
 //! Times are milliseconds unless a name says otherwise; rates are per second.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::{fmt, fs, io};
 
 use serde::{Deserialize, Serialize};
@@ -48,7 +48,8 @@ pub struct WorkloadSummary {
     /// In words, as `random tensors from the server's metadata, 8 rows`.
     pub what: String,
     pub streams: bool,
-    pub distinct_requests: usize,
+    /// None: no two are the same.
+    pub distinct_requests: Option<usize>,
     /// Of a request's body, on average.
     pub mean_bytes: f64,
 }
@@ -389,14 +390,35 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
         return fs::write(path, bytes).map_err(named);
     }
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.part", std::process::id()));
-    let part = path.with_file_name(name);
+    let part = part(path);
     fs::write(&part, bytes).and_then(|()| fs::rename(&part, path)).map_err(|error| {
         // It may not even be there; what matters is the first error.
         let _ = fs::remove_file(&part);
         named(error)
     })
+}
+
+/// Whether [`write_whole`] could put a file there now.
+///
+/// # Errors
+/// If it is a folder, or its own folder is not there or can't be written to.
+pub fn check_writable(path: &Path) -> Result<()> {
+    let named = |what: &dyn fmt::Display| crate::error(format!("can't write {}: {what}", path.display()));
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => return Err(named(&"it is a folder")),
+        // To open a pipe would be taken for an end.
+        Ok(metadata) if !metadata.is_file() => return Ok(()),
+        _ => {}
+    }
+    let part = part(path);
+    fs::File::create(&part).and_then(|_| fs::remove_file(&part)).map_err(|error| named(&error))
+}
+
+/// Where a file is written until it is whole.
+fn part(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.part", std::process::id()));
+    path.with_file_name(name)
 }
 
 #[cfg(test)]
@@ -468,6 +490,23 @@ mod tests {
             assert!(error.contains("x.json: ") && error.contains(part), "{text}: {error}");
         }
         assert!(Report::read(&folder.0.join("y.json")).unwrap_err().to_string().contains("y.json"));
+    }
+
+    #[test]
+    fn whether_a_file_could_be_written_is_known_before() {
+        let folder = Folder::new("before");
+        let path = folder.0.join("run.json");
+        check_writable(&path).unwrap();
+        assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 0, "nothing is left behind");
+        fs::write(&path, "old").unwrap();
+        check_writable(&path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+        check_writable(Path::new("/dev/null")).unwrap();
+        for (path, part) in [(folder.0.clone(), "it is a folder"), (folder.0.join("none/run.json"), "none/run.json: ")]
+        {
+            let error = check_writable(&path).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
     }
 
     #[test]

@@ -129,7 +129,7 @@ async fn the_one_model_is_found_and_described_with_the_users_own_headers() {
     let workload = build(&server.client(""), Protocol::V2Binary, &flags).await.unwrap();
     assert_eq!(workload.summary.model.as_deref(), Some("digits"));
     assert_eq!(workload.requests().len(), 2);
-    let request = workload.request(0);
+    let request = workload.request(0, 0);
     assert_eq!(
         (request.path.as_str(), request.headers["authorization"].to_str().unwrap()),
         ("/v2/models/digits/infer", "Bearer sesame")
@@ -167,7 +167,7 @@ async fn grpc_is_asked_over_grpc() {
     ])
     .await;
     let workload = build(&server.client(""), Protocol::Grpc, &["--rows", "2"]).await.unwrap();
-    let message: oip::ModelInferRequest = prost::Message::decode(&workload.request(0).body[5..]).unwrap();
+    let message: oip::ModelInferRequest = prost::Message::decode(&workload.request(0, 0).body[5..]).unwrap();
     assert_eq!((message.model_name.as_str(), message.inputs[0].shape.as_slice()), ("digits", &[2, 64][..]));
     assert_eq!(message.raw_input_contents[0].len(), 128);
 }
@@ -183,7 +183,7 @@ async fn openai_is_asked_below_the_targets_path_and_conversations_go_on() {
     let workload = build(&client, Protocol::Chat, &["--turns", "2", "--prompt-words", "3"]).await.unwrap();
     let mut drivers = JoinSet::new();
     let mut connection = client.connect(Protocol::Chat, &mut drivers).await.unwrap();
-    let first = workload.request(0);
+    let first = workload.request(0, 0);
     let answer = connection.call(&first, first.wants_body()).await.result.unwrap();
     assert_eq!(workload.judge(&first, &answer), Outcome::Ok);
     let second = workload.next(&first, &answer).unwrap().request;

@@ -49,6 +49,7 @@ impl Trace {
             Some(Columns::of(head).map_err(|error| format!("line {number}: {error}"))?)
         };
         let mut entries = Vec::new();
+        let mut unsized_at = None;
         for (number, line) in lines.filter(|(_, line)| !line.is_empty()) {
             if entries.len() == most {
                 return Err(format!("line {number}: the trace has more than {most} entries: give a part of it"));
@@ -57,7 +58,17 @@ impl Trace {
                 None => from_json(line),
                 Some(columns) => columns.read(line),
             };
-            entries.push(entry.map_err(|error| format!("line {number}: {error}"))?);
+            let entry: TraceEntry = entry.map_err(|error| format!("line {number}: {error}"))?;
+            if entry.prompt_tokens.is_none() {
+                unsized_at.get_or_insert(number);
+            }
+            entries.push(entry);
+        }
+        if let Some(number) = unsized_at
+            && entries.iter().any(|entry| entry.prompt_tokens.is_some())
+        {
+            let name = if is_json { "input_length" } else { "ContextTokens" };
+            return Err(format!("line {number} has no {name}, and others have: give it in all lines or in none"));
         }
         if entries.is_empty() {
             return Err("the trace has no entries".to_owned());
@@ -71,6 +82,11 @@ impl Trace {
                 .map_err(|_| format!("at speed {speed} the trace goes on for {seconds} seconds"))?;
         }
         Ok(Trace { entries })
+    }
+
+    /// Whether it says how large prompts were; then it does so of all.
+    pub fn has_sizes(&self) -> bool {
+        self.entries.iter().any(|entry| entry.prompt_tokens.is_some())
     }
 
     /// The times alone.
@@ -137,7 +153,7 @@ mod tests {
         let text = concat!(
             r#"{"timestamp": 27482, "input_length": 6955, "output_length": 52, "hash_ids": [46, 47]}"#,
             "\n\n",
-            r#"{"timestamp": 27480.5, "other": true}"#,
+            r#"{"timestamp": 27480.5, "input_length": 3, "other": true}"#,
             "\n"
         );
         let trace = Trace::parse(text, 0.5).unwrap();
@@ -147,7 +163,8 @@ mod tests {
             output_tokens: Some(52),
             prefix: vec![46, 47],
         };
-        assert_eq!(trace.entries, [TraceEntry::default(), later]);
+        assert_eq!(trace.entries, [TraceEntry { prompt_tokens: Some(3), ..TraceEntry::default() }, later]);
+        assert!(trace.has_sizes());
     }
 
     #[test]
@@ -161,6 +178,7 @@ mod tests {
         assert_eq!((trace.entries[1].prompt_tokens, trace.entries[1].output_tokens), (Some(3180), None));
         let plain = Trace::parse("id,timestamp\n1,10\n2,10.25\n", 1.0).unwrap();
         assert_eq!(plain.times(), [Duration::ZERO, Duration::from_millis(250)]);
+        assert!(!plain.has_sizes());
     }
 
     #[test]
@@ -175,6 +193,8 @@ mod tests {
             ("{\"timestamp\": 1}\n{\"timestamp\": \"x\"}\n", 1.0, "line 2: invalid type"),
             ("{\"timestamp\": -1}\n", 1.0, "line 1: timestamp -1"),
             ("{\"input_length\": 1}\n", 1.0, "line 1: missing field `timestamp`"),
+            ("{\"timestamp\": 2, \"input_length\": 5}\n\n{\"timestamp\": 1}\n", 1.0, "line 3 has no input_length"),
+            ("TIMESTAMP,ContextTokens\n1,\n2,5\n", 1.0, "line 2 has no ContextTokens"),
             ("TIMESTAMP\n1\n", 0.0, "speed 0"),
             ("TIMESTAMP\n1\n", f64::NAN, "speed NaN"),
             ("TIMESTAMP\n1\n2\n", 1e-300, "at speed"),

@@ -2,20 +2,25 @@
 //!
 //! ```text
 //! options    every flag, and from them the help, the environment and the table in docs/loadtest.md
+//! given      which of them stand on the command line
+//! rules      which of them go together
 //! plan       from options to a workload, a load and a way to drive it
 //! run        drives it, and writes down what was found
 //! results    compares two results, shows one again
 //! interrupt  Ctrl-C ends a run early; a second one ends the program
 //! ```
 
+mod given;
 mod interrupt;
 mod options;
 mod plan;
 mod results;
+mod rules;
 mod run;
 
 use std::io::Write;
 
+pub use self::given::Given;
 pub use self::options::{
     Compare, ConnectionOptions, JudgeOptions, LoadOptions, Loadtest, Options, OutputOptions, PayloadOptions, Progress,
     Show,
@@ -43,7 +48,7 @@ impl Loadtest {
         match self.other {
             Some(options::Other::Compare(compare)) => results::compare(&compare),
             Some(options::Other::Show(show)) => results::show(&show),
-            None => run::run(&self.options),
+            None => run::run(self.options),
         }
     }
 }

@@ -1,19 +1,39 @@
-//! The flags of `weirgate loadtest`. Each has an environment variable, `WEIRGATE_LOADTEST_` and its name.
+//! The flags of `weirgate loadtest`. Each has an environment variable, `WEIRGATE_LOADTEST_` and its name; those of the
+//! commands below it have none.
+//!
+//! What holds only together with other flags is an [`Option`], so that [`super::rules`] can tell whether it was given.
 
 use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, Subcommand, ValueEnum};
 use serde::{Serialize, Serializer};
 
+use super::given::Given;
 use crate::request::Protocol;
 use crate::slo::Slo;
 use crate::target::Target;
 
+/// Measured where nothing else is asked for.
+const DURATION: Duration = Duration::from_secs(10);
+
+const EXAMPLES: &str = "\
+Examples:
+  weirgate loadtest http://127.0.0.1:8080 -m digits -c 16 -d 30s
+  weirgate loadtest http://127.0.0.1:8080 -m digits -r 500 --slo 'p99<50ms,errors<0.1%' --html report.html
+  weirgate loadtest http://127.0.0.1:8080 -m digits --sweep --slo 'p99<50ms' --out sweep.json
+  weirgate loadtest http://127.0.0.1:8000 -p chat --stream -r 4 --prompt-words 64..512 --slo 'ttft.p90<500ms'
+  weirgate loadtest http://127.0.0.1:8080 -m digits -c 16 --ab http://127.0.0.1:9090 --rounds 10
+
+Each flag has an environment variable. Where two contradict each other, a flag holds before a variable; a variable that
+means nothing to what is asked is left aside, a flag is an error. Of what may be given several times, a variable has one
+a line.";
+
 /// `weirgate loadtest` and what it can do besides.
 #[derive(Args, Debug)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, after_long_help = EXAMPLES)]
 pub struct Loadtest {
     #[command(subcommand)]
     pub other: Option<Other>,
@@ -38,10 +58,10 @@ pub struct Compare {
     /// Result to compare with it
     pub b: PathBuf,
     /// Exit with 1 if a figure of B is surely worse than this many times A's, as 1.1
-    #[arg(long, value_name = "RATIO", env = "WEIRGATE_LOADTEST_FAIL_ABOVE")]
+    #[arg(long, value_name = "RATIO")]
     pub fail_above: Option<f64>,
     /// Write the comparison as JSON
-    #[arg(short, long, value_name = "FILE", env = "WEIRGATE_LOADTEST_OUT")]
+    #[arg(short, long, value_name = "FILE")]
     pub out: Option<PathBuf>,
 }
 
@@ -50,16 +70,21 @@ pub struct Show {
     /// Result that `--out` wrote
     pub result: PathBuf,
     /// Write the page here instead of printing the table
-    #[arg(long, value_name = "FILE", env = "WEIRGATE_LOADTEST_HTML")]
+    #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
 }
 
 /// A load, and what to find out by it.
 #[derive(Args, Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Options {
+    #[command(flatten)]
+    #[serde(skip)]
+    pub given: Given,
+
     /// Server to load, as http://127.0.0.1:8080; a path in it comes before every endpoint's.
     #[arg(value_name = "URL", env = "WEIRGATE_LOADTEST_URL", required = true)]
-    #[serde(serialize_with = "shown_if_any")]
+    #[serde(rename = "url", serialize_with = "shown_if_any")]
     pub target: Option<Target>,
 
     /// Model to ask
@@ -99,54 +124,57 @@ pub struct Options {
 /// endpoints synthetic prompts.
 #[derive(Args, Clone, Debug, Serialize)]
 #[command(next_help_heading = "Payload")]
+#[serde(rename_all = "kebab-case")]
 pub struct PayloadOptions {
     /// File with a request's body, or a folder of them, sent in turn as they are; may be given several times
-    #[arg(long = "body", value_name = "PATH", env = "WEIRGATE_LOADTEST_BODY", value_delimiter = ':')]
+    #[arg(long = "body", value_name = "PATH", env = "WEIRGATE_LOADTEST_BODY", value_delimiter = '\n')]
+    #[serde(rename = "body")]
     pub bodies: Vec<PathBuf>,
 
     /// Path to ask instead of the protocol's own
     #[arg(long, value_name = "PATH", env = "WEIRGATE_LOADTEST_PATH")]
     pub path: Option<String>,
 
-    /// Rows of random tensors, for the first dimension where the model leaves it open
-    #[arg(long, value_name = "N", env = "WEIRGATE_LOADTEST_ROWS", default_value_t = 1)]
-    pub rows: usize,
+    /// Rows of random tensors, for the first dimension where the model leaves it open; 1 by default
+    #[arg(long, value_name = "N", env = "WEIRGATE_LOADTEST_ROWS", value_parser = count(1_000_000_000))]
+    pub rows: Option<usize>,
 
     /// Shape of a random input where the model leaves it open, as input_ids=1,128; may be given several times
-    #[arg(long = "shape", value_name = "NAME=DIMS", env = "WEIRGATE_LOADTEST_SHAPE", value_delimiter = ';')]
+    #[arg(long = "shape", value_name = "NAME=DIMS", env = "WEIRGATE_LOADTEST_SHAPE", value_delimiter = '\n')]
+    #[serde(rename = "shape")]
     pub shapes: Vec<String>,
 
-    /// Bounds of random values of an input, as input_ids=0..30000; may be given several times
-    #[arg(long = "values", value_name = "NAME=FROM..TO", env = "WEIRGATE_LOADTEST_VALUES", value_delimiter = ';')]
+    /// Bounds of random values of an input, both included, as input_ids=0..30000; may be given several times
+    #[arg(long = "values", value_name = "NAME=FROM..TO", env = "WEIRGATE_LOADTEST_VALUES", value_delimiter = '\n')]
     pub values: Vec<String>,
 
-    /// Distinct random requests or prompts to make, sent in turn
-    #[arg(long, value_name = "N", env = "WEIRGATE_LOADTEST_DISTINCT", default_value_t = 64)]
-    pub distinct: usize,
+    /// Distinct random requests to make, sent again and again; by default 64 of tensors, and no synthetic prompt twice
+    #[arg(long, value_name = "N", env = "WEIRGATE_LOADTEST_DISTINCT", value_parser = count(1_000_000))]
+    pub distinct: Option<usize>,
 
     /// JSONL file of prompts, a request or a conversation each line; sent in turn
     #[arg(long, value_name = "FILE", env = "WEIRGATE_LOADTEST_PROMPTS")]
     pub prompts: Option<PathBuf>,
 
-    /// Words of a synthetic prompt, about a token each, as 128 or 64..256
-    #[arg(long, value_name = "N", env = "WEIRGATE_LOADTEST_PROMPT_WORDS", default_value = "128")]
-    pub prompt_words: String,
+    /// Words of a synthetic prompt, about a token each, as 128 or, both included, 64..256; 128 by default
+    #[arg(long, value_name = "N", env = "WEIRGATE_LOADTEST_PROMPT_WORDS")]
+    pub prompt_words: Option<String>,
 
     /// Words that begin every synthetic prompt, the same for all
-    #[arg(long, value_name = "N", env = "WEIRGATE_LOADTEST_SHARED_PREFIX", default_value_t = 0)]
-    pub shared_prefix: usize,
+    #[arg(long, value_name = "N", env = "WEIRGATE_LOADTEST_SHARED_PREFIX", value_parser = count(1_000_000))]
+    pub shared_prefix: Option<usize>,
 
-    /// Different shared beginnings, for as many groups of callers
-    #[arg(long, value_name = "N", env = "WEIRGATE_LOADTEST_PREFIXES", default_value_t = 1)]
-    pub prefixes: usize,
+    /// Different shared beginnings, which prompts take in turn; 1 by default
+    #[arg(long, value_name = "N", env = "WEIRGATE_LOADTEST_PREFIXES", value_parser = count(1_000_000))]
+    pub prefixes: Option<usize>,
 
     /// Turns of a synthetic conversation; each builds on the answers before and is due when its caller has thought
-    #[arg(long, value_name = "N", env = "WEIRGATE_LOADTEST_TURNS", default_value_t = 1)]
-    pub turns: usize,
+    #[arg(long, value_name = "N", env = "WEIRGATE_LOADTEST_TURNS", value_parser = count(1_000))]
+    pub turns: Option<usize>,
 
-    /// Tokens to ask for at most (max_tokens)
-    #[arg(long, value_name = "N", env = "WEIRGATE_LOADTEST_MAX_TOKENS", default_value_t = 128)]
-    pub max_tokens: u32,
+    /// Tokens to ask for at most (max_tokens); 128 by default
+    #[arg(long, value_name = "N", env = "WEIRGATE_LOADTEST_MAX_TOKENS")]
+    pub max_tokens: Option<u32>,
 
     /// Ask for all of max-tokens, where the server knows ignore_eos
     #[arg(long, env = "WEIRGATE_LOADTEST_IGNORE_EOS")]
@@ -158,7 +186,7 @@ pub struct PayloadOptions {
 
     /// Header to send, as 'name: value'; may be given several times
     #[arg(short = 'H', long = "header", value_name = "HEADER", env = "WEIRGATE_LOADTEST_HEADER", value_delimiter = '\n', value_parser = parse_header)]
-    #[serde(serialize_with = "names")]
+    #[serde(rename = "header", serialize_with = "names")]
     pub headers: Vec<(http::HeaderName, http::HeaderValue)>,
 
     /// File with a key that is sent as 'authorization: Bearer KEY'
@@ -173,44 +201,45 @@ pub struct PayloadOptions {
 /// When it is asked. Without a rate or trace it is a closed loop.
 #[derive(Args, Clone, Debug, Serialize)]
 #[command(next_help_heading = "Load")]
+#[serde(rename_all = "kebab-case")]
 pub struct LoadOptions {
     /// Requests a second, whatever becomes of them (open loop): 200, a ramp as 100..500, or steps as 100:10s,200:10s
     #[arg(short, long, value_name = "RATE", env = "WEIRGATE_LOADTEST_RATE")]
     pub rate: Option<String>,
 
-    /// How arrivals are spaced at a rate: constant, poisson, or gamma:CV with a coefficient of variation
-    #[arg(long, value_name = "KIND", env = "WEIRGATE_LOADTEST_ARRIVALS", default_value = "poisson")]
-    pub arrivals: String,
+    /// How arrivals are spaced at a rate: constant, poisson (the default), or gamma:CV with a coefficient of variation
+    #[arg(long, value_name = "KIND", env = "WEIRGATE_LOADTEST_ARRIVALS")]
+    pub arrivals: Option<String>,
 
     /// Trace to replay: JSONL with timestamp (ms), or CSV with TIMESTAMP; sizes of prompts and answers where it has them
-    #[arg(long, value_name = "FILE", env = "WEIRGATE_LOADTEST_TRACE", conflicts_with = "rate")]
+    #[arg(long, value_name = "FILE", env = "WEIRGATE_LOADTEST_TRACE")]
     pub trace: Option<PathBuf>,
 
-    /// How many times as fast as recorded a trace is replayed
-    #[arg(long, value_name = "FACTOR", env = "WEIRGATE_LOADTEST_SPEED", default_value_t = 1.0)]
-    pub speed: f64,
+    /// How many times as fast as recorded a trace is replayed; 1 by default
+    #[arg(long, value_name = "FACTOR", env = "WEIRGATE_LOADTEST_SPEED")]
+    pub speed: Option<f64>,
 
-    /// Callers of a closed loop, each waiting for its answer before it asks again
-    #[arg(short, long, value_name = "N", env = "WEIRGATE_LOADTEST_CALLERS", default_value_t = 1)]
-    pub callers: usize,
+    /// Callers of a closed loop, each waiting for its answer before it asks again; 1 by default
+    #[arg(short, long, value_name = "N", env = "WEIRGATE_LOADTEST_CALLERS", value_parser = count(100_000))]
+    pub callers: Option<usize>,
 
-    /// Time between an answer and the same caller's next request
-    #[arg(long, value_name = "TIME", env = "WEIRGATE_LOADTEST_THINK_TIME", default_value = "0s", value_parser = humantime::parse_duration)]
-    #[serde(serialize_with = "time")]
-    pub think_time: Duration,
+    /// Time between an answer and the same caller's next request, in a closed loop or a conversation
+    #[arg(long, value_name = "TIME", env = "WEIRGATE_LOADTEST_THINK_TIME", value_parser = humantime::parse_duration)]
+    #[serde(serialize_with = "time_if_any")]
+    pub think_time: Option<Duration>,
 
-    /// Time to measure
-    #[arg(short, long, value_name = "TIME", env = "WEIRGATE_LOADTEST_DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
-    #[serde(serialize_with = "time")]
-    pub duration: Duration,
+    /// Time to measure: by default 10s, a trace to its end
+    #[arg(short, long, value_name = "TIME", env = "WEIRGATE_LOADTEST_DURATION", value_parser = humantime::parse_duration)]
+    #[serde(serialize_with = "time_if_any")]
+    pub duration: Option<Duration>,
 
     /// Requests to measure, instead of a time
-    #[arg(short = 'n', long, value_name = "N", env = "WEIRGATE_LOADTEST_REQUESTS", conflicts_with = "duration")]
+    #[arg(short = 'n', long, value_name = "N", env = "WEIRGATE_LOADTEST_REQUESTS", value_parser = clap::value_parser!(u64).range(1..))]
     pub requests: Option<u64>,
 
-    /// Time at the start that is not measured, or auto: until rate and latency are steady
-    #[arg(long, value_name = "TIME", env = "WEIRGATE_LOADTEST_WARMUP", default_value = "auto")]
-    pub warmup: String,
+    /// Time at the start that is not measured, or auto (the default): until rate and latency are steady
+    #[arg(long, value_name = "TIME", env = "WEIRGATE_LOADTEST_WARMUP")]
+    pub warmup: Option<String>,
 
     /// Time from when a request is due to when it is given up
     #[arg(long, value_name = "TIME", env = "WEIRGATE_LOADTEST_TIMEOUT", default_value = "30s", value_parser = humantime::parse_duration)]
@@ -221,21 +250,22 @@ pub struct LoadOptions {
 /// How it gets there.
 #[derive(Args, Clone, Debug, Serialize)]
 #[command(next_help_heading = "Connections")]
+#[serde(rename_all = "kebab-case")]
 pub struct ConnectionOptions {
     /// Threads that send; by default half of the cores
-    #[arg(long, value_name = "N", env = "WEIRGATE_LOADTEST_THREADS")]
+    #[arg(long, value_name = "N", env = "WEIRGATE_LOADTEST_THREADS", value_parser = count(1_024))]
     pub threads: Option<usize>,
 
-    /// Requests in flight at most, in an open loop; those beyond wait, and their wait counts
-    #[arg(long, value_name = "N", env = "WEIRGATE_LOADTEST_MAX_IN_FLIGHT", default_value_t = 1024)]
-    pub max_in_flight: usize,
+    /// Requests in flight at most, in an open loop; those beyond wait, and their wait counts; 1024 by default
+    #[arg(long, value_name = "N", env = "WEIRGATE_LOADTEST_MAX_IN_FLIGHT", value_parser = count(1_000_000))]
+    pub max_in_flight: Option<usize>,
 
     /// Connections that gRPC calls share; by default one for each thread
-    #[arg(long, value_name = "N", env = "WEIRGATE_LOADTEST_CONNECTIONS")]
+    #[arg(long, value_name = "N", env = "WEIRGATE_LOADTEST_CONNECTIONS", value_parser = count(100_000))]
     pub connections: Option<usize>,
 
     /// Certificates (PEM) to trust instead of the system's
-    #[arg(long, value_name = "FILE", env = "WEIRGATE_LOADTEST_CA_FILE", conflicts_with = "insecure")]
+    #[arg(long, value_name = "FILE", env = "WEIRGATE_LOADTEST_CA_FILE")]
     pub ca_file: Option<PathBuf>,
 
     /// Take any certificate
@@ -246,28 +276,33 @@ pub struct ConnectionOptions {
 /// What is to be found out.
 #[derive(Args, Clone, Debug, Serialize)]
 #[command(next_help_heading = "Objective")]
+#[serde(rename_all = "kebab-case")]
 pub struct JudgeOptions {
-    /// What a right answer has: same, file:PATH, contains:TEXT, json:/POINTER=VALUE; may be given several times
-    #[arg(long, value_name = "WHAT", env = "WEIRGATE_LOADTEST_EXPECT")]
+    /// What a right answer is: same, file:PATH, contains:TEXT or json:/POINTER=VALUE; may be given several times
+    ///
+    /// same: it equals the first answer to the same request. file:PATH: it equals the file, JSON by value. contains:TEXT:
+    /// its text, or body, has this in it. json:/POINTER=VALUE: it has this value at a JSON pointer, as
+    /// json:/outputs/0/data/0=7. All that are given must hold.
+    #[arg(long, value_name = "WHAT", env = "WEIRGATE_LOADTEST_EXPECT", value_delimiter = '\n')]
     pub expect: Vec<String>,
 
     /// Objective, as 'p99<50ms,errors<0.1%'; a run that misses it exits with 1
     #[arg(long, value_name = "TERMS", env = "WEIRGATE_LOADTEST_SLO")]
-    #[serde(serialize_with = "shown_if_any", skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "shown_if_any")]
     pub slo: Option<Slo>,
 
     /// Find the knee, and the highest rate that meets the objective; a rate given is where it begins
-    #[arg(long, env = "WEIRGATE_LOADTEST_SWEEP", conflicts_with_all = ["trace", "ab"])]
+    #[arg(long, env = "WEIRGATE_LOADTEST_SWEEP")]
     pub sweep: bool,
 
     /// Second server, loaded in turn with the first
     #[arg(long, value_name = "URL", env = "WEIRGATE_LOADTEST_AB")]
-    #[serde(serialize_with = "shown_if_any", skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "shown_if_any")]
     pub ab: Option<Target>,
 
-    /// Rounds of an A/B run, each of the duration on both
-    #[arg(long, value_name = "N", env = "WEIRGATE_LOADTEST_ROUNDS", default_value_t = 5)]
-    pub rounds: usize,
+    /// Rounds of an A/B run, each of the duration on both; 5 by default
+    #[arg(long, value_name = "N", env = "WEIRGATE_LOADTEST_ROUNDS", value_parser = count(1_000))]
+    pub rounds: Option<usize>,
 }
 
 /// What is told, and where.
@@ -296,6 +331,32 @@ pub enum Progress {
     None,
 }
 
+impl PayloadOptions {
+    pub fn max_tokens(&self) -> u32 {
+        self.max_tokens.unwrap_or(128)
+    }
+}
+
+impl LoadOptions {
+    pub fn duration(&self) -> Duration {
+        self.duration.unwrap_or(DURATION)
+    }
+
+    pub fn think_time(&self) -> Duration {
+        self.think_time.unwrap_or_default()
+    }
+
+    /// Whether requests are due whatever becomes of those before. A sweep's are, but for its lone caller's.
+    pub fn is_open(&self) -> bool {
+        self.rate.is_some() || self.trace.is_some()
+    }
+}
+
+/// Reads a number from 1 to `most`.
+fn count(most: u64) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=most)
+}
+
 fn parse_header(text: &str) -> Result<(http::HeaderName, http::HeaderValue), String> {
     let (name, value) = text.split_once(':').ok_or_else(|| format!("'{text}' is not of the form 'name: value'"))?;
     let name: http::HeaderName = name.trim().parse().map_err(|_| format!("'{name}' is not a header's name"))?;
@@ -308,6 +369,10 @@ fn parse_header(text: &str) -> Result<(http::HeaderName, http::HeaderValue), Str
 
 fn time<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&humantime::format_duration(*time))
+}
+
+fn time_if_any<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    shown_if_any(&time.map(humantime::format_duration), serializer)
 }
 
 /// Values of headers may be secrets.
@@ -324,11 +389,11 @@ fn shown_if_any<T: Display, S: Serializer>(value: &Option<T>, serializer: S) -> 
 
 #[cfg(test)]
 pub(super) mod tests {
-    use clap::Parser;
+    use clap::{CommandFactory, Parser};
 
     use super::*;
 
-    #[derive(Parser)]
+    #[derive(Debug, Parser)]
     struct Command {
         #[command(flatten)]
         loadtest: Loadtest,
@@ -346,9 +411,62 @@ pub(super) mod tests {
         let value = serde_json::to_value(&options).unwrap();
         assert_eq!(value["model"], "m");
         assert_eq!(value["duration"], "1s 500ms");
-        assert_eq!(value["headers"], serde_json::json!(["x-key"]));
+        assert_eq!(value["header"], serde_json::json!(["x-key"]));
         assert_eq!(value["slo"], "p99<50ms");
         assert!(!value.to_string().contains("secret"), "{value}");
+    }
+
+    #[test]
+    fn a_result_names_options_as_flags_do() {
+        let value = serde_json::to_value(parse(&[])).unwrap();
+        let mut command = Command::command();
+        command.build();
+        let flags: Vec<_> = command.get_arguments().filter_map(|flag| flag.get_long()).collect();
+        let names: Vec<_> = value.as_object().unwrap().keys().map(String::as_str).collect();
+        for name in &names {
+            assert!(*name == "url" || flags.contains(name), "{name} is no flag: {flags:?}");
+        }
+        let told = ["out", "html", "progress", "help"];
+        for flag in flags {
+            assert!(names.contains(&flag) || told.contains(&flag), "--{flag} is left out: {names:?}");
+        }
+    }
+
+    #[test]
+    fn paths_are_taken_as_they_are() {
+        let options = parse(&["--body", "req:1.json", "--body", "b;c.json"]);
+        assert_eq!(options.payload.bodies, [PathBuf::from("req:1.json"), PathBuf::from("b;c.json")]);
+    }
+
+    #[test]
+    fn numbers_out_of_bounds_are_told_with_the_bounds() {
+        for (flag, value, bounds) in [
+            ("--callers", "0", "1..=100000"),
+            ("--callers", "100001", "1..=100000"),
+            ("--threads", "4000000000", "1..=1024"),
+            ("--max-in-flight", "1000001", "1..=1000000"),
+            ("--connections", "0", "1..=100000"),
+            ("--rounds", "1001", "1..=1000"),
+            ("--distinct", "0", "1..=1000000"),
+            ("--turns", "99999999999", "1..=1000"),
+            ("--prefixes", "1000001", "1..=1000000"),
+            ("--shared-prefix", "99999999999", "1..=1000000"),
+            ("--rows", "0", "1..=1000000000"),
+            ("--requests", "0", "1.."),
+        ] {
+            let error = Command::try_parse_from(["loadtest", "127.0.0.1:1", flag, value]).unwrap_err().to_string();
+            assert!(error.contains(flag) && error.contains(value) && error.contains(bounds), "{error}");
+        }
+    }
+
+    #[test]
+    fn results_are_put_side_by_side_whatever_the_environment_says_of_runs() {
+        let mut command = Command::command();
+        command.build();
+        for name in ["compare", "show"] {
+            let command = command.find_subcommand(name).unwrap();
+            assert!(command.get_arguments().all(|argument| argument.get_env().is_none()), "{name}");
+        }
     }
 
     #[test]

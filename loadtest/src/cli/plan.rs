@@ -5,17 +5,21 @@ use std::time::Duration;
 
 use super::Wrong;
 use super::options::{LoadOptions, Options};
+use super::rules;
 use crate::arrivals::{Arrivals, Course, Gaps, Trace};
 use crate::client::TlsOptions;
 use crate::engine::{Load, Span, Until, Warmup};
 
-/// A warm-up that ends by itself takes this long at most, or half of the time to measure if that is less.
+/// A warm-up that ends by itself takes half of the time to measure at most, but this long at most however long that is.
 const LONGEST_WARMUP: Duration = Duration::from_secs(10);
-const SHORTEST_WARMUP: Duration = Duration::from_secs(1);
+/// And it may take this long however short that is: to see that nothing changes takes some windows.
+const LONG_ENOUGH: Duration = Duration::from_secs(1);
 
 /// What is to be done, once the flags are known to make sense.
 #[derive(Debug)]
 pub(super) struct Plan {
+    /// Without those that give way to others or mean nothing.
+    pub(super) options: Options,
     pub(super) load: Load,
     pub(super) span: Span,
     pub(super) gaps: Gaps,
@@ -24,16 +28,19 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn of(options: &Options) -> Result<Plan, Wrong> {
-        check(options)?;
-        let trace = options.load.trace.as_deref().map(|path| trace(path, options.load.speed)).transpose()?;
-        let gaps: Gaps = options.load.arrivals.parse().map_err(Wrong::Usage)?;
+    pub(super) fn of(mut options: Options) -> Result<Plan, Wrong> {
+        rules::choose(&mut options)?;
+        check(&options)?;
+        let speed = options.load.speed.unwrap_or(1.0);
+        let trace = options.load.trace.as_deref().map(|path| trace(path, speed)).transpose()?;
+        rules::check(&mut options, trace.as_ref().is_some_and(Trace::has_sizes))?;
+        let gaps = options.load.arrivals.as_deref().map_or(Ok(Gaps::Poisson), str::parse).map_err(Wrong::Usage)?;
         let load = load(&options.load, gaps, options.payload.seed, trace.as_ref())?;
         let span = span(&options.load, &load)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         // The server is often on the same machine.
         let threads = options.connection.threads.unwrap_or((cores / 2).max(1));
-        Ok(Plan { load, span, gaps, trace, threads })
+        Ok(Plan { options, load, span, gaps, trace, threads })
     }
 
     /// The rate at which a search begins, where one was given.
@@ -48,26 +55,15 @@ impl Plan {
 }
 
 fn check(options: &Options) -> Result<(), Wrong> {
-    let counts = [
-        ("--callers", options.load.callers),
-        ("--threads", options.connection.threads.unwrap_or(1)),
-        ("--max-in-flight", options.connection.max_in_flight),
-        ("--connections", options.connection.connections.unwrap_or(1)),
-        ("--rounds", options.judge.rounds),
-    ];
-    if let Some((flag, _)) = counts.iter().find(|(_, value)| *value == 0) {
-        return Err(Wrong::Usage(format!("{flag} is 0: give 1 or more")));
-    }
-    if options.load.requests == Some(0) {
-        return Err(Wrong::Usage("--requests is 0: give 1 or more".to_owned()));
-    }
-    for (flag, time) in [("--duration", options.load.duration), ("--timeout", options.load.timeout)] {
+    for (flag, time) in [("--duration", options.load.duration()), ("--timeout", options.load.timeout)] {
         if time.is_zero() {
             return Err(Wrong::Usage(format!("{flag} is 0: give a time, as 10s")));
         }
     }
-    if !(options.load.speed.is_finite() && options.load.speed > 0.0) {
-        return Err(Wrong::Usage(format!("--speed {} is not above 0", options.load.speed)));
+    if let Some(speed) = options.load.speed
+        && !(speed.is_finite() && speed > 0.0)
+    {
+        return Err(Wrong::Usage(format!("--speed {speed} is not above 0")));
     }
     Ok(())
 }
@@ -76,21 +72,21 @@ fn load(options: &LoadOptions, gaps: Gaps, seed: u64, trace: Option<&Trace>) -> 
     Ok(match (&options.rate, trace) {
         (_, Some(trace)) => Load::Open(Arrivals::Recorded(trace.times().into())),
         (Some(rate), None) => {
-            let course = Course::parse(rate, options.duration).map_err(Wrong::Usage)?;
+            let course = Course::parse(rate, options.duration()).map_err(Wrong::Usage)?;
             Load::Open(Arrivals::Drawn { course, gaps, seed })
         }
-        (None, None) => Load::Closed { callers: options.callers, think: options.think_time },
+        (None, None) => Load::Closed { callers: options.callers.unwrap_or(1), think: options.think_time() },
     })
 }
 
 fn span(options: &LoadOptions, load: &Load) -> Result<Span, Wrong> {
     let until = match (load, options.requests) {
         (_, Some(requests)) => Until::Requests(requests),
-        (Load::Open(Arrivals::Recorded(_)), None) => Until::End,
+        (Load::Open(Arrivals::Recorded(_)), None) => options.duration.map_or(Until::End, Until::After),
         (Load::Open(Arrivals::Drawn { course: Course::Steps(steps), .. }), None) => {
             Until::After(steps.iter().map(|(_, time)| *time).sum())
         }
-        _ => Until::After(options.duration),
+        _ => Until::After(options.duration()),
     };
     // A load that changes by itself never becomes steady, and its change is what is to be seen.
     let changes = match load {
@@ -98,9 +94,9 @@ fn span(options: &LoadOptions, load: &Load) -> Result<Span, Wrong> {
         Load::Open(Arrivals::Recorded(_)) => true,
         Load::Closed { .. } => false,
     };
-    let warmup = match options.warmup.as_str() {
+    let warmup = match options.warmup.as_deref().unwrap_or("auto") {
         "auto" if changes => Warmup::For(Duration::ZERO),
-        "auto" => Warmup::Steady { at_most: (options.duration / 2).clamp(SHORTEST_WARMUP, LONGEST_WARMUP) },
+        "auto" => Warmup::Steady { at_most: (options.duration() / 2).clamp(LONG_ENOUGH, LONGEST_WARMUP) },
         text => Warmup::For(
             humantime::parse_duration(text)
                 .map_err(|error| Wrong::Usage(format!("--warmup {text} is neither auto nor a time, as 2s: {error}")))?,
@@ -130,7 +126,7 @@ mod tests {
     use super::*;
 
     fn plan(flags: &[&str]) -> Result<Plan, Wrong> {
-        Plan::of(&parse(flags))
+        Plan::of(parse(flags))
     }
 
     #[test]
@@ -154,12 +150,29 @@ mod tests {
     }
 
     #[test]
+    fn a_trace_goes_on_to_its_end_or_for_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("trace.csv");
+        std::fs::write(&file, "TIMESTAMP\n1\n9\n").unwrap();
+        let trace = ["--trace", file.to_str().unwrap()];
+        assert!(matches!(plan(&trace).unwrap().span.until, Until::End));
+        let cut = plan(&[&trace[..], &["-d", "3s"]].concat()).unwrap();
+        assert!(matches!(cut.span.until, Until::After(time) if time == Duration::from_secs(3)));
+    }
+
+    #[test]
+    fn a_warm_up_that_ends_by_itself_has_the_time_it_needs_and_no_more() {
+        for (duration, seconds) in [("100ms", 1), ("4s", 2), ("1h", 10)] {
+            let warmup = plan(&["-d", duration]).unwrap().span.warmup;
+            assert!(matches!(warmup, Warmup::Steady { at_most } if at_most == Duration::from_secs(seconds)));
+        }
+    }
+
+    #[test]
     fn flags_that_ask_for_nothing_are_told() {
         for (flags, part) in [
-            (&["-c", "0"][..], "--callers is 0"),
-            (&["-d", "0s"], "--duration is 0"),
-            (&["-n", "0"], "--requests is 0"),
-            (&["--speed", "0"], "--speed 0"),
+            (&["-d", "0s"][..], "--duration is 0"),
+            (&["--trace", "x", "--speed", "0"], "--speed 0"),
             (&["--warmup", "soon"], "--warmup soon"),
             (&["-r", "fast"], "fast"),
             (&["-r", "1", "--arrivals", "odd"], "odd"),

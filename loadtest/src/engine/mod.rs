@@ -43,6 +43,7 @@ use humantime::format_duration;
 use tokio::sync::mpsc;
 
 pub use self::load::{Load, Span, Until, Warmup};
+pub use self::worker::GRACE;
 use self::worker::Job;
 use crate::Result;
 use crate::client::Client;
@@ -107,6 +108,9 @@ pub struct Begin<'a> {
 /// Threads with connections to one server. Dropping it ends them.
 pub struct Engine {
     setup: Setup,
+    /// Runs so far. Each has a number, so that no run asks what the one before has asked; two engines that are run in
+    /// turn ask the same.
+    runs: u64,
     threads: Vec<Thread>,
 }
 
@@ -125,7 +129,7 @@ impl Engine {
             let (given, most) = (format_duration(setup.timeout), format_duration(LONGEST_TIMEOUT));
             return Err(crate::error(format!("a timeout of {given} is not above 0 and at most {most}")));
         }
-        let mut engine = Engine { threads: Vec::with_capacity(setup.threads), setup };
+        let mut engine = Engine { threads: Vec::with_capacity(setup.threads), setup, runs: 0 };
         for number in 0..engine.setup.threads {
             let thread = Thread::start(number, &engine.setup)?;
             engine.threads.push(thread);
@@ -137,7 +141,9 @@ impl Engine {
     ///
     /// Of closed loops: a request is due when its caller is free, so `from_sent` and `latency` are nearly the same.
     pub fn run(&mut self, load: &Load, span: &Span, label: Option<&str>, observer: &mut dyn Observer) -> Result<Run> {
-        run::run(&self.setup, &self.threads, load, span, label, observer)
+        let number = self.runs;
+        self.runs += 1;
+        run::run(&self.setup, &self.threads, number, load, span, label, observer)
     }
 }
 

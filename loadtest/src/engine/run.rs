@@ -25,6 +25,7 @@ const MOST_WINDOWS: u32 = 3_600;
 pub(super) fn run(
     setup: &Setup,
     threads: &[Thread],
+    number: u64,
     load: &Load,
     span: &Span,
     label: Option<&str>,
@@ -45,9 +46,9 @@ pub(super) fn run(
     let window = window(load, span);
 
     let (tell, told) = mpsc::channel();
-    for (number, thread) in threads.iter().enumerate() {
-        let part = deal(load, &schedule, number, threads.len(), most_senders);
-        let job = Job { thread: number, part, schedule: schedule.clone(), window, tell: tell.clone() };
+    for (index, thread) in threads.iter().enumerate() {
+        let part = deal(load, &schedule, index, threads.len(), most_senders);
+        let job = Job { run: number, thread: index, part, schedule: schedule.clone(), window, tell: tell.clone() };
         thread.jobs.try_send(job).map_err(|_| crate::error("a thread of the load tester has failed"))?;
     }
     drop(tell);

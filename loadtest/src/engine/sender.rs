@@ -18,6 +18,8 @@ use crate::workload::Workload;
 
 /// What the senders of a thread share in a run.
 pub(super) struct Context {
+    /// Its number among all of the engine's.
+    pub run: u64,
     pub workload: Arc<Workload>,
     pub timeout: Duration,
     pub schedule: Arc<Schedule>,
@@ -82,7 +84,7 @@ impl Sender {
     /// here.
     pub async fn serve(&mut self, number: u64, mut turn: Turn) -> Served {
         let context = self.context.clone();
-        let mut request = context.workload.request(number);
+        let mut request = context.workload.request(context.run, number);
         loop {
             let (served, answer) = self.ask(&request, turn).await;
             let Some(next) = answer.and_then(|answer| context.workload.next(&request, &answer)) else { return served };

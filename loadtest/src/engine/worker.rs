@@ -21,10 +21,12 @@ use crate::measure::{Recorder, Slice, Totals};
 /// How often a thread looks whether a window is over, though nothing happened, or the run is to stop.
 const LOOK: Duration = Duration::from_millis(20);
 /// How long answers are awaited after a stop, if the time limit isn't shorter.
-const GRACE: Duration = Duration::from_secs(5);
+pub const GRACE: Duration = Duration::from_secs(5);
 
 /// One thread's part of a run.
 pub(super) struct Job {
+    /// The run's number among all of the engine's.
+    pub run: u64,
     /// From zero, of those that take part.
     pub thread: usize,
     pub part: Part,
@@ -85,7 +87,7 @@ pub(super) fn work(
 }
 
 async fn run(setup: &Setup, links: &Rc<Links>, job: Job) {
-    let Job { thread, part, schedule, window, tell } = job;
+    let Job { run, thread, part, schedule, window, tell } = job;
     let clock = match Clock::new() {
         Ok(clock) => Rc::new(clock),
         Err(error) => {
@@ -100,6 +102,7 @@ async fn run(setup: &Setup, links: &Rc<Links>, job: Job) {
     };
     let recorder = Recorder::new(thread, schedule.start(), window, setup.slo.clone(), hand_over);
     let context = Rc::new(Context {
+        run,
         workload: setup.workload.clone(),
         timeout: setup.timeout,
         schedule,

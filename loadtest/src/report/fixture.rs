@@ -125,7 +125,7 @@ fn report(protocol: Protocol, streams: bool, slo: &str, findings: Findings) -> R
             }
             .to_owned(),
             streams,
-            distinct_requests: 64,
+            distinct_requests: Some(64),
             mean_bytes: 3120.0,
         },
         options: BTreeMap::from([("duration".to_owned(), json!("30s")), ("seed".to_owned(), json!(1))]),

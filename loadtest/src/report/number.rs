@@ -119,6 +119,11 @@ pub fn count(value: u64) -> String {
     group(&value.to_string())
 }
 
+/// How many of a workload's requests are distinct; none: no two are the same.
+pub fn distinct(requests: Option<usize>) -> String {
+    requests.map_or_else(|| "all".to_owned(), |requests| count(requests as u64))
+}
+
 /// A share as percent, as `0.12 %`; what is not zero never reads as zero.
 pub fn share(part: f64) -> String {
     let percent = part * 100.0;

@@ -12,11 +12,15 @@ use super::expect::Term;
 use super::make::Maker;
 use super::prompts::{self, Prompt};
 use super::range::Counts;
-use super::synthetic::{Sizes, Synthetic};
+use super::recorded::Sizes;
+use super::synthetic::Shape;
 use super::{Workload, metadata};
 use crate::cli::PayloadOptions;
 use crate::client::Client;
 use crate::request::Protocol;
+
+/// Words of a synthetic prompt where the flags don't say.
+const WORDS: &str = "128";
 
 /// What a workload is built from.
 #[derive(Debug)]
@@ -39,7 +43,7 @@ pub struct Ask<'a> {
 pub enum Source {
     Bodies(Vec<Body>),
     Prompts(Vec<Prompt>),
-    Synthetic(Synthetic),
+    Synthetic(Shape),
     Recorded(Vec<Sizes>),
     Random,
 }
@@ -60,7 +64,7 @@ pub async fn build(ask: Ask<'_>, client: &Client) -> crate::Result<Workload> {
     prepared.workload(inputs).map_err(crate::error)
 }
 
-/// Flags that were checked and files that were read.
+/// Files that were read, and what the flags say. Whether flags go together is known by then.
 #[derive(Debug)]
 pub struct Prepared {
     protocol: Protocol,
@@ -71,23 +75,21 @@ pub struct Prepared {
     terms: Arc<[Term]>,
     think: Duration,
     source: Source,
+    /// Whether a trace has sizes, and requests come from elsewhere.
+    without_sizes: bool,
 }
 
 impl Prepared {
     pub fn of(ask: Ask<'_>) -> Result<Prepared, String> {
-        check(&ask)?;
         let Ask { protocol, payload, .. } = ask;
         let terms = ask.expect.iter().map(|text| Term::parse(text, protocol, payload.stream));
-        Ok(Prepared {
-            protocol,
-            model: ask.model.map(str::to_owned),
-            version: ask.version.map(str::to_owned),
-            payload: payload.clone(),
-            dress: Dress::of(payload)?,
-            terms: terms.collect::<Result<Vec<_>, _>>()?.into(),
-            think: ask.think,
-            source: source(ask)?,
-        })
+        let is_sized = !ask.sizes.is_empty();
+        let (model, version, think) = (ask.model.map(str::to_owned), ask.version.map(str::to_owned), ask.think);
+        let terms = terms.collect::<Result<Vec<_>, _>>()?.into();
+        let source = source(ask)?;
+        let without_sizes = is_sized && !matches!(source, Source::Recorded(_));
+        let (payload, dress) = (payload.clone(), Dress::of(payload)?);
+        Ok(Prepared { protocol, model, version, payload, dress, terms, think, source, without_sizes })
     }
 
     /// Whether the server must be asked which model it has.
@@ -106,53 +108,14 @@ impl Prepared {
 
     /// `inputs` are the model's, for random tensors.
     pub fn workload(self, inputs: Vec<TensorSpec>) -> Result<Workload, String> {
-        let Prepared { protocol, model, version, payload, dress, terms, think, source } = self;
+        let Prepared { protocol, model, version, payload, dress, terms, think, source, without_sizes } = self;
         let maker = Maker { protocol, model, version, payload, dress, terms };
-        Ok(maker.workload(source, inputs)?.with_think(think))
-    }
-}
-
-/// Flags that contradict each other, or mean nothing to the protocol.
-fn check(ask: &Ask<'_>) -> Result<(), String> {
-    let (protocol, payload) = (ask.protocol, ask.payload);
-    let is_text = matches!(protocol, Protocol::Chat | Protocol::Completions);
-    let given = [
-        ("--body", !payload.bodies.is_empty()),
-        ("--prompts", payload.prompts.is_some()),
-        ("--shape or --values", !payload.shapes.is_empty() || !payload.values.is_empty()),
-        ("--turns", payload.turns > 1),
-    ];
-    let given: Vec<_> = given.iter().filter(|(_, given)| *given).map(|(flag, _)| *flag).collect();
-    if let [one, other, ..] = given[..] {
-        return Err(format!("{one} and {other} are both given: requests come from one of them"));
-    }
-    let only = |flag: &str, of: &str| Err(format!("{flag} is of {of}, and the protocol is {protocol}"));
-    if payload.prompts.is_some() && !protocol.is_openai() {
-        return only("--prompts", "chat, completions and embeddings");
-    }
-    if !(payload.shapes.is_empty() && payload.values.is_empty()) && protocol.is_openai() {
-        return only("--shape or --values", "random tensors");
-    }
-    if payload.stream && !is_text {
-        return only("--stream", "chat and completions");
-    }
-    if payload.turns > 1 && !is_text {
-        return only("--turns", "chat and completions");
-    }
-    if payload.turns > 1 && !ask.sizes.is_empty() {
-        return Err("--turns and a trace with sizes are both given: a trace has requests of one turn".to_owned());
-    }
-    if ask.version.is_some() && !matches!(protocol, Protocol::V2 | Protocol::V2Binary | Protocol::Grpc) {
-        return only("--model-version", "v2, v2-binary and grpc");
-    }
-    for (flag, value) in
-        [("--distinct", payload.distinct), ("--turns", payload.turns), ("--prefixes", payload.prefixes)]
-    {
-        if value == 0 {
-            return Err(format!("{flag} is 0: give 1 or more"));
+        let mut workload = maker.workload(source, inputs)?.with_think(think);
+        if without_sizes {
+            workload.summary.what += ", at the trace's times, without its sizes";
         }
+        Ok(workload)
     }
-    Ok(())
 }
 
 fn source(ask: Ask<'_>) -> Result<Source, String> {
@@ -169,11 +132,12 @@ fn source(ask: Ask<'_>) -> Result<Source, String> {
     if !sizes.is_empty() {
         return Ok(Source::Recorded(sizes));
     }
-    Ok(Source::Synthetic(Synthetic {
-        words: Counts::parse("--prompt-words", &payload.prompt_words)?,
-        shared_prefix: payload.shared_prefix,
-        prefixes: payload.prefixes,
-        turns: payload.turns,
+    Ok(Source::Synthetic(Shape {
+        words: Counts::parse("--prompt-words", payload.prompt_words.as_deref().unwrap_or(WORDS))?,
+        shared_prefix: payload.shared_prefix.unwrap_or(0),
+        prefixes: payload.prefixes.unwrap_or(1),
+        turns: payload.turns.unwrap_or(1),
+        max_tokens: payload.max_tokens(),
         seed: payload.seed,
     }))
 }
@@ -189,23 +153,10 @@ mod tests {
     }
 
     #[test]
-    fn flags_that_contradict_or_mean_nothing_are_told() {
-        for (protocol, flags, part) in [
-            (Protocol::Chat, &["--body", "x", "--prompts", "y"][..], "--body and --prompts are both given"),
-            (Protocol::V2, &["--prompts", "y"], "--prompts is of chat, completions and embeddings"),
-            (Protocol::Chat, &["--shape", "x=1"], "is of random tensors, and the protocol is chat"),
-            (Protocol::Embeddings, &["--stream"], "--stream is of chat and completions"),
-            (Protocol::V2, &["--turns", "2"], "--turns is of chat"),
-            (Protocol::V2, &["--distinct", "0"], "--distinct is 0"),
-            (Protocol::Chat, &["--prompt-words", "x"], "--prompt-words 'x'"),
-        ] {
-            let error = Prepared::of(ask(protocol, &payload(flags))).unwrap_err();
-            assert!(error.contains(part), "{flags:?}: {error}");
-        }
-        let none = payload(&[]);
-        let versioned = Ask { version: Some("1"), ..ask(Protocol::V1, &none) };
-        assert!(Prepared::of(versioned).unwrap_err().contains("--model-version is of v2"));
-        let wrong = ["equal".to_owned()];
+    fn flags_that_can_not_be_read_are_told() {
+        let error = Prepared::of(ask(Protocol::Chat, &payload(&["--prompt-words", "x"]))).unwrap_err();
+        assert!(error.contains("--prompt-words 'x'"), "{error}");
+        let (none, wrong) = (payload(&[]), ["equal".to_owned()]);
         assert!(Prepared::of(Ask { expect: &wrong, ..ask(Protocol::V2, &none) }).unwrap_err().contains("--expect"));
     }
 

@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use super::expect::{Expect, text_of};
 use super::openai::{Format, Message};
-use crate::request::{Answer, Protocol, Request};
+use crate::request::{Answer, Request};
 
 /// Bytes of a request at which a conversation ends.
 const MOST_BYTES: usize = 8 << 20;
 
-/// What a caller says in a conversation, whatever it is answered.
+/// What a caller says in a conversation after its opening, whatever it is answered.
 #[derive(Debug)]
 pub struct Script {
     format: Arc<Format>,
-    lines: Vec<Line>,
+    later: Vec<Line>,
 }
 
 /// What is said before the server answers: a message of the user, and perhaps one of the system before it.
@@ -28,44 +28,32 @@ pub struct Line {
 #[derive(Clone, Debug)]
 pub struct Turn {
     script: Arc<Script>,
-    /// Which line the request asks, from 0.
-    position: usize,
-    /// All that was said until then, the line included.
+    /// Which of the later lines follows, from 0.
+    next: usize,
+    /// All that was said until then, the request's own line included.
     said: Arc<[Message]>,
 }
 
 impl Script {
-    /// None without a line. Texts alone can be completed; the error says so.
-    pub fn first(format: &Arc<Format>, lines: Vec<Line>) -> Result<Option<Request>, String> {
-        if format.protocol == Protocol::Completions
-            && lines.iter().flat_map(|line| &line.messages).any(|message| !message.content.is_string())
-        {
-            return Err("it has a message of parts, which is of chat: give it as text".to_owned());
-        }
-        let script = Arc::new(Script { format: format.clone(), lines });
-        Ok(script.request(0, Vec::new()))
+    /// The request that opens a conversation, or the only one if nothing comes later. Completions are of texts alone.
+    pub fn open(format: &Arc<Format>, opening: &Line, later: Vec<Line>) -> Request {
+        Arc::new(Script { format: format.clone(), later }).request(opening, 0, Vec::new())
     }
 
     /// The request of a line, after all that was said before it.
-    fn request(self: &Arc<Self>, position: usize, mut said: Vec<Message>) -> Option<Request> {
-        let line = self.lines.get(position)?;
+    fn request(self: &Arc<Self>, line: &Line, next: usize, mut said: Vec<Message>) -> Request {
         said.extend_from_slice(&line.messages);
         let mut request = self.format.generate(&said, line.max_tokens);
         request.expect.clone_from(&line.expect);
         // Nothing follows the last turn, so its answer need not be kept.
-        if position + 1 < self.lines.len() {
-            request.turn = Some(Turn { script: self.clone(), position, said: said.into() });
+        if next < self.later.len() {
+            request.turn = Some(Turn { script: self.clone(), next, said: said.into() });
         }
-        Some(request)
+        request
     }
 }
 
 impl Turn {
-    /// From 0.
-    pub fn position(&self) -> usize {
-        self.position
-    }
-
     /// What is asked after this answer. None where the answer is none to go on from, or all that was said has become too
     /// long.
     pub fn next(&self, answer: &Answer) -> Option<Request> {
@@ -73,9 +61,11 @@ impl Turn {
         if !answer.is_ok() || cut {
             return None;
         }
+        let line = self.script.later.get(self.next)?;
         let mut said = self.said.to_vec();
         said.push(Message::new("assistant", text_of(answer)?));
-        self.script.request(self.position + 1, said).filter(|request| request.body.len() <= MOST_BYTES)
+        let request = self.script.request(line, self.next + 1, said);
+        (request.body.len() <= MOST_BYTES).then_some(request)
     }
 }
 
@@ -84,7 +74,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::request::Stream;
+    use crate::request::{Protocol, Stream};
     use crate::workload::dress::Dress;
     use crate::workload::fixtures::{answer, chat, streamed};
 
@@ -92,7 +82,7 @@ mod tests {
         let dress = Dress::default();
         let format = Format { protocol, model: "m".to_owned(), stream: false, ignore_eos: false, dress };
         let line = |text: &&str| Line { messages: vec![Message::new("user", *text)], max_tokens: 4, expect: None };
-        Script::first(&Arc::new(format), texts.iter().map(line).collect()).unwrap().unwrap()
+        Script::open(&Arc::new(format), &line(&texts[0]), texts[1..].iter().map(line).collect())
     }
 
     fn next(request: &Request, answer: &Answer) -> Option<Request> {
@@ -114,7 +104,6 @@ mod tests {
         assert_eq!(field(&one, "messages"), json!(all[..1]));
         assert_eq!(field(&two, "messages"), json!(all[..3]));
         assert_eq!(field(&three, "messages"), json!(all));
-        assert_eq!(two.turn.as_ref().map(Turn::position), Some(1));
         assert!(one.wants_body() && !three.wants_body() && next(&three, &chat("C")).is_none());
         assert_eq!(field(&next(&one, &chat("A")).unwrap(), "messages"), json!(all[..3]), "a turn can be taken again");
     }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use serde_json::Value;
 use weirgate_protocol::TensorSpec;
 
-use super::Workload;
 use super::bodies::Body;
 use super::budget::Budget;
 use super::build::Source;
@@ -15,12 +14,18 @@ use super::expect::{Expect, Term};
 use super::openai::{Format, Message};
 use super::prompts::{Asked, Prompt};
 use super::random::Words;
-use super::synthetic::{Recorded, Synthetic};
+use super::recorded::{Recorded, Sizes};
+use super::synthetic::{Shape, Synthetic};
 use super::tensors::RandomTensors;
+use super::{Fresh, Workload};
 use crate::cli::PayloadOptions;
 use crate::request::{Protocol, Request, in_path, v2_path};
 use crate::result::WorkloadSummary;
 
+/// Distinct requests of random tensors where the flags don't say.
+const DISTINCT: usize = 64;
+/// Requests that are made beforehand to see how large they are, where all are different.
+const SAMPLED: u64 = 64;
 /// Bytes that a raw byte of a tensor takes in JSON, about.
 const IN_JSON: u64 = 5;
 
@@ -40,19 +45,25 @@ impl Maker {
     pub fn workload(&self, source: Source, inputs: Vec<TensorSpec>) -> Result<Workload, String> {
         let (what, requests) = match source {
             Source::Recorded(sizes) => return self.recorded(sizes),
+            Source::Synthetic(shape) => return self.synthetic(shape),
             Source::Bodies(bodies) => {
                 let what = format!("{} from files", counted(bodies.len(), "body", "bodies"));
                 (what, bodies.iter().map(|body| self.body(body)).collect::<Result<Vec<_>, _>>()?)
             }
             Source::Prompts(prompts) => self.prompts(&prompts)?,
-            Source::Synthetic(synthetic) => (synthetic.what(), self.synthetic(&synthetic)?),
             Source::Random => self.random(inputs)?,
         };
-        let summary = self.summary(what, &requests, requests.len());
+        self.prepared(what, requests)
+    }
+
+    /// Requests that are sent in turn.
+    fn prepared(&self, what: String, requests: Vec<Request>) -> Result<Workload, String> {
+        let summary = self.summary(what, &requests, Some(requests.len()));
         Workload::of(summary, requests).map_err(|error| error.to_string())
     }
 
-    fn summary(&self, what: String, requests: &[Request], distinct_requests: usize) -> WorkloadSummary {
+    /// Of some requests, by which the others are judged. `distinct_requests` is None where no two are the same.
+    fn summary(&self, what: String, requests: &[Request], distinct_requests: Option<usize>) -> WorkloadSummary {
         let bytes: usize = requests.iter().map(|request| request.body.len()).sum();
         WorkloadSummary {
             protocol: self.protocol,
@@ -106,12 +117,13 @@ impl Maker {
 
     fn random(&self, inputs: Vec<TensorSpec>) -> Result<(String, Vec<Request>), String> {
         let PayloadOptions { rows, shapes, values, seed, distinct, .. } = &self.payload;
-        let random = RandomTensors::new(inputs, *rows, shapes, values, *seed)?;
+        let distinct = distinct.unwrap_or(DISTINCT);
+        let random = RandomTensors::new(inputs, rows.unwrap_or(1), shapes, values, *seed)?;
         let in_json = matches!(self.protocol, Protocol::V1 | Protocol::V2);
         let size = random.bytes().saturating_mul(if in_json { IN_JSON } else { 1 });
-        Budget::new("lower --distinct, --rows or --shape").take_all(*distinct, size)?;
-        let mut requests = Vec::with_capacity(*distinct);
-        for index in 0..*distinct {
+        Budget::new("lower --distinct, --rows or --shape").take_all(distinct, size)?;
+        let mut requests = Vec::with_capacity(distinct);
+        for index in 0..distinct {
             let tensors = random.request(index as u64)?;
             let request = Request::tensors_for(self.protocol, self.model(), self.version.as_deref(), tensors);
             let request = request.map_err(|error| format!("random tensors do not fit {}: {error}", self.protocol))?;
@@ -120,33 +132,33 @@ impl Maker {
         Ok((format!("random tensors from the server's metadata: {}", random.what()), requests))
     }
 
-    fn synthetic(&self, synthetic: &Synthetic) -> Result<Vec<Request>, String> {
-        let (format, words) = (self.format(), Words::new());
-        let distinct = self.payload.distinct;
-        Budget::new("lower --distinct, --prompt-words, --shared-prefix or --turns")
-            .take_all(distinct, synthetic.most_bytes())?;
-        let request = |index: usize| {
-            let texts = synthetic.texts(&words, index as u64);
-            match self.protocol {
-                Protocol::Embeddings => Ok(self.expecting(format.embed(&Value::from(texts.concat())))),
-                _ => {
-                    let turns = texts.into_iter().map(|text| vec![Message::new("user", text)]).collect();
-                    self.conversation(&format, turns, self.payload.max_tokens, None)
-                }
-            }
-        };
-        (0..distinct).map(request).collect()
+    /// Prompts that are all different, or as many as asked for, sent in turn.
+    fn synthetic(&self, shape: Shape) -> Result<Workload, String> {
+        shape.check()?;
+        let (what, most_bytes) = (shape.what(), shape.most_bytes());
+        let synthetic = Synthetic { shape, format: self.format(), terms: self.terms.clone(), words: Words::new() };
+        if let Some(distinct) = self.payload.distinct {
+            Budget::new("lower --distinct, --prompt-words, --shared-prefix or --turns")
+                .take_all(distinct, most_bytes)?;
+            return self.prepared(what, (0..distinct as u64).map(|index| synthetic.request(0, index)).collect());
+        }
+        if self.terms.iter().any(|term| matches!(term, Term::Same)) {
+            return Err("--expect same compares answers to one request, and no two prompts are the same: ask some of \
+                        them again and again with --distinct"
+                .to_owned());
+        }
+        let sampled: Vec<_> = (0..SAMPLED).map(|arrival| synthetic.request(0, arrival)).collect();
+        Ok(Workload::fresh(self.summary(what, &sampled, None), Fresh::Synthetic(synthetic)))
     }
 
-    fn recorded(&self, sizes: Vec<super::Sizes>) -> Result<Workload, String> {
-        const SAMPLED: u64 = 64;
-        let (max_tokens, seed) = (self.payload.max_tokens, self.payload.seed);
+    fn recorded(&self, sizes: Vec<Sizes>) -> Result<Workload, String> {
+        let (max_tokens, seed) = (self.payload.max_tokens(), self.payload.seed);
         let recorded = Recorded::new(sizes, self.format(), max_tokens, self.terms.clone(), seed)?;
-        let count = recorded.len();
-        let step = (count as u64).div_ceil(SAMPLED);
-        let sampled: Vec<_> = (0..count as u64).step_by(step as usize).map(|index| recorded.request(index)).collect();
+        let count = recorded.len() as u64;
+        let step = count.div_ceil(SAMPLED);
+        let sampled: Vec<_> = (0..count).step_by(step as usize).map(|arrival| recorded.request(0, arrival)).collect();
         let what = "synthetic prompts of the trace's sizes, with the beginnings that its prompts share".to_owned();
-        Ok(Workload::of_trace(self.summary(what, &sampled, count), recorded))
+        Ok(Workload::fresh(self.summary(what, &sampled, Some(recorded.len())), Fresh::Recorded(recorded)))
     }
 
     fn prompts(&self, prompts: &[Prompt]) -> Result<(String, Vec<Request>), String> {
@@ -175,10 +187,15 @@ impl Maker {
             Asked::Body(body) => format.given(body)?,
             Asked::Text(text) => {
                 let turns = vec![vec![Message::new("user", text.as_str())]];
-                return self.conversation(format, turns, prompt.max_tokens.unwrap_or(self.payload.max_tokens), expect);
+                return self.conversation(
+                    format,
+                    turns,
+                    prompt.max_tokens.unwrap_or(self.payload.max_tokens()),
+                    expect,
+                );
             }
             Asked::Turns(turns) => {
-                let max_tokens = prompt.max_tokens.unwrap_or(self.payload.max_tokens);
+                let max_tokens = prompt.max_tokens.unwrap_or(self.payload.max_tokens());
                 return self.conversation(format, turns.clone(), max_tokens, expect);
             }
         };
@@ -193,13 +210,18 @@ impl Maker {
         max_tokens: u32,
         expect: Option<&str>,
     ) -> Result<Request, String> {
+        let is_text = |message: &Message| message.content.is_string();
+        if self.protocol == Protocol::Completions && !turns.iter().flatten().all(is_text) {
+            return Err("it has a message of parts, which is of chat: give it as text".to_owned());
+        }
         let last = turns.len().saturating_sub(1);
         let line = |(index, messages): (usize, Vec<Message>)| {
             let expect = if index == last { Expect::all(&self.terms_and(expect)) } else { Expect::all(&self.terms) };
             Line { messages, max_tokens, expect }
         };
-        let first = Script::first(format, turns.into_iter().enumerate().map(line).collect())?;
-        first.ok_or_else(|| "it has no message of a user".to_owned())
+        let mut lines = turns.into_iter().enumerate().map(line);
+        let opening = lines.next().ok_or("it has no message of a user")?;
+        Ok(Script::open(format, &opening, lines.collect()))
     }
 
     fn terms_and(&self, contains: Option<&str>) -> Arc<[Term]> {

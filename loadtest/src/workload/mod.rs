@@ -6,7 +6,8 @@
 //!   tensors       random, of the shapes in the server's metadata
 //!   bodies        from files
 //!   prompts       from JSONL files
-//!   synthetic     of random words, and of a trace's sizes
+//!   synthetic     of random words
+//!   recorded      of random words, and a trace's sizes
 //! openai        bodies of OpenAI's endpoints
 //! conversation  turns that build on the answers before
 //! dress         headers, key and path that the user gives
@@ -32,6 +33,7 @@ mod openai;
 mod prompts;
 mod random;
 mod range;
+mod recorded;
 mod samples;
 mod synthetic;
 mod tensors;
@@ -43,9 +45,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::build::{Ask, build};
+use self::recorded::Recorded;
+pub use self::recorded::Sizes;
 use self::samples::Samples;
-use self::synthetic::Recorded;
-pub use self::synthetic::Sizes;
+use self::synthetic::Synthetic;
 use crate::outcome::Outcome;
 use crate::request::{Answer, Request};
 use crate::result::WorkloadSummary;
@@ -64,7 +67,15 @@ pub struct Workload {
 enum Requests {
     /// Sent in turn.
     Prepared(Vec<Arc<Request>>),
-    Recorded(Box<Recorded>),
+    /// Made when they are due, no two alike.
+    Fresh(Box<Fresh>),
+}
+
+#[derive(Debug)]
+enum Fresh {
+    Synthetic(Synthetic),
+    /// All of a trace at once would not fit in memory.
+    Recorded(Recorded),
 }
 
 /// What a caller asks after an answer, as it is due.
@@ -85,9 +96,9 @@ impl Workload {
         Ok(Workload::new(summary, Requests::Prepared(requests.collect())))
     }
 
-    /// Requests of a trace's sizes.
-    fn of_trace(summary: WorkloadSummary, recorded: Recorded) -> Workload {
-        Workload::new(summary, Requests::Recorded(Box::new(recorded)))
+    /// Requests that are made when they are due.
+    fn fresh(summary: WorkloadSummary, fresh: Fresh) -> Workload {
+        Workload::new(summary, Requests::Fresh(Box::new(fresh)))
     }
 
     fn new(summary: WorkloadSummary, requests: Requests) -> Workload {
@@ -99,19 +110,22 @@ impl Workload {
         Workload { think, ..self }
     }
 
-    /// What is asked by the arrival of this number.
-    pub fn request(&self, arrival: u64) -> Arc<Request> {
+    /// What is asked by the arrival of this number in the run of this number; the same whenever it is asked for.
+    pub fn request(&self, run: u64, arrival: u64) -> Arc<Request> {
         match &self.requests {
             Requests::Prepared(requests) => requests[(arrival % requests.len() as u64) as usize].clone(),
-            Requests::Recorded(recorded) => Arc::new(recorded.request(arrival)),
+            Requests::Fresh(fresh) => Arc::new(match &**fresh {
+                Fresh::Synthetic(synthetic) => synthetic.request(run, arrival),
+                Fresh::Recorded(recorded) => recorded.request(run, arrival),
+            }),
         }
     }
 
-    /// The distinct requests that are prepared; none of a trace's, which are made when they are due.
+    /// The distinct requests that are prepared; none where they are made when they are due.
     pub fn requests(&self) -> &[Arc<Request>] {
         match &self.requests {
             Requests::Prepared(requests) => requests,
-            Requests::Recorded(_) => &[],
+            Requests::Fresh(_) => &[],
         }
     }
 

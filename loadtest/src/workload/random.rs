@@ -31,12 +31,13 @@ pub enum Use {
     Block,
 }
 
-/// The numbers for the request, group or block of this index.
-pub fn rng(seed: u64, of: Use, index: u64) -> StdRng {
+/// The numbers for the request, group or block of this index, in this run. What is the same in all runs is of the first, 0.
+pub fn rng(seed: u64, of: Use, run: u64, index: u64) -> StdRng {
     let mut key = [0; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());
     key[8..16].copy_from_slice(&(of as u64).to_le_bytes());
     key[16..24].copy_from_slice(&index.to_le_bytes());
+    key[24..].copy_from_slice(&run.to_le_bytes());
     StdRng::from_seed(key)
 }
 
@@ -72,24 +73,26 @@ impl Default for Words {
 mod tests {
     use super::*;
 
-    fn words(seed: u64, of: Use, index: u64, count: usize) -> String {
+    fn words(seed: u64, of: Use, run: u64, index: u64, count: usize) -> String {
         let mut text = String::new();
-        Words::new().push(&mut text, &mut rng(seed, of, index), count);
+        Words::new().push(&mut text, &mut rng(seed, of, run, index), count);
         text
     }
 
     #[test]
     fn the_same_seed_gives_the_same_words_and_any_other_gives_others() {
-        let text = words(1, Use::Prompt, 0, 40);
+        let text = words(1, Use::Prompt, 0, 0, 40);
         assert_eq!(text.split(' ').count(), 40);
-        assert_eq!(text, words(1, Use::Prompt, 0, 40));
-        for other in [words(2, Use::Prompt, 0, 40), words(1, Use::Prefix, 0, 40), words(1, Use::Prompt, 1, 40)] {
-            assert_ne!(text, other);
+        assert_eq!(text, words(1, Use::Prompt, 0, 0, 40));
+        for (seed, of, run, index) in
+            [(2, Use::Prompt, 0, 0), (1, Use::Prefix, 0, 0), (1, Use::Prompt, 1, 0), (1, Use::Prompt, 0, 1)]
+        {
+            assert_ne!(text, words(seed, of, run, index, 40), "{of:?} {run} {index}");
         }
     }
 
     #[test]
     fn a_longer_draw_begins_as_a_shorter_one() {
-        assert!(words(1, Use::Block, 7, 512).starts_with(&words(1, Use::Block, 7, 100)));
+        assert!(words(1, Use::Block, 0, 7, 512).starts_with(&words(1, Use::Block, 0, 7, 100)));
     }
 }

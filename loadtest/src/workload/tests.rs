@@ -55,11 +55,11 @@ fn random_tensors_are_distinct_and_sent_in_turn() {
         assert!(requests.iter().filter(|other| other.body == request.body).count() == 1);
         assert!(!request.wants_body());
     }
-    assert_eq!(workload.request(12).body, requests[2].body);
+    assert_eq!(workload.request(0, 12).body, requests[2].body);
     let summary = &workload.summary;
     assert_eq!(summary.what, "random tensors from the server's metadata: x [8, 4]");
     let bytes: usize = requests.iter().map(|request| request.body.len()).sum();
-    assert_eq!((summary.distinct_requests, summary.mean_bytes), (5, bytes as f64 / 5.0));
+    assert_eq!((summary.distinct_requests, summary.mean_bytes), (Some(5), bytes as f64 / 5.0));
     let v1 = build(Protocol::V1, &["--rows", "2"], &[]);
     assert_eq!(v1.requests()[0].path, "/v1/models/my%20model:predict");
     assert_eq!(json_of(&v1.requests()[0])["instances"].as_array().map(Vec::len), Some(2));
@@ -70,7 +70,7 @@ fn one_file_of_v2_serves_all_of_its_forms() {
     let folder = tempfile::tempdir().unwrap();
     let text = r#"{ "inputs": [{"name":"x","datatype":"FP32","shape":[1,2],"data":[[1.5, 2]]}] }"#;
     let path = file(&folder, "a.json", text);
-    let request = |protocol| build(protocol, &["--body", &path], &[]).request(0);
+    let request = |protocol| build(protocol, &["--body", &path], &[]).request(0, 0);
     assert_eq!(request(Protocol::V2).body, text);
     let wanted = v2::decode_request(&text.as_bytes().to_vec().into(), None).unwrap();
     let binary = request(Protocol::V2Binary);
@@ -82,7 +82,7 @@ fn one_file_of_v2_serves_all_of_its_forms() {
     let other = file(&folder, "b.json", r#"{"messages":[]}"#);
     let error = try_build(Protocol::Grpc, &["--body", &other], &[], vec![]).unwrap_err();
     assert!(error.contains("b.json: is not a request of V2 in JSON"), "{error}");
-    let chat = build(Protocol::Chat, &["--body", &other, "--stream"], &[]).request(0);
+    let chat = build(Protocol::Chat, &["--body", &other, "--stream"], &[]).request(0, 0);
     assert!(chat.streams && json_of(&chat)["model"] == "my model");
 }
 
@@ -100,8 +100,8 @@ fn prompts_become_requests_and_conversations() {
     let path = file(&folder, "p.jsonl", &lines.join("\n"));
     let workload = build(Protocol::Chat, &["--prompts", &path], &[]);
     assert!(workload.summary.what.ends_with("p.jsonl, of them 1 conversation"), "{}", workload.summary.what);
-    assert!(workload.next(&workload.request(0), &chat("A")).is_none());
-    let first = workload.request(1);
+    assert!(workload.next(&workload.request(0, 0), &chat("A")).is_none());
+    let first = workload.request(0, 1);
     assert_eq!(workload.judge(&first, &chat("A")), Outcome::Ok, "only the last answer must say bye");
     let next = workload.next(&first, &chat("A")).unwrap();
     assert_eq!((next.after, next.request.index), (Duration::from_secs(2), 1));
@@ -127,12 +127,12 @@ fn prompts_become_requests_and_conversations() {
 fn synthetic_prompts_for_each_endpoint() {
     let flags = ["--distinct", "3", "--prompt-words", "6", "--max-tokens", "9"];
     let count = |value: &Value| value.as_str().unwrap().split(' ').count();
-    let chat = json_of(&build(Protocol::Chat, &flags, &[]).request(0));
+    let chat = json_of(&build(Protocol::Chat, &flags, &[]).request(0, 0));
     assert_eq!((count(&chat["messages"][0]["content"]), chat["max_tokens"].as_u64()), (6, Some(9)));
-    assert_eq!(count(&json_of(&build(Protocol::Completions, &flags, &[]).request(1))["prompt"]), 6);
-    assert_eq!(count(&json_of(&build(Protocol::Embeddings, &flags, &[]).request(2))["input"]), 6);
+    assert_eq!(count(&json_of(&build(Protocol::Completions, &flags, &[]).request(0, 1))["prompt"]), 6);
+    assert_eq!(count(&json_of(&build(Protocol::Embeddings, &flags, &[]).request(0, 2))["input"]), 6);
     let turns = build(Protocol::Chat, &[&flags[..], &["--turns", "3", "--stream"]].concat(), &[]);
-    let first = turns.request(0);
+    let first = turns.request(0, 0);
     let second = turns.next(&first, &streamed("A")).unwrap().request;
     let third = turns.next(&second, &streamed("B")).unwrap().request;
     assert_eq!(json_of(&third)["messages"].as_array().map(Vec::len), Some(5));
@@ -140,14 +140,44 @@ fn synthetic_prompts_for_each_endpoint() {
 }
 
 #[test]
+fn no_prompt_is_asked_twice_unless_repetition_is_asked_for() {
+    let flags = ["--prompt-words", "8", "--shared-prefix", "4", "--turns", "2"];
+    let fresh = build(Protocol::Chat, &flags, &[]);
+    let opening = |workload: &Workload, run, arrival| {
+        let body = json_of(&workload.request(run, arrival));
+        body["messages"][0]["content"].as_str().unwrap().to_owned()
+    };
+    let mut seen = std::collections::HashSet::new();
+    for run in 0..3 {
+        for arrival in 0..200 {
+            assert!(seen.insert(opening(&fresh, run, arrival)), "run {run} asks {arrival} again");
+        }
+    }
+    let begins: std::collections::HashSet<_> =
+        seen.iter().map(|text| text.split(' ').take(4).collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(begins.len(), 1, "all share their beginning");
+    assert_eq!(opening(&fresh, 2, 7), opening(&build(Protocol::Chat, &flags, &[]), 2, 7), "one seed, one workload");
+    assert!(fresh.requests().is_empty() && fresh.summary.distinct_requests.is_none());
+    let first = fresh.request(0, 0);
+    let second = fresh.next(&first, &chat("A")).unwrap().request;
+    assert_eq!(json_of(&second)["messages"].as_array().map(Vec::len), Some(3));
+
+    let repeated = build(Protocol::Chat, &[&flags[..], &["--distinct", "3"]].concat(), &[]);
+    assert_eq!(repeated.summary.distinct_requests, Some(3));
+    assert_eq!(opening(&repeated, 0, 1), opening(&repeated, 1, 4));
+    let error = try_build(Protocol::Chat, &[], &["same"], vec![]).unwrap_err();
+    assert!(error.contains("--expect same") && error.contains("--distinct"), "{error}");
+}
+
+#[test]
 fn what_would_not_fit_in_memory_is_refused_before_it_is_made() {
     for (protocol, flags) in [
         (Protocol::Chat, &["--prompt-words", "18446744073709551615"][..]),
-        (Protocol::Chat, &["--shared-prefix", "99999999999"]),
-        (Protocol::Chat, &["--turns", "99999999999"]),
-        (Protocol::Chat, &["--distinct", "1000001", "--prompt-words", "1"]),
-        (Protocol::V2, &["--rows", "99999999999"]),
-        (Protocol::V2, &["--rows", "1000000", "--distinct", "18446744073709551615"]),
+        (Protocol::Chat, &["--prompt-words", "1", "--shared-prefix", "1000000"]),
+        (Protocol::Chat, &["--turns", "1000", "--prompt-words", "1..1001"]),
+        (Protocol::Chat, &["--distinct", "1000000", "--prompt-words", "1000"]),
+        (Protocol::V2, &["--rows", "1000000000"]),
+        (Protocol::V2, &["--rows", "1000000", "--distinct", "1000000"]),
     ] {
         let error = try_build(protocol, flags, &[], vec![]).unwrap_err();
         assert!(
@@ -163,34 +193,34 @@ fn a_trace_is_made_when_it_is_due() {
     let all = vec![sizes(600, vec![1]), sizes(20, vec![])];
     let workload = try_build(Protocol::Chat, &["--stream"], &["contains:x"], all).unwrap();
     assert!(workload.requests().is_empty() && workload.summary.streams);
-    assert_eq!(workload.summary.distinct_requests, 2);
-    let request = workload.request(3);
+    assert_eq!(workload.summary.distinct_requests, Some(2));
+    let request = workload.request(0, 3);
     assert_eq!((request.index, json_of(&request)["max_tokens"].as_u64()), (1, Some(4)));
     assert_eq!(workload.judge(&request, &streamed("y")), Outcome::Wrong("does not contain 'x'".to_owned()));
     let times_alone = try_build(Protocol::V2, &[], &[], vec![sizes(1, vec![])]).unwrap();
-    assert_eq!(times_alone.summary.what, "random tensors from the server's metadata: x [1, 4]");
+    assert!(times_alone.summary.what.ends_with(": x [1, 4], at the trace's times, without its sizes"));
 }
 
 #[test]
 fn same_is_asked_of_each_request_by_itself() {
     let workload = build(Protocol::Chat, &["--distinct", "2"], &["same", "contains:e"]);
-    let (one, other) = (workload.request(0), workload.request(1));
+    let (one, other) = (workload.request(0, 0), workload.request(0, 1));
     assert!(one.wants_body());
     assert_eq!(workload.judge(&one, &chat("one")), Outcome::Ok);
     assert_eq!(workload.judge(&other, &chat("other")), Outcome::Ok);
-    assert_eq!(workload.judge(&workload.request(2), &chat("one")), Outcome::Ok);
+    assert_eq!(workload.judge(&workload.request(0, 2), &chat("one")), Outcome::Ok);
     let wrong = |kind: &str| Outcome::Wrong(kind.to_owned());
     assert_eq!(workload.judge(&one, &chat("other")), wrong("not the same as the first answer"));
     assert_eq!(
-        workload.judge(&build(Protocol::Chat, &[], &["contains:e"]).request(0), &chat("x")),
+        workload.judge(&build(Protocol::Chat, &[], &["contains:e"]).request(0, 0), &chat("x")),
         wrong("does not contain 'e'")
     );
 }
 
 #[test]
 fn the_first_answer_that_counts_is_a_good_one() {
-    let workload = build(Protocol::Chat, &[], &["same"]);
-    let request = workload.request(0);
+    let workload = build(Protocol::Chat, &["--distinct", "1"], &["same"]);
+    let request = workload.request(0, 0);
     let refused = answer(Protocol::Chat, 503, r#"{"error":{"message":"busy"}}"#);
     assert_eq!(workload.judge(&request, &refused), Outcome::Shed("503".to_owned()));
     assert_eq!(workload.judge(&request, &chat("one")), Outcome::Ok);

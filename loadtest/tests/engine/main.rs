@@ -55,7 +55,7 @@ fn workload(protocol: Protocol, requests: usize) -> Arc<Workload> {
         model: Some("m".to_owned()),
         what: "numbers".to_owned(),
         streams: false,
-        distinct_requests: requests,
+        distinct_requests: Some(requests),
         mean_bytes: 2.0,
     };
     let request = |number: usize| {

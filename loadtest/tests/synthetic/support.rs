@@ -64,7 +64,7 @@ pub fn setup(address: SocketAddr, request: Request) -> Setup {
         model: Some("m".to_owned()),
         what: "one request".to_owned(),
         streams: request.streams,
-        distinct_requests: 1,
+        distinct_requests: Some(1),
         mean_bytes: request.body.len() as f64,
     };
     Setup {

@@ -1,6 +1,6 @@
 //! What is asked in a wrong way, or of nobody, is told in a line.
 
-use weirgate_tests::process::run;
+use weirgate_tests::process::{Folder, run};
 use weirgate_tests::{Server, Service};
 
 use super::{command, loadtest_at};
@@ -16,7 +16,11 @@ fn wrong_usage_exits_with_2_and_says_what_is_known() {
         (&["127.0.0.1:1", "-r", "-5"], "-5"),
         (&["127.0.0.1:1", "-r", "5", "--arrivals", "never"], "poisson"),
         (&["127.0.0.1:1", "-c", "0"], "--callers"),
-        (&["127.0.0.1:1", "--sweep", "--ab", "127.0.0.1:2"], "cannot be used with"),
+        (&["127.0.0.1:1", "--sweep", "--ab", "127.0.0.1:2"], "--sweep and --ab are both given"),
+        (&["127.0.0.1:1", "-c", "64", "-r", "5"], "--rate and --callers are both given"),
+        (&["127.0.0.1:1", "--sweep", "-n", "5"], "--requests means nothing here"),
+        (&["127.0.0.1:1", "--rounds", "5"], "it is of --ab"),
+        (&["127.0.0.1:1", "-c", "1000000"], "1..=100000"),
     ] {
         let output = run(&mut command(words));
         let told = String::from_utf8_lossy(&output.stderr);
@@ -41,4 +45,41 @@ async fn a_server_that_is_not_there_or_lacks_the_model_is_told() {
     let chat = loadtest_at(&url, &["-m", "digits", "-p", "chat", "-n", "3"]).await;
     assert_eq!(chat.code(), 1, "a tensor model does not chat");
     assert_eq!(chat.outcome("errors"), 3, "{}", chat.told());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flag_holds_before_the_environment() {
+    let server = Server::start([Service::new("identity")]).await;
+    let url = format!("http://{}", server.data);
+    let folder = Folder::new();
+    let (out, other) = (folder.path().join("result.json"), folder.path().join("other.json"));
+    let words = [&url, "-m", "identity", "--shape", "x=1,8", "-n", "7", "-c", "1", "--warmup", "0s", "--out"];
+    let mut command = command(&words);
+    command.arg(&out).envs([
+        ("WEIRGATE_LOADTEST_DURATION", "1h"),
+        ("WEIRGATE_LOADTEST_RATE", "1"),
+        ("WEIRGATE_LOADTEST_STREAM", "true"),
+        ("WEIRGATE_LOADTEST_ROUNDS", "3"),
+    ]);
+    let output = tokio::task::spawn_blocking(move || run(&mut command)).await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let result: serde_json::Value = serde_json::from_slice(&std::fs::read(&out).unwrap()).unwrap();
+    assert_eq!((&result["findings"]["run"]["due"], &result["options"]["requests"]), (&7.into(), &7.into()));
+    assert!(result["options"].get("duration").is_none() && result["options"].get("rate").is_none(), "{result}");
+    // Of a run, and not of what is made of its result.
+    let mut shown = super::command(&["show"]);
+    shown.arg(&out).env("WEIRGATE_LOADTEST_HTML", &other);
+    assert!(String::from_utf8_lossy(&run(&mut shown).stdout).contains("model identity") && !other.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_a_result_can_not_be_written_nothing_is_loaded() {
+    let server = Server::start([Service::new("identity")]).await;
+    let folder = Folder::new();
+    let html = folder.path().join("none").join("page.html");
+    let words = ["-m", "identity", "--shape", "x=1,8", "-n", "7", "--html", html.to_str().unwrap()];
+    let tested = loadtest_at(&format!("http://{}", server.data), &words).await;
+    assert_eq!((tested.code(), tested.result.is_none()), (1, true), "{}", tested.told());
+    assert!(tested.told().contains("none/page.html"), "{}", tested.told());
+    assert_eq!(server.metric("weirgate_revision_requests_total", "identity").await, 0.0);
 }

@@ -83,7 +83,7 @@ fn load(report: &Report) -> Vec<(String, String)> {
     let workload = &report.workload;
     let mut pairs = vec![
         ("requests".to_owned(), workload.what.clone()),
-        ("distinct".to_owned(), number::count(workload.distinct_requests as u64)),
+        ("distinct".to_owned(), number::distinct(workload.distinct_requests)),
         ("body".to_owned(), format!("{} on average", number::bytes(workload.mean_bytes))),
         ("answers".to_owned(), if workload.streams { "streamed" } else { "whole" }.to_owned()),
     ];

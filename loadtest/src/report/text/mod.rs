@@ -74,7 +74,7 @@ fn headline(page: &mut Page, report: &Report) {
     }
     let streamed = if workload.streams { ", streamed" } else { "" };
     let size = number::bytes(workload.mean_bytes);
-    let distinct = number::count(workload.distinct_requests as u64);
+    let distinct = number::distinct(workload.distinct_requests);
     page.sentence(
         "  ",
         &format!("{}{streamed}: {} ({distinct} distinct, {size} each)", workload.protocol, workload.what),

@@ -73,7 +73,7 @@ impl RandomTensors {
 
     /// The request of this index; the same each time.
     pub fn request(&self, index: u64) -> Result<InferRequest, String> {
-        let mut rng = rng(self.seed, Use::Values, index);
+        let mut rng = rng(self.seed, Use::Values, 0, index);
         let mut inputs = Vec::with_capacity(self.inputs.len());
         for (spec, shape, values) in &self.inputs {
             let data = values.draw(spec.datatype, shape.iter().product(), &mut rng, &self.words)?;

@@ -150,7 +150,7 @@ mod tests {
 
     fn ints(given: &str) -> Vec<i32> {
         let values = of(&input(Datatype::Int32), &[given.to_owned()]).unwrap()[0];
-        let raw = values.draw(Datatype::Int32, 500, &mut rng(1, Use::Values, 0), &Words::new()).unwrap();
+        let raw = values.draw(Datatype::Int32, 500, &mut rng(1, Use::Values, 0, 0), &Words::new()).unwrap();
         raw.chunks(4).map(|raw| i32::from_le_bytes(raw.try_into().unwrap())).collect()
     }
 
@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn floats_stay_within_what_was_asked() {
         let values = of(&input(Datatype::Fp16), &["x=-60000..60000".to_owned()]).unwrap()[0];
-        let raw = values.draw(Datatype::Fp16, 500, &mut rng(1, Use::Values, 0), &Words::new()).unwrap();
+        let raw = values.draw(Datatype::Fp16, 500, &mut rng(1, Use::Values, 0, 0), &Words::new()).unwrap();
         let drawn: Vec<_> = raw.chunks(2).map(|raw| f16::from_le_bytes(raw.try_into().unwrap())).collect();
         assert!(drawn.iter().all(|value| value.is_finite()));
         assert!(

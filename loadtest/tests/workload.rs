@@ -1,6 +1,6 @@
 //! Workloads that ask a server for what the flags leave open.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -18,18 +18,26 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use weirgate_loadtest::cli::PayloadOptions;
 use weirgate_loadtest::client::{Client, TlsOptions};
+use weirgate_loadtest::engine::{Begin, Engine, Load, Observer, Setup, Span, Stop, Until, Warmup};
 use weirgate_loadtest::outcome::Outcome;
 use weirgate_loadtest::request::{Protocol, framed};
+use weirgate_loadtest::result::{Run, Window};
 use weirgate_loadtest::workload::{self, Ask, Workload};
 use weirgate_protocol::oip;
 
 const METADATA: &str = r#"{"name":"digits","inputs":[{"name":"image","datatype":"FP32","shape":[-1,64]}]}"#;
 
+#[derive(Default)]
+struct Log {
+    /// Each request as `METHOD /path`, and its `authorization`.
+    seen: Mutex<Vec<(String, String)>>,
+    bodies: Mutex<Vec<Bytes>>,
+}
+
 /// A server that has an answer for each `METHOD /path`, and 404 for the rest.
 struct Server {
     address: SocketAddr,
-    /// Each request as `METHOD /path`, and its `authorization`.
-    seen: Arc<Mutex<Vec<(String, String)>>>,
+    log: Arc<Log>,
     _tasks: JoinSet<()>,
 }
 
@@ -37,15 +45,15 @@ impl Server {
     async fn start<const N: usize>(answers: [(&str, Bytes); N]) -> Server {
         let answers: HashMap<String, Bytes> = answers.map(|(asked, answer)| (asked.to_owned(), answer)).into();
         let answers = Arc::new(answers);
-        let seen = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::new(Log::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let mut tasks = JoinSet::new();
-        let log = seen.clone();
+        let logged = log.clone();
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                let (answers, log) = (answers.clone(), log.clone());
+                let (answers, log) = (answers.clone(), logged.clone());
                 let service = service_fn(move |request| answer(request, answers.clone(), log.clone()));
                 connections.spawn(async move {
                     // A client that goes away is no failure of the server's.
@@ -54,7 +62,7 @@ impl Server {
                 });
             }
         });
-        Server { address, seen, _tasks: tasks }
+        Server { address, log, _tasks: tasks }
     }
 
     fn client(&self, path: &str) -> Client {
@@ -63,21 +71,22 @@ impl Server {
     }
 
     fn seen(&self) -> Vec<(String, String)> {
-        self.seen.lock().expect("no one panicked").clone()
+        self.log.seen.lock().expect("no one panicked").clone()
     }
 }
 
 async fn answer(
     request: http::Request<Incoming>,
     answers: Arc<HashMap<String, Bytes>>,
-    log: Arc<Mutex<Vec<(String, String)>>>,
+    log: Arc<Log>,
 ) -> Result<Response<impl hyper::body::Body<Data = Bytes, Error = Infallible>>, Infallible> {
     let asked = format!("{} {}", request.method(), request.uri().path());
     let key = request.headers().get("authorization").map_or("", |value| value.to_str().expect("text")).to_owned();
     let grpc = request.version() == http::Version::HTTP_2;
-    let _ = request.into_body().collect().await;
+    let body = request.into_body().collect().await.expect("a whole request").to_bytes();
+    log.bodies.lock().expect("no one panicked").push(body);
     let found = answers.get(&asked);
-    log.lock().expect("no one panicked").push((asked, key));
+    log.seen.lock().expect("no one panicked").push((asked, key));
     let mut trailers = HeaderMap::new();
     if grpc {
         trailers.insert("grpc-status", HeaderValue::from_static(if found.is_some() { "0" } else { "5" }));
@@ -192,6 +201,50 @@ async fn openai_is_asked_below_the_targets_path_and_conversations_go_on() {
     let answer = connection.call(&second, second.wants_body()).await.result.unwrap();
     assert_eq!(workload.judge(&second, &answer), Outcome::Ok);
     assert!(workload.next(&second, &answer).is_none());
+}
+
+struct Nobody;
+
+impl Observer for Nobody {
+    fn begins(&mut self, _: &Begin<'_>) {}
+    fn window(&mut self, _: &Window, _: Option<f64>) {}
+    fn ends(&mut self, _: &Run) {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_ask_other_prompts_than_those_before_and_two_servers_in_turn_the_same() {
+    let answer = json(r#"{"choices":[{"message":{"role":"assistant","content":"A"}}]}"#);
+    let a = Server::start([("POST /v1/chat/completions", answer.clone())]).await;
+    let b = Server::start([("POST /v1/chat/completions", answer)]).await;
+    let workload = build(&a.client(""), Protocol::Chat, &["--model", "m", "--prompt-words", "8"]).await.unwrap();
+    let workload = Arc::new(workload);
+    let clients = [a.client(""), b.client("")];
+    tokio::task::spawn_blocking(move || {
+        let mut engines = clients.map(|client| {
+            let (workload, timeout) = (workload.clone(), Duration::from_secs(30));
+            let (connections, slo, stop) = (None, None, Stop::default());
+            let setup = Setup { client, workload, threads: 1, most_in_flight: 4, connections, timeout, slo, stop };
+            Engine::start(setup).unwrap()
+        });
+        let load = Load::Closed { callers: 4, think: Duration::ZERO };
+        let span = Span { warmup: Warmup::For(Duration::ZERO), until: Until::Requests(50) };
+        for _ in 0..3 {
+            for engine in &mut engines {
+                assert_eq!(engine.run(&load, &span, None, &mut Nobody).unwrap().outcomes.ok, 50);
+            }
+        }
+    })
+    .await
+    .unwrap();
+    let asked = |server: &Server| -> HashSet<Bytes> {
+        let bodies = server.log.bodies.lock().unwrap();
+        assert_eq!(bodies.len(), 150);
+        bodies.iter().cloned().collect()
+    };
+    let (of_a, of_b) = (asked(&a), asked(&b));
+    assert_eq!(of_a.len(), 150, "no prompt comes twice");
+    // Callers that are quicker than others ask more of theirs, so the last few may differ.
+    assert!(of_a.intersection(&of_b).count() > 75, "a pair is asked the same");
 }
 
 #[tokio::test]

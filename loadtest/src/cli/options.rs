@@ -22,14 +22,13 @@ const DURATION: Duration = Duration::from_secs(10);
 const EXAMPLES: &str = "\
 Examples:
   weirgate loadtest http://127.0.0.1:8080 -m digits -c 16 -d 30s
-  weirgate loadtest http://127.0.0.1:8080 -m digits -r 500 --slo 'p99<50ms,errors<0.1%' --html report.html
-  weirgate loadtest http://127.0.0.1:8080 -m digits --sweep --slo 'p99<50ms' --out sweep.json
-  weirgate loadtest http://127.0.0.1:8000 -p chat --stream -r 4 --prompt-words 64..512 --slo 'ttft.p90<500ms'
-  weirgate loadtest http://127.0.0.1:8080 -m digits -c 16 --ab http://127.0.0.1:9090 --rounds 10
+  weirgate loadtest http://127.0.0.1:8080 -m digits -r 500 --slo 'p99<50ms,errors<0.1%'
+  weirgate loadtest http://127.0.0.1:8080 -m digits --sweep --slo 'p99<50ms' --html sweep.html
+  weirgate loadtest http://127.0.0.1:8000 -p chat --stream -r 4 --prompt-words 64..512
+  weirgate loadtest http://127.0.0.1:8080 -m digits -c 16 --ab http://127.0.0.1:9090
 
-Each flag has an environment variable. Where two contradict each other, a flag holds before a variable; a variable that
-means nothing to what is asked is left aside, a flag is an error. Of what may be given several times, a variable has one
-a line.";
+Each flag has an environment variable; of what may be given several times it has one a line. A variable gives way to flags \
+that contradict it, and is left aside where it means nothing. A flag that means nothing is an error.";
 
 /// `weirgate loadtest` and what it can do besides.
 #[derive(Args, Debug)]

@@ -130,7 +130,8 @@ async fn ctrl_c_ends_a_run_early_and_tells_what_was_measured() {
     counted(&server, "identity", |counted| counted >= 60).await;
     process::signal(child.id(), "INT");
     let output = tokio::task::spawn_blocking(|| child.wait_with_output().unwrap()).await.unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && told.contains("stopping: waiting at most 5s"), "{told}");
     let result: Value = serde_json::from_slice(&std::fs::read(&out).unwrap()).unwrap();
     let run = &result["findings"]["run"];
     let seconds = run["seconds"].as_f64().unwrap();

@@ -204,6 +204,7 @@ mod tests {
                     revision: Some(format!("digits-{number:02}").into()),
                     overhead_us: (turn == 0).then_some(30),
                     stream: None,
+                    usage: None,
                 };
                 totals.record(Duration::from_millis(number), &answer);
             }

@@ -87,7 +87,7 @@ impl fmt::Display for Failure {
             Failure::Sockets => f.write_str("no sockets left on this machine"),
             Failure::Tls(why) => write!(f, "TLS: {why}"),
             Failure::Closed => f.write_str("closed before the answer"),
-            Failure::ClosedReused => f.write_str("reused connection closed before the answer"),
+            Failure::ClosedReused => f.write_str("closed before the answer, on a reused connection"),
             Failure::Cut => f.write_str("cut off inside the answer"),
             Failure::Reset(reason) => write!(f, "stream reset: {reason}"),
             Failure::Refused => f.write_str("refused before it was processed"),

@@ -1,12 +1,14 @@
-//! How fast is our client, against wrk (HTTP/1.1) and h2load (HTTP/2)?
+//! How fast is `weirgate loadtest`, against wrk (HTTP/1.1) and h2load (HTTP/2), and do they measure the same?
 //!
 //! The number that matters: requests/s on one core against a server that answers with fixed bytes, at least 0.8 times
 //! wrk's. Beside it the CPU time of the client per request, which also counts where the server is the limit: a client
-//! that kept its core busy for less than all of the time waited for the server, and is told.
+//! that kept its core busy for less than all of the time waited for the server, and is told. And the latencies, as ours and
+//! wrk tell them.
 //!
-//! The machine: client on one core, server on another, each rival a process of its own. Rounds of the rivals alternate,
-//! in changing order; medians and spreads are over rounds. `apt-get install wrk nghttp2-client` brings the rivals; a
-//! protocol whose rival is not there is left out.
+//! The machine: client on one core, server on another, each rival a process of its own, with its start and end in its CPU
+//! time. Ours is the real command (`WEIRGATE_BIN`), with all it measures. Rounds of the rivals alternate, in changing order;
+//! medians and spreads are over rounds. `apt-get install wrk nghttp2-client` brings the rivals; a protocol whose rival is not
+//! there is left out.
 //!
 //! `WEIRGATE_BENCH_ROUNDS` (5), `WEIRGATE_BENCH_SECONDS` (3) and `WEIRGATE_BENCH_CONNECTIONS` (16,64) change how long it
 //! takes.
@@ -16,20 +18,17 @@
 mod rivals;
 mod stub;
 
-use std::net::SocketAddr;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
-use weirgate_loadtest::client::Client;
 use weirgate_loadtest::process::{Cores, Log, Server, spawn_on};
 use weirgate_loadtest::request::{Protocol, Request};
 use weirgate_loadtest::stats::Spread;
-use weirgate_loadtest::{Result, closed, floor, record};
-use weirgate_protocol::{Datatype, InferRequest, Shape, Tensor};
+use weirgate_loadtest::{Result, floor, record};
+use weirgate_protocol::v2;
 
-use self::rivals::{Load, Rival};
+use self::rivals::{Load, Measured, Rival};
 
 const PROTOCOLS: [Protocol; 2] = [Protocol::V2, Protocol::Grpc];
 const CONNECTIONS: &str = "16,64";
@@ -37,7 +36,9 @@ const CONNECTIONS: &str = "16,64";
 const BAR: f64 = 0.8;
 /// A client that used less of its core waited for the server.
 const BUSY: f64 = 0.95;
-const WIDTH: usize = 8;
+/// What is asked: Identity of FP32 [1, 8], as the load tester is given it.
+const ASKED: &str =
+    r#"{"inputs":[{"name":"x","datatype":"FP32","shape":[1,8],"data":[-1.25,-0.75,-0.25,0.25,0.75,1.25,1.75,2.25]}]}"#;
 /// What the server says.
 const BODY: &str = r#"{"model_name":"identity","model_version":"1","outputs":[{"name":"y","datatype":"FP32","shape":[1,8],"data":[-1.25,-0.75,-0.25,0.25,0.75,1.25,1.75,2.25]}]}"#;
 
@@ -48,6 +49,8 @@ struct Sample {
     cpu_us: f64,
     /// Share of its core.
     busy: f64,
+    p50_us: Option<f64>,
+    p99_us: Option<f64>,
 }
 
 struct Row {
@@ -59,13 +62,11 @@ struct Row {
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().collect();
-    match &arguments.iter().map(String::as_str).collect::<Vec<_>>()[1..] {
-        ["--stub", protocol] => return serve(known(protocol)),
-        ["--client", address, protocol, connections, seconds] => {
-            let seconds = Duration::from_secs(seconds.parse().unwrap());
-            return call(address.parse().unwrap(), known(protocol), connections.parse().unwrap(), seconds);
-        }
-        _ => {}
+    if let ["--stub", protocol] = &arguments.iter().map(String::as_str).collect::<Vec<_>>()[1..] {
+        return serve(known(protocol));
+    }
+    if !record::binary().is_file() {
+        return Err(std::io::Error::other(format!("{}: not there: build it first", record::binary().display())));
     }
     let rounds = record::number("WEIRGATE_BENCH_ROUNDS", 5.0) as usize;
     let seconds = record::number("WEIRGATE_BENCH_SECONDS", 3.0).max(1.0) as u32;
@@ -88,7 +89,7 @@ fn main() -> Result<()> {
         let request = request(protocol)?;
         for round in 0..rounds {
             for &connections in &connections {
-                let load = Load { address: stub.data, request: &request, connections, seconds };
+                let load = Load { address: stub.data, request: &request, json: ASKED, connections, seconds };
                 // The two take turns in going first, so that a drift of the machine favours neither.
                 let order = if round % 2 == 0 { [Rival::Ours, rival] } else { [rival, Rival::Ours] };
                 for rival in order {
@@ -102,7 +103,7 @@ fn main() -> Result<()> {
     let rows = rows.iter().map(|Row { protocol, connections, rival, sample }| {
         json!({
             "protocol": protocol, "connections": connections, "client": rival.label(),
-            "per_second": sample.per_second, "cpu_us": sample.cpu_us, "busy": sample.busy,
+            "per_second": sample.per_second, "cpu_us": sample.cpu_us, "busy": sample.busy, "p50_us": sample.p50_us, "p99_us": sample.p99_us,
         })
     });
     record::write("client", &machine, &json!({ "summary": summary, "rounds": rows.collect::<Vec<_>>() }))
@@ -112,11 +113,10 @@ fn known(protocol: &str) -> Protocol {
     PROTOCOLS.into_iter().find(|known| known.label() == protocol).unwrap()
 }
 
-/// What is asked: Identity of FP32 [1, 8].
 fn request(protocol: Protocol) -> Result<Request> {
-    let data: Vec<u8> = (0..WIDTH).flat_map(|i| (i as f32 * 0.5 - 1.25).to_le_bytes()).collect();
-    let input = Tensor::new("x", Datatype::Fp32, Shape::from_slice(&[1, WIDTH]), data.into()).unwrap();
-    Request::tensors(protocol, "identity", InferRequest { inputs: vec![input], ..InferRequest::default() })
+    let tensors =
+        v2::decode_request(&bytes::Bytes::from_static(ASKED.as_bytes()), None).map_err(std::io::Error::other)?;
+    Request::tensors(protocol, "identity", tensors)
 }
 
 fn serve(protocol: Protocol) -> Result<()> {
@@ -131,43 +131,17 @@ fn serve(protocol: Protocol) -> Result<()> {
     floor::serve(&captured, protocol)
 }
 
-/// Our client: a closed loop of `connections` on one thread. Prints the requests answered, and the seconds it took.
-fn call(address: SocketAddr, protocol: Protocol, connections: usize, time: Duration) -> Result<()> {
-    let request: &'static Request = Box::leak(Box::new(request(protocol)?));
-    let client = Client::plain(address)?;
-    let (count, elapsed) = closed::runtime()?.block_on(async {
-        let (mut drivers, mut callers) = (JoinSet::new(), JoinSet::new());
-        let started = Instant::now();
-        for _ in 0..connections {
-            let mut connection = client.connect(protocol, &mut drivers).await.unwrap();
-            callers.spawn(async move {
-                let mut count = 0u64;
-                let mut now = started;
-                while now - started < time {
-                    let call = connection.call(request, false).await;
-                    assert!(call.result.unwrap().is_ok());
-                    now = call.done;
-                    count += 1;
-                }
-                count
-            });
-        }
-        let counts = callers.join_all().await;
-        (counts.iter().sum::<u64>(), started.elapsed())
-    });
-    println!("{count} {}", elapsed.as_secs_f64());
-    Ok(())
-}
-
 /// One run of a rival as a child process on `core`.
 fn run(rival: Rival, load: &Load<'_>, core: usize) -> Result<Sample> {
-    let mut command = rival.command(load, &rivals::folder()?)?;
+    let folder = rivals::folder()?;
+    let mut command = rival.command(load, &folder)?;
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     let before = children_cpu_time()?;
     let output = spawn_on(Some(core), command)?.wait_with_output()?;
     let cpu = (children_cpu_time()? - before).as_secs_f64();
-    let (answered, seconds) = rival.answered(&String::from_utf8_lossy(&output.stdout))?;
-    Ok(Sample { per_second: answered / seconds, cpu_us: cpu * 1e6 / answered, busy: cpu / seconds })
+    let Measured { answered, seconds, p50_us, p99_us } =
+        rival.measured(&String::from_utf8_lossy(&output.stdout), &folder)?;
+    Ok(Sample { per_second: answered / seconds, cpu_us: cpu * 1e6 / answered, busy: cpu / seconds, p50_us, p99_us })
 }
 
 /// CPU time of all children that have ended: exact to a hundredth of a second.
@@ -181,8 +155,17 @@ fn children_cpu_time() -> Result<Duration> {
 
 fn summary(connections: &[usize], rows: &[Row]) -> Vec<Value> {
     println!(
-        "\n{:<9} {:>11}  {:<8} {:<27} {:<19} {:>5}  {:<18} {:<18}",
-        "protocol", "connections", "client", "requests/s", "CPU µs/request", "busy", "rate ratio", "CPU ratio"
+        "\n{:<9} {:>11}  {:<8} {:<27} {:<19} {:>5}  {:<18} {:<18} {:<21} {:<21}",
+        "protocol",
+        "connections",
+        "client",
+        "requests/s",
+        "CPU µs/request",
+        "busy",
+        "rate ratio",
+        "CPU ratio",
+        "p50 µs",
+        "p99 µs"
     );
     let mut summary = Vec::new();
     for protocol in PROTOCOLS {
@@ -205,7 +188,7 @@ fn summary(connections: &[usize], rows: &[Row]) -> Vec<Value> {
                 let spread = |field: fn(&Sample) -> f64| Spread::of(samples.iter().map(field));
                 let ratios = if rival == Rival::Ours { [rate.show(2), cpu.show(2)] } else { Default::default() };
                 println!(
-                    "{:<9} {connections:>11}  {:<8} {:<27} {:<19} {:>5.2}  {:<18} {:<18}",
+                    "{:<9} {connections:>11}  {:<8} {:<27} {:<19} {:>5.2}  {:<18} {:<18} {:<21} {:<21}",
                     protocol.label(),
                     rival.label(),
                     spread(|s| s.per_second).show(0),
@@ -213,6 +196,8 @@ fn summary(connections: &[usize], rows: &[Row]) -> Vec<Value> {
                     spread(|s| s.busy).median,
                     ratios[0],
                     ratios[1],
+                    latency(samples, |s| s.p50_us),
+                    latency(samples, |s| s.p99_us),
                 );
             }
             let waited = ours.iter().chain(&theirs).any(|sample| sample.busy < BUSY);
@@ -230,4 +215,10 @@ fn summary(connections: &[usize], rows: &[Row]) -> Vec<Value> {
         }
     }
     summary
+}
+
+/// The spread over rounds, where the client tells it.
+fn latency(samples: &[Sample], field: fn(&Sample) -> Option<f64>) -> String {
+    let told: Option<Vec<f64>> = samples.iter().map(field).collect();
+    told.map_or_else(String::new, |told| Spread::of(told).show(0))
 }

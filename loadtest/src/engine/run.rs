@@ -45,6 +45,9 @@ pub(super) fn run(
     let schedule = Arc::new(Schedule::new(start, measured_from, span.until, load.is_open(), setup.stop.clone()));
     let window = window(load, span);
 
+    // Of runs before.
+    setup.client.take_counts();
+
     let (tell, told) = mpsc::channel();
     for (index, thread) in threads.iter().enumerate() {
         let part = deal(load, &schedule, index, threads.len(), most_senders);
@@ -190,6 +193,7 @@ impl Progress<'_> {
             connections: self.connections,
             most_waiting: self.windows.most_waiting(),
             most_in_flight: setup.most_in_flight,
+            most_without_stream: setup.client.take_counts().most_waiting,
             lag_p99: run.lag.at(0.99),
             latency_p99: run.latency.at(0.99),
             due: self.totals.due,

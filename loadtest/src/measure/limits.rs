@@ -6,6 +6,7 @@
 //! - a thread was ready to run but had no core for more than 10 % of the time;
 //! - requests were sent later than they were due, at p99 by more than 1 ms and more than 10 % of the p99 latency;
 //! - requests that were due waited for one of the connections to become free;
+//! - requests waited for a free stream of HTTP/2, as their connection had as many as the server allows;
 //! - the rate could not be sent: more than 1 % of the requests were not sent by the end of the load;
 //! - the machine had no more sockets.
 
@@ -32,6 +33,8 @@ pub struct Observed {
     /// Most requests that were due and waited for a connection at once, in all threads.
     pub most_waiting: u64,
     pub most_in_flight: usize,
+    /// Most requests that had a connection and waited for a free stream on it at once, in all threads.
+    pub most_without_stream: usize,
     /// Milliseconds; None if nothing was sent.
     pub lag_p99: Option<f64>,
     pub latency_p99: Option<f64>,
@@ -44,7 +47,8 @@ pub struct Observed {
 
 /// The judgement.
 pub fn judge(seen: &Observed) -> Limits {
-    let reached = [cpu(seen), waited_for_cpu(seen), lag(seen), waiting(seen), behind(seen), sockets(seen)];
+    let reached =
+        [cpu(seen), waited_for_cpu(seen), lag(seen), waiting(seen), streams(seen), behind(seen), sockets(seen)];
     Limits {
         threads: seen.threads,
         cpu: Some(seen.cpu),
@@ -95,6 +99,16 @@ fn waiting(seen: &Observed) -> Option<String> {
     })
 }
 
+fn streams(seen: &Observed) -> Option<String> {
+    (seen.most_without_stream > 0).then(|| {
+        format!(
+            "up to {} requests waited for a free stream, as the server allows only so many on a connection: raise \
+             --connections {}",
+            seen.most_without_stream, seen.connections
+        )
+    })
+}
+
 fn behind(seen: &Observed) -> Option<String> {
     (seen.behind as f64 > BEHIND * seen.due as f64).then(|| {
         format!(
@@ -131,6 +145,7 @@ mod tests {
             connections: 12,
             most_waiting: 0,
             most_in_flight: 1024,
+            most_without_stream: 0,
             lag_p99: Some(1.0),
             latency_p99: Some(5.0),
             due: 1_000,
@@ -166,6 +181,11 @@ mod tests {
             (
                 Observed { most_waiting: 350, ..fine() },
                 "up to 350 requests waited for a connection: raise --max-in-flight 1024",
+            ),
+            (
+                Observed { most_without_stream: 56, ..fine() },
+                "up to 56 requests waited for a free stream, as the server allows only so many on a connection: raise \
+                 --connections 12",
             ),
             (Observed { behind: 11, ..fine() }, "the rate could not be sent: 11 of 1000 requests"),
             (Observed { without_socket: 3, ..fine() }, "this machine ran out of sockets 3 times"),

@@ -96,8 +96,7 @@ impl Recorder {
             Outcome::Ok => {
                 self.slice.ok += 1;
                 self.slice.latency.record(ended.done.saturating_duration_since(ended.due));
-                let stream = ended.answer.and_then(|answer| answer.stream.as_ref());
-                self.slice.output_tokens += stream.map_or(0, |stream| u64::from(super::answers::tokens(stream)));
+                self.slice.output_tokens += super::answers::output_tokens(ended.answer);
             }
             Outcome::Shed(_) => self.slice.shed += 1,
             Outcome::Error(_) | Outcome::TimedOut | Outcome::Wrong(_) | Outcome::Unsent => self.slice.failed += 1,

@@ -57,7 +57,7 @@ fn load(address: SocketAddr, callers: usize, threads: usize, connections: Option
         model: None,
         what: "one request".to_owned(),
         streams: false,
-        distinct_requests: 1,
+        distinct_requests: Some(1),
         mean_bytes: 0.0,
     };
     let setup = Setup {

@@ -66,15 +66,21 @@ pub enum Findings {
 pub struct Run {
     pub load: LoadSummary,
     pub warmup: Warmup,
-    /// Seconds that were measured, after the warm-up and without the wait for the last answers.
+    /// Seconds that were measured, after the warm-up and without the wait for the last answers. A number of arrivals lasts
+    /// until one more would be due; a recording a mean gap longer than to its last arrival; and where requests follow from
+    /// answers, so many of them last until the last was due or answered.
     pub seconds: f64,
+    /// Whether it was stopped before its end.
+    #[serde(default)]
+    pub stopped: bool,
     /// Requests that were due in that time, and how many a second that is. In a closed loop what was sent.
     pub due: u64,
     pub due_rate: f64,
     pub outcomes: Outcomes,
-    /// Right answers a second.
+    /// Right answers a second: those that came in the measured time, whenever they were due. What came after its end is
+    /// left out, so under overload this is what the server does and not what was asked of it.
     pub rate: f64,
-    /// Right answers a second that also met every limit in time that the objective sets to a request.
+    /// Those of `rate` that also met every limit in time that the objective sets to a request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub goodput: Option<f64>,
     /// Of right answers, from when the request was due to the end of its answer.
@@ -121,6 +127,13 @@ pub struct Outcomes {
     pub timeouts: u64,
     pub wrong: u64,
     pub unsent: u64,
+    /// Due and not yet answered when the run was stopped: neither right nor failed, and in none of the other counts, not even
+    /// in `due`.
+    #[serde(default)]
+    pub given_up: u64,
+    /// Of `ok` those that met every limit in time that the objective sets to a request. None without an objective.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub good: Option<u64>,
     /// All that is not `ok`, by what it was called. At most 50 kinds, the rest as `other`.
     pub by_kind: BTreeMap<String, u64>,
     /// What the server said, once for some of these kinds.
@@ -177,10 +190,17 @@ pub struct Streams {
     /// Per request: time from first to last part, by the tokens after the first.
     pub tpot: Distribution,
     pub output_tokens: u64,
+    /// A second, of the right answers that came in the measured time.
     pub output_tokens_rate: f64,
     pub prompt_tokens: u64,
     /// Whether the tokens are the server's own count; else each part counts as one.
     pub counted_by_server: bool,
+    /// Answers whose tokens are the server's own count.
+    #[serde(default)]
+    pub answers_counted_by_server: u64,
+    /// Answers of which each part was taken for a token.
+    #[serde(default)]
+    pub answers_counted_by_parts: u64,
 }
 
 /// What the server said of itself.
@@ -219,23 +239,33 @@ pub struct Window {
     /// Requests sent and not answered at its end.
     pub in_flight: u64,
     pub output_tokens: u64,
-    /// Share of its time that the busiest thread of the load tester was on a core.
-    pub client_cpu: f64,
+    /// Share of its time that the busiest thread of the load tester was on a core. None where the system doesn't tell.
+    #[serde(default)]
+    pub client_cpu: Option<f64>,
 }
 
 /// How near the load tester was to its own limits.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Limits {
     pub threads: usize,
-    /// Share of the time that the busiest thread was on a core.
-    pub cpu: f64,
-    /// Share of the time that a thread was ready to run and had no core: others had it.
-    pub waited_for_cpu: f64,
+    /// Share of the time that the busiest thread was on a core. None where the system doesn't tell.
+    #[serde(default)]
+    pub cpu: Option<f64>,
+    /// Share of the time that a thread was ready to run and had no core: others had it. None where the system doesn't tell.
+    #[serde(default)]
+    pub waited_for_cpu: Option<f64>,
+    /// Most that were open at once.
     pub connections: usize,
+    /// Opened in all: more than were open at once means that some were closed and replaced.
+    #[serde(default)]
+    pub opened: u64,
     /// Most requests that were due and had no free connection, at once.
     pub most_waiting: u64,
     /// Why the figures say more of the load tester than of the server, a sentence each. None if they don't.
     pub reached: Vec<String>,
+    /// What is worth knowing and makes no figure wrong, a sentence each.
+    #[serde(default)]
+    pub remarks: Vec<String>,
 }
 
 /// A search over rates.

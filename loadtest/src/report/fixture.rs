@@ -54,6 +54,7 @@ pub fn run(rate: f64, seconds: usize, base: f64, tail: f64, seed: u64) -> Run {
         load: LoadSummary { what: format!("open, poisson, {rate}/s"), open: true, rate: Some(rate), callers: None },
         warmup: Warmup { seconds: 3.0, steady: Some(true) },
         seconds: seconds as f64,
+        stopped: false,
         due,
         due_rate: rounded(due as f64 / seconds as f64),
         outcomes: Outcomes { ok, shed, errors: failed, by_kind, ..Outcomes::default() },
@@ -68,11 +69,13 @@ pub fn run(rate: f64, seconds: usize, base: f64, tail: f64, seed: u64) -> Run {
         windows,
         limits: Limits {
             threads: 1,
-            cpu: 0.31,
-            waited_for_cpu: 0.01,
+            cpu: Some(0.31),
+            waited_for_cpu: Some(0.01),
             connections: 24,
+            opened: 31,
             most_waiting: 3,
             reached: Vec::new(),
+            remarks: Vec::new(),
         },
     }
 }
@@ -100,7 +103,7 @@ fn window(index: usize, rate: f64, base: f64, tail: f64, seed: u64) -> Window {
         max: at(0.9995, 5),
         in_flight: (rate * base / 1000.0 * behind * (1.3 + 0.3 * chance(7))) as u64 + 1,
         output_tokens: 0,
-        client_cpu: rounded(0.3 + 0.02 * chance(6)),
+        client_cpu: Some(rounded(0.3 + 0.02 * chance(6))),
     }
 }
 
@@ -147,6 +150,8 @@ pub fn streamed() -> Report {
         output_tokens_rate: rounded(run.rate * 96.0),
         prompt_tokens: ok * 131,
         counted_by_server: true,
+        answers_counted_by_server: ok,
+        answers_counted_by_parts: 0,
     });
     let canary = ok / 10;
     run.server = Some(ServerSide {

@@ -103,8 +103,11 @@ fn machine(report: &Report) -> Vec<(String, String)> {
     if let Findings::Run { run } = &report.findings {
         let limits = &run.limits;
         pairs.push(("threads".to_owned(), limits.threads.to_string()));
-        pairs.push(("busiest thread".to_owned(), number::share(limits.cpu)));
-        pairs.push(("waited for a core".to_owned(), number::share(limits.waited_for_cpu)));
+        pairs.push(("busiest thread".to_owned(), limits.cpu.map_or_else(|| "not known".to_owned(), number::share)));
+        pairs.push((
+            "waited for a core".to_owned(),
+            limits.waited_for_cpu.map_or_else(|| "not known".to_owned(), number::share),
+        ));
         pairs.push(("connections".to_owned(), number::count(limits.connections as u64)));
         pairs.push(("most waiting".to_owned(), number::count(limits.most_waiting)));
     }

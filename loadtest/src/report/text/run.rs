@@ -129,8 +129,8 @@ fn client(page: &mut Page, run: &Run) {
          for one at most",
         limits.threads,
         if limits.threads == 1 { "" } else { "s" },
-        number::share(limits.cpu),
-        number::share(limits.waited_for_cpu),
+        limits.cpu.map_or_else(|| "no one knows how much".to_owned(), number::share),
+        limits.waited_for_cpu.map_or_else(|| "no one knows how much".to_owned(), number::share),
         number::count(limits.connections as u64),
         number::count(limits.most_waiting),
     );

@@ -3,8 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::task::JoinSet;
@@ -158,6 +157,63 @@ async fn drain(context: &Context, senders: &mut JoinSet<()>, helpers: &mut JoinS
         let is_late = || context.schedule.stopped_at().is_some_and(|at| Instant::now() >= give_up(at));
         if context.schedule.is_abandoned() || is_late() {
             senders.abort_all();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use super::*;
+    use crate::client::Client;
+    use crate::engine::schedule::Source;
+    use crate::engine::{Stop, Until};
+    use crate::request::{Protocol, Request};
+    use crate::result::WorkloadSummary;
+    use crate::workload::Workload;
+
+    fn context() -> Rc<Context> {
+        let summary = WorkloadSummary {
+            protocol: Protocol::V2,
+            model: None,
+            what: String::new(),
+            streams: false,
+            distinct_requests: 1,
+            mean_bytes: 0.0,
+        };
+        let client = Client::plain(SocketAddr::from((Ipv4Addr::LOCALHOST, 9))).unwrap();
+        let hour = Duration::from_secs(3_600);
+        let (start, grid) = (Instant::now(), Grid::new(hour, Duration::ZERO));
+        Rc::new(Context {
+            workload: Arc::new(Workload::of(summary, vec![Request::get(Protocol::V2, "/")]).unwrap()),
+            timeout: hour,
+            schedule: Arc::new(Schedule::new(start, Duration::ZERO, Until::End, Source::Callers, Stop::default())),
+            clock: Rc::new(Clock::new().unwrap()),
+            recorder: RefCell::new(Recorder::new(0, start, grid, None, || None, drop)),
+            links: Rc::new(Links::new(client, Protocol::V2, 1)),
+            most_in_flight: 1,
+        })
+    }
+
+    #[test]
+    fn a_task_that_panics_ends_the_run_at_once() {
+        let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).unwrap();
+        for helper_panics in [false, true] {
+            let ended = runtime.block_on(async {
+                let context = context();
+                let (mut senders, mut helpers) = (JoinSet::new(), JoinSet::new());
+                spawn(&mut senders, &context, pending());
+                spawn(&mut helpers, &context, pending());
+                let panics = if helper_panics { &mut helpers } else { &mut senders };
+                spawn(panics, &context, async { panic!("a test wants it so") });
+                // What waits for its time, as arrivals do, waits no more.
+                context.clock.until(Instant::now() + Duration::from_secs(3_600)).await;
+                assert!(context.schedule.is_abandoned());
+                drain(&context, &mut senders, &mut helpers).await
+            });
+            assert!(ended.unwrap_err().to_string().contains("a test wants it so"));
         }
     }
 }

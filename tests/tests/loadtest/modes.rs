@@ -136,5 +136,6 @@ async fn ctrl_c_ends_a_run_early_and_tells_what_was_measured() {
     let run = &result["findings"]["run"];
     let seconds = run["seconds"].as_f64().unwrap();
     assert!(run["outcomes"]["ok"].as_u64().unwrap() >= 50, "{run}");
+    assert_eq!((&run["stopped"], &run["outcomes"]["timeouts"]), (&Value::Bool(true), &Value::from(0)), "{run}");
     assert!(Duration::from_secs_f64(seconds) < Duration::from_secs(600), "{seconds}");
 }

@@ -13,12 +13,15 @@ use serde::{Deserialize, Serialize};
 use weirgate_protocol::{InferRequest, InferResponse, oip, v1, v2};
 
 use crate::Result;
+use crate::client::openai::Usage;
 use crate::workload::expect::Expect;
 
 /// `Inference-Header-Content-Length`, as the `http` crate wants header names.
 const HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
 /// The flag and length before each gRPC message.
 const PREFIX: usize = 5;
+/// UNAUTHENTICATED.
+const LAST_GRPC_CODE: u8 = 16;
 /// What of a name is written otherwise in a path: all but RFC 3986's unreserved characters.
 const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -169,6 +172,11 @@ impl Request {
     }
 }
 
+/// Whether a status of HTTP says that all went well. People's own servers have more of them than 200.
+pub(crate) const fn is_success(status: u16) -> bool {
+    matches!(status, 200..=299)
+}
+
 /// A name as it is written in a path.
 pub fn in_path(name: &str) -> impl fmt::Display + '_ {
     utf8_percent_encode(name, IN_PATH)
@@ -197,9 +205,9 @@ pub fn framed(message: &impl Message) -> Result<Bytes> {
 pub struct Answer {
     pub protocol: Protocol,
     pub status: u16,
-    /// Empty for an answer over HTTP/1.1 with status 200 whose body was not kept: nobody reads them then.
+    /// Empty for an answer over HTTP/1.1 that succeeded and whose body was not kept: nobody reads them then.
     pub headers: HeaderMap,
-    /// Whole if it was to be kept, else empty.
+    /// Whole if it was to be kept, else empty; of a stream, too. Of an error the beginning.
     pub body: Bytes,
     /// Bytes of the body as they came, kept or not.
     pub length: u64,
@@ -210,23 +218,25 @@ pub struct Answer {
     pub overhead_us: Option<u32>,
     /// What was told of time by an answer that came as server-sent events.
     pub stream: Option<Stream>,
+    /// The server's own count of tokens, in an answer of OpenAI's endpoints that came whole. A stream has its own.
+    pub usage: Option<Usage>,
 }
 
 /// When the parts of a streamed answer came.
 #[derive(Clone, Debug, Default)]
 pub struct Stream {
-    /// The first part with text in it, be it reasoning.
+    /// The first part with output in it: text, reasoning, a refusal or a piece of a tool's call.
     pub first: Option<Instant>,
-    /// The last part with text in it.
+    /// The last such part.
     pub last: Option<Instant>,
-    /// Between one part with text and the next, in microseconds.
+    /// Between one part and the next, in microseconds; of a long answer the first 16,384.
     pub gaps_us: Vec<u32>,
-    /// Parts with text in them.
+    /// Parts with output in them.
     pub parts: u32,
     /// Tokens by the server's own count (`usage`), where it gave one.
     pub prompt_tokens: Option<u32>,
     pub output_tokens: Option<u32>,
-    /// The text of all parts of the first choice, without reasoning, where the body was to be kept.
+    /// The text of all parts of the first choice, without reasoning, where the answer was to be kept: in place of its body.
     pub text: String,
     /// Whether it ended as it should, with `[DONE]`.
     pub whole: bool,
@@ -237,23 +247,30 @@ pub struct Stream {
 impl Answer {
     /// Whether the call went well, by its protocol's own rules.
     pub fn is_ok(&self) -> bool {
-        self.status == 200 && (self.protocol != Protocol::Grpc || self.grpc_status() == Some("0"))
+        match self.protocol {
+            Protocol::Grpc => self.status == 200 && self.grpc_status() == Some(0),
+            _ => is_success(self.status),
+        }
     }
 
     /// What the protocol calls the outcome, as `200`, `429`, `grpc 8` or `grpc without a status (HTTP 503)`.
     pub fn outcome(&self) -> String {
-        match self.protocol {
-            Protocol::Grpc => match self.grpc_status() {
-                Some(status) => format!("grpc {status}"),
-                None => format!("grpc without a status (HTTP {})", self.status),
-            },
+        match (self.protocol, self.grpc_status()) {
+            (Protocol::Grpc, Some(status)) => format!("grpc {status}"),
+            // What a server wrote there is not told: it could be anything.
+            (Protocol::Grpc, None) if self.grpc_field().is_some() => "grpc with a malformed status".to_owned(),
+            (Protocol::Grpc, None) => format!("grpc without a status (HTTP {})", self.status),
             _ => self.status.to_string(),
         }
     }
 
-    pub fn grpc_status(&self) -> Option<&str> {
-        let trailers = self.trailers.as_ref().unwrap_or(&self.headers);
-        trailers.get("grpc-status")?.to_str().ok()
+    /// One of gRPC's codes, 0 to 16. None if the answer has none, or something else in its place.
+    pub fn grpc_status(&self) -> Option<u8> {
+        self.grpc_field()?.to_str().ok()?.parse().ok().filter(|code| *code <= LAST_GRPC_CODE)
+    }
+
+    fn grpc_field(&self) -> Option<&HeaderValue> {
+        self.trailers.as_ref().unwrap_or(&self.headers).get("grpc-status")
     }
 
     /// Reads the one message of a gRPC answer whose body was kept.
@@ -273,6 +290,49 @@ impl Answer {
                 let length = self.headers.get(HEADER_LENGTH).and_then(|value| value.to_str().ok());
                 v2::decode_response(&self.body, length).map_err(crate::error)
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(protocol: Protocol, status: u16, grpc_status: Option<&str>) -> Answer {
+        let mut headers = HeaderMap::new();
+        if let Some(status) = grpc_status {
+            headers.insert("grpc-status", status.parse().unwrap());
+        }
+        Answer {
+            protocol,
+            status,
+            headers,
+            body: Bytes::new(),
+            length: 0,
+            trailers: None,
+            revision: None,
+            overhead_us: None,
+            stream: None,
+            usage: None,
+        }
+    }
+
+    #[test]
+    fn what_a_server_writes_for_a_status_is_no_kind_of_its_own() {
+        let of = |status| answer(Protocol::Grpc, 200, Some(status)).outcome();
+        assert_eq!((of("0").as_str(), of("16").as_str(), of("08").as_str()), ("grpc 0", "grpc 16", "grpc 8"));
+        for status in ["17", "-1", "", "0 or so", "99999999999999999999", "\u{e9}"] {
+            assert_eq!(of(status), "grpc with a malformed status", "{status}");
+        }
+    }
+
+    #[test]
+    fn any_2xx_is_right_over_http_and_only_200_with_a_status_of_0_over_grpc() {
+        for (status, right) in [(200, true), (201, true), (204, true), (199, false), (300, false), (304, false)] {
+            assert_eq!(answer(Protocol::V2, status, None).is_ok(), right, "{status}");
+        }
+        for (status, right) in [(200, true), (204, false)] {
+            assert_eq!(answer(Protocol::Grpc, status, Some("0")).is_ok(), right, "{status}");
         }
     }
 }

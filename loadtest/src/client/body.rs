@@ -5,10 +5,11 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 
 use super::Failure;
-use super::openai::Reader;
-use crate::request::{Request, Stream};
+use super::gauges::{Gauges, Kept};
+use super::openai::{Reader, Usage};
+use crate::request::{Protocol, Request, Stream, is_success};
 
-/// Longest body that is kept whole.
+/// Longest body that is kept whole, and longest text of a stream.
 const MAX_KEPT: usize = 64 << 20;
 /// How much is kept of the body of an error, to tell what the server says.
 const KEPT_OF_ERRORS: usize = 4 << 10;
@@ -20,48 +21,94 @@ pub(super) fn is_event_stream(content_type: &[u8]) -> bool {
 }
 
 #[derive(Debug)]
-pub(super) struct Body {
+pub(super) struct Body<'a> {
     length: u64,
-    kept: Option<BytesMut>,
-    /// Whether all of it is to be kept.
-    whole: bool,
+    keeps: Keeps,
+    bytes: BytesMut,
     events: Option<Box<Reader>>,
+    kept: Kept<'a>,
 }
 
-impl Body {
-    pub(super) fn new(request: &Request, keep: bool, status: u16, is_event_stream: bool) -> Body {
-        let events = request.streams && is_event_stream && status == 200;
-        let kept = (keep || status != 200).then(BytesMut::new);
-        Body { length: 0, kept, whole: keep, events: events.then(|| Box::new(Reader::new(keep))) }
+/// How much of a body is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keeps {
+    Nothing,
+    Beginning,
+    All,
+    /// All, but only until the tokens in it are counted.
+    ToCount,
+}
+
+/// What a whole body told.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) length: u64,
+    pub(super) body: Bytes,
+    pub(super) stream: Option<Stream>,
+    pub(super) usage: Option<Usage>,
+}
+
+impl<'a> Body<'a> {
+    pub(super) fn new(
+        request: &Request,
+        keep: bool,
+        status: u16,
+        is_event_stream: bool,
+        gauges: &'a Gauges,
+    ) -> Body<'a> {
+        let events = request.streams && is_event_stream && is_success(status);
+        let keeps = match (events, keep, is_success(status)) {
+            // What is kept of a stream is its text.
+            (true, ..) => Keeps::Nothing,
+            (_, true, _) => Keeps::All,
+            (_, _, false) => Keeps::Beginning,
+            _ if request.protocol.is_openai() => Keeps::ToCount,
+            _ => Keeps::Nothing,
+        };
+        let events = events.then(|| Box::new(Reader::new(keep)));
+        Body { length: 0, keeps, bytes: BytesMut::new(), events, kept: Kept::new(gauges) }
     }
 
     /// Takes the next piece, read at `at`.
     pub(super) fn push(&mut self, piece: &[u8], at: Instant) -> Result<(), Failure> {
         self.length += piece.len() as u64;
-        if let Some(kept) = &mut self.kept {
-            if self.whole && kept.len() + piece.len() > MAX_KEPT {
-                return Err(Failure::Malformed(format!("body: more than {MAX_KEPT} bytes, the most that is kept")));
+        if let Some(events) = &mut self.events {
+            events.push(piece, at)?;
+            return within_caps(&mut self.kept, events.text_length());
+        }
+        match self.keeps {
+            Keeps::Nothing => {}
+            Keeps::Beginning => {
+                let room = KEPT_OF_ERRORS.saturating_sub(self.bytes.len());
+                self.bytes.extend_from_slice(&piece[..room.min(piece.len())]);
             }
-            let room = if self.whole { piece.len() } else { KEPT_OF_ERRORS.saturating_sub(kept.len()) };
-            kept.extend_from_slice(&piece[..room.min(piece.len())]);
+            Keeps::All | Keeps::ToCount => {
+                within_caps(&mut self.kept, self.bytes.len() + piece.len())?;
+                self.bytes.extend_from_slice(piece);
+            }
         }
-        match &mut self.events {
-            Some(events) => events.push(piece, at),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
-    /// Its length, itself where it was kept, and what its events told.
-    pub(super) fn finish(self) -> Result<(u64, Bytes, Option<Stream>), Failure> {
+    pub(super) fn finish(self, protocol: Protocol) -> Result<Told, Failure> {
         let stream = self.events.map(|events| events.finish()).transpose()?;
-        Ok((self.length, self.kept.unwrap_or_default().freeze(), stream))
+        let counts = protocol.is_openai() && matches!(self.keeps, Keeps::All | Keeps::ToCount);
+        let usage = counts.then(|| Usage::of(&self.bytes)).flatten();
+        let body = if self.keeps == Keeps::ToCount { Bytes::new() } else { self.bytes.freeze() };
+        Ok(Told { length: self.length, body, stream, usage })
     }
+}
+
+fn within_caps(kept: &mut Kept<'_>, length: usize) -> Result<(), Failure> {
+    if length > MAX_KEPT {
+        return Err(Failure::TooBig(format!("{MAX_KEPT} bytes")));
+    }
+    kept.grow_to(length)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::Protocol;
 
     #[test]
     fn types_of_event_streams() {
@@ -78,22 +125,54 @@ mod tests {
     #[test]
     fn of_an_error_the_first_words_are_kept() {
         let request = Request::new(Protocol::V2, "/", Bytes::new());
-        let mut body = Body::new(&request, false, 500, false);
+        let gauges = Gauges::default();
+        let mut body = Body::new(&request, false, 500, false, &gauges);
         for _ in 0..3 {
             body.push(&[b'e'; 3000], Instant::now()).unwrap();
         }
-        let (length, kept, _) = body.finish().unwrap();
-        assert_eq!((length, kept.len()), (9000, KEPT_OF_ERRORS));
+        let told = body.finish(request.protocol).unwrap();
+        assert_eq!((told.length, told.body.len()), (9000, KEPT_OF_ERRORS));
     }
 
     #[test]
     fn a_kept_body_has_a_cap_and_a_counted_one_has_none() {
         let request = Request::new(Protocol::V2, "/", Bytes::new());
+        let gauges = Gauges::default();
         let piece = vec![0; MAX_KEPT / 4 + 1];
         for (keep, well) in [(true, false), (false, true)] {
-            let mut body = Body::new(&request, keep, 200, false);
+            let mut body = Body::new(&request, keep, 200, false, &gauges);
             let pushed: Result<Vec<()>, Failure> = (0..4).map(|_| body.push(&piece, Instant::now())).collect();
             assert_eq!(pushed.is_ok(), well, "{keep}");
+        }
+    }
+
+    #[test]
+    fn of_a_stream_the_text_is_kept_and_nothing_else() {
+        let request = Request { streams: true, ..Request::new(Protocol::Chat, "/", Bytes::new()) };
+        let gauges = Gauges::default();
+        let mut body = Body::new(&request, true, 200, true, &gauges);
+        body.push(b"data: {\"choices\":[{\"text\":\"hi\"}]}\n\n", Instant::now()).unwrap();
+        let told = body.finish(request.protocol).unwrap();
+        assert_eq!((told.stream.unwrap().text.as_str(), told.body.len()), ("hi", 0));
+    }
+
+    #[test]
+    fn tokens_of_a_whole_answer_are_counted_whether_it_is_kept_or_not() {
+        let gauges = Gauges::default();
+        let answer = b"{\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2}}";
+        for (protocol, keep, counted, kept) in [
+            (Protocol::Chat, false, true, 0),
+            (Protocol::Embeddings, true, true, answer.len()),
+            (Protocol::V2, true, false, answer.len()),
+        ] {
+            let request = Request::new(protocol, "/", Bytes::new());
+            let mut body = Body::new(&request, keep, 200, false, &gauges);
+            for piece in answer.chunks(7) {
+                body.push(piece, Instant::now()).unwrap();
+            }
+            let told = body.finish(protocol).unwrap();
+            assert_eq!(told.usage.and_then(|usage| usage.completion_tokens), counted.then_some(2), "{protocol}");
+            assert_eq!((told.length, told.body.len()), (answer.len() as u64, kept), "{protocol}");
         }
     }
 }

@@ -16,12 +16,20 @@ pub enum Failure {
     Tls(String),
     /// The connection was closed or reset before the first byte of the answer.
     Closed,
+    /// The same on a connection of HTTP/1.1 that had carried a call before: the server may have closed it for being idle,
+    /// just as the request came.
+    ClosedReused,
     /// The connection or stream ended inside the answer.
     Cut,
     /// The server reset the HTTP/2 stream. Holds its reason.
     Reset(String),
+    /// The server says that it did not process the request: an HTTP/2 stream that it refused, or one that came after its
+    /// goodbye.
+    Refused,
     /// The answer breaks the protocol.
     Malformed(String),
+    /// The answer is to be kept, and is more than the load tester keeps. Holds the cap.
+    TooBig(String),
     /// The request can't be put into bytes.
     Unsendable(String),
 }
@@ -49,9 +57,11 @@ impl Failure {
             return Failure::lost(error, answering);
         }
         match error.reason() {
+            Some(h2::Reason::REFUSED_STREAM) if error.is_remote() && error.is_reset() && !answering => Failure::Refused,
             Some(reason) if error.is_remote() && error.is_reset() => Failure::Reset(name(reason)),
+            // Only the streams above the last that it names are told of a goodbye.
+            Some(_) if error.is_remote() && !answering => Failure::Refused,
             Some(reason) if error.is_library() => Failure::Malformed(name(reason)),
-            // The server says goodbye, or has.
             Some(_) if answering => Failure::Cut,
             Some(_) => Failure::Closed,
             None => Failure::Unsendable(error.to_string()),
@@ -77,9 +87,12 @@ impl fmt::Display for Failure {
             Failure::Sockets => f.write_str("no sockets left on this machine"),
             Failure::Tls(why) => write!(f, "TLS: {why}"),
             Failure::Closed => f.write_str("closed before the answer"),
+            Failure::ClosedReused => f.write_str("closed before the answer, on a reused connection"),
             Failure::Cut => f.write_str("cut off inside the answer"),
             Failure::Reset(reason) => write!(f, "stream reset: {reason}"),
+            Failure::Refused => f.write_str("refused before it was processed"),
             Failure::Malformed(why) => write!(f, "malformed answer: {why}"),
+            Failure::TooBig(cap) => write!(f, "answer too big to keep: more than {cap}"),
             Failure::Unsendable(why) => write!(f, "can't be sent: {why}"),
         }
     }

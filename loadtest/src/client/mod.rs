@@ -7,12 +7,14 @@
 //! socket   bytes, plain or inside TLS
 //! body     of an answer: counted, kept or read as events
 //! sse      server-sent events
-//! openai   what the events of a streamed answer tell
+//! openai   what the events of a streamed answer tell, and how many tokens a whole one has
+//! gauges   what the connections to a target are at in all threads
 //! failure  how a request can fail before it is answered
 //! ```
 
 mod body;
 pub mod failure;
+mod gauges;
 mod http1;
 mod http2;
 pub mod openai;
@@ -22,6 +24,7 @@ mod tls;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,16 +34,19 @@ use tokio::time::timeout;
 use url::Host;
 
 pub use self::failure::Failure;
+pub use self::gauges::Counts;
+use self::gauges::Gauges;
 use self::http1::{Http1, Preamble};
+use self::http2::keep_alive::KEEP_ALIVE;
 use self::http2::{Http2, Origin};
-use self::socket::Socket;
+use self::socket::{Socket, Stream};
 use self::tls::Tls;
 pub use self::tls::TlsOptions;
 use crate::Result;
 use crate::request::{Answer, Protocol, Request};
 use crate::target::Target;
 
-/// For each address, and for the TLS handshake after it.
+/// For each address, for the TLS handshake after it, and for HTTP/2's beginning.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Opens connections to one target. Clones share what they know of it.
@@ -56,7 +62,11 @@ struct Known {
     tls: Option<Tls>,
     preamble: Preamble,
     origin: Origin,
+    gauges: Arc<Gauges>,
 }
+
+/// What goes on beside the calls of a connection. It ends with the connection, and dropping it closes the connection.
+pub type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A connection, or a share of one.
 #[derive(Debug)]
@@ -75,19 +85,21 @@ enum Wire {
 /// One request, and what became of it.
 #[derive(Debug)]
 pub struct Call {
-    /// When its first byte was handed to the system. Where that never came about, when it was tried.
+    /// When its first byte was handed to the system. Where it had to wait for a connection to be opened, or was never sent,
+    /// when it was tried.
     pub sent: Instant,
-    /// When the answer's head was read.
-    pub answered: Option<Instant>,
+    /// How long it waited for a connection to be opened, TLS and all. None if one was open.
+    pub connected: Option<Duration>,
     /// When the last byte of the answer was read, or the failure was known.
     pub done: Instant,
     pub result: std::result::Result<Answer, Failure>,
 }
 
 impl Call {
-    fn failed(failure: Failure) -> Call {
-        let now = Instant::now();
-        Call { sent: now, answered: None, done: now, result: Err(failure) }
+    /// One that waited since `began` for a connection to be opened, for so long.
+    #[must_use]
+    pub fn after_connecting(self, began: Instant, waited: Duration) -> Call {
+        Call { sent: began, connected: Some(self.connected.unwrap_or_default() + waited), ..self }
     }
 }
 
@@ -105,7 +117,8 @@ impl Client {
         };
         let tls = target.tls.then(|| Tls::new(&target.host, tls)).transpose()?;
         let (preamble, origin) = (Preamble::new(&target), Origin::new(&target)?);
-        Ok(Client(Arc::new(Known { target, addresses, tls, preamble, origin })))
+        let gauges = Arc::default();
+        Ok(Client(Arc::new(Known { target, addresses, tls, preamble, origin, gauges })))
     }
 
     /// Of an address without TLS.
@@ -122,25 +135,48 @@ impl Client {
         &self.0.target
     }
 
+    /// What became of its connections since this was asked last, by any clone in any thread.
+    pub fn take_counts(&self) -> Counts {
+        self.0.gauges.take()
+    }
+
     /// Opens a connection. What must be driven beside it runs as a task of `drivers`.
     pub async fn connect(
         &self,
         protocol: Protocol,
         drivers: &mut JoinSet<()>,
     ) -> std::result::Result<Connection, Failure> {
+        let (connection, driver) = self.start(protocol).await?;
+        if let Some(driver) = driver {
+            drivers.spawn(driver);
+        }
+        Ok(connection)
+    }
+
+    /// Opens a connection, and leaves its driver to the caller: HTTP/2 has one.
+    pub async fn start(&self, protocol: Protocol) -> std::result::Result<(Connection, Option<Driver>), Failure> {
         let socket = self.open(protocol.is_http2()).await?;
-        let wire = match protocol.is_http2() {
-            true => Wire::Http2(Http2::start(socket, drivers).await?),
-            false => Wire::Http1(Some(Box::new(Http1::new(socket)))),
+        let (wire, driver) = match protocol.is_http2() {
+            true => {
+                let (http2, driver) =
+                    timeout(CONNECT_TIMEOUT, Http2::start(socket, KEEP_ALIVE)).await.map_err(|_| {
+                        Failure::Malformed(format!(
+                            "no SETTINGS of HTTP/2 that allow a stream within {CONNECT_TIMEOUT:?}"
+                        ))
+                    })??;
+                (Wire::Http2(http2), Some(driver))
+            }
+            false => (Wire::Http1(Some(Box::new(Http1::new(socket)))), None),
         };
-        Ok(Connection { client: self.clone(), wire })
+        Ok((Connection { client: self.clone(), wire }, driver))
     }
 
     async fn open(&self, http2: bool) -> std::result::Result<Socket, Failure> {
         let stream = self.reach().await?;
-        let Some(tls) = &self.0.tls else { return Ok(Socket::Plain(stream)) };
+        let open = self.0.gauges.open();
+        let Some(tls) = &self.0.tls else { return Ok(Socket::new(Stream::Plain(stream), open)) };
         match timeout(CONNECT_TIMEOUT, tls.handshake(stream, http2)).await {
-            Ok(stream) => Ok(Socket::Tls(Box::new(stream?))),
+            Ok(stream) => Ok(Socket::new(Stream::Tls(Box::new(stream?)), open)),
             Err(_) => Err(Failure::Tls(format!("no handshake within {CONNECT_TIMEOUT:?}"))),
         }
     }
@@ -186,22 +222,30 @@ impl Connection {
     pub async fn call(&mut self, request: &Request, keep: bool) -> Call {
         let known = &self.client.0;
         let idle = match &mut self.wire {
-            Wire::Http2(sender) => return sender.call(&known.origin, request, keep).await,
+            Wire::Http2(sender) => return sender.call(&known.origin, request, keep, &known.gauges).await,
             Wire::Http1(idle) => idle,
         };
         let open = match idle.take() {
             Some(mut open) => open.is_quiet().await.then_some(open),
             None => None,
         };
-        let open = match open {
-            Some(open) => open,
-            None => match self.client.open(false).await {
-                Ok(socket) => Box::new(Http1::new(socket)),
-                Err(failure) => return Call::failed(failure),
-            },
+        if let Some(open) = open {
+            let call;
+            (*idle, call) = open.call(&known.preamble, request, keep, &known.gauges).await;
+            return call;
+        }
+        let began = Instant::now();
+        let socket = self.client.open(false).await;
+        let waited = began.elapsed();
+        let call = match socket {
+            Ok(socket) => {
+                let open = Box::new(Http1::new(socket));
+                let call;
+                (*idle, call) = open.call(&known.preamble, request, keep, &known.gauges).await;
+                call
+            }
+            Err(failure) => Call { sent: began, connected: None, done: began + waited, result: Err(failure) },
         };
-        let call;
-        (*idle, call) = open.call(&known.preamble, request, keep).await;
-        call
+        call.after_connecting(began, waited)
     }
 }

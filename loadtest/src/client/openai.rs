@@ -4,13 +4,14 @@ use std::borrow::Cow;
 use std::time::Instant;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::Failure;
 use super::sse::Parser;
 use crate::request::Stream;
 
-/// Most parts of an answer.
-const MAX_PARTS: usize = 1 << 20;
+/// Most gaps of an answer that are told one by one.
+const MOST_GAPS: usize = 1 << 14;
 
 /// Reads a streamed answer.
 #[derive(Debug, Default)]
@@ -34,6 +35,11 @@ impl Reader {
     /// Takes the next bytes, read at `at`.
     pub(super) fn push(&mut self, bytes: &[u8], at: Instant) -> Result<(), Failure> {
         self.parser.push(bytes, |data| self.seen.event(data, at))
+    }
+
+    /// Bytes of the text that it keeps.
+    pub(super) fn text_length(&self) -> usize {
+        self.seen.stream.text.len()
     }
 
     pub(super) fn finish(mut self) -> Result<Stream, Failure> {
@@ -70,27 +76,24 @@ impl Seen {
             let first = choices.iter().filter(|choice| choice.index == 0);
             stream.text.extend(first.filter_map(Choice::text));
         }
-        if choices.iter().any(Choice::has_text) {
-            self.part(at)?;
+        if choices.iter().any(Choice::has_output) {
+            self.part(at);
         }
         Ok(())
     }
 
-    fn part(&mut self, at: Instant) -> Result<(), Failure> {
+    fn part(&mut self, at: Instant) {
         let stream = &mut self.stream;
         match stream.last {
             None => stream.first = Some(at),
-            Some(_) if stream.gaps_us.len() == MAX_PARTS => {
-                return Err(Failure::Malformed(format!("stream: more than {MAX_PARTS} parts")));
-            }
-            Some(last) => {
+            Some(last) if stream.gaps_us.len() < MOST_GAPS => {
                 let gap = at.saturating_duration_since(last).as_micros();
                 stream.gaps_us.push(u32::try_from(gap).unwrap_or(u32::MAX));
             }
+            Some(_) => {}
         }
         stream.last = Some(at);
-        stream.parts += 1;
-        Ok(())
+        stream.parts = stream.parts.saturating_add(1);
     }
 }
 
@@ -128,6 +131,11 @@ struct Delta<'a> {
     /// What newer servers call it.
     #[serde(borrow)]
     reasoning: Option<Cow<'a, str>>,
+    /// Why the model does not answer, in place of content.
+    #[serde(borrow)]
+    refusal: Option<Cow<'a, str>>,
+    /// Calls of tools, piece by piece. Their text is of no interest, only that it came.
+    tool_calls: Option<Vec<IgnoredAny>>,
 }
 
 impl Choice<'_> {
@@ -137,10 +145,13 @@ impl Choice<'_> {
         content.or(self.text.as_deref())
     }
 
-    fn has_text(&self) -> bool {
-        let reasoning = self.delta.as_ref().map(|delta| [&delta.reasoning_content, &delta.reasoning]);
-        let reasoning = reasoning.into_iter().flatten().filter_map(Option::as_deref);
-        self.text().into_iter().chain(reasoning).any(|text| !text.is_empty())
+    /// Whether the model put out anything: text, reasoning, a refusal, or a piece of a tool's call.
+    fn has_output(&self) -> bool {
+        let texts = self.delta.as_ref().map(|delta| [&delta.reasoning_content, &delta.reasoning, &delta.refusal]);
+        let texts = texts.into_iter().flatten().filter_map(Option::as_deref);
+        let calls = self.delta.as_ref().and_then(|delta| delta.tool_calls.as_ref());
+        self.text().into_iter().chain(texts).any(|text| !text.is_empty())
+            || calls.is_some_and(|calls| !calls.is_empty())
     }
 }
 
@@ -219,6 +230,33 @@ mod tests {
         let stream = read(&[(1, r#"{"choices":[{"index":0,"text":"a"}]}"#), (2, r#"{"choices":[{"text":"b"}]}"#)]);
         let stream = stream.unwrap();
         assert_eq!((stream.text.as_str(), stream.parts, stream.whole), ("ab", 2, false));
+    }
+
+    #[test]
+    fn calls_of_tools_and_refusals_are_parts_but_no_text() {
+        let stream = read(&[
+            (1, r#"{"choices":[{"delta":{"role":"assistant","content":null,"tool_calls":[]}}]}"#),
+            (5, r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"name":"f","arguments":""}}]}}]}"#),
+            (9, r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{}"}}]}}]}"#),
+            (11, r#"{"choices":[{"delta":{"refusal":"I can't"}}]}"#),
+            (12, "[DONE]"),
+        ])
+        .unwrap();
+        assert_eq!((stream.parts, &stream.gaps_us[..], stream.text.as_str()), (3, &[4_000, 2_000][..], ""));
+    }
+
+    #[test]
+    fn gaps_of_long_answers_are_told_up_to_a_number_and_parts_are_all_counted() {
+        let start = Instant::now();
+        let mut reader = Reader::new(false);
+        let parts = MOST_GAPS as u32 + 100;
+        for part in 0..parts {
+            let at = start + Duration::from_millis(u64::from(part));
+            reader.push(b"data: {\"choices\":[{\"text\":\"a\"}]}\n\n", at).unwrap();
+        }
+        let stream = reader.finish().unwrap();
+        assert_eq!((stream.gaps_us.len(), stream.parts), (MOST_GAPS, parts));
+        assert_eq!(stream.last, Some(start + Duration::from_millis(u64::from(parts) - 1)));
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! The closed loop: each caller sends its next request when it has the answer to the one before.
+//! The closed loop that benchmarks of a server drive.
 //!
-//! Connections stay open between runs, and nothing is in flight before or after one. So what a server's clock or
-//! counters gained over a run belongs to exactly the requests that the run reports. Latencies of a closed loop say what
-//! callers in step with the server see; what a fixed arrival rate would see is a question for an open loop.
+//! It is not the load tester's (`engine`), which measures anybody's server and goes on whatever fails. Here connections are
+//! all opened beforehand and stay open between runs, and nothing is in flight before or after one. So what a server's CPU
+//! clock or counters gained over a run belongs to exactly the requests that the run reports. A failure ends its caller: a
+//! connection that broke is not opened again, and a benchmark with failures is worth nothing anyway.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -177,7 +178,7 @@ async fn caller(
                 continue;
             }
             Err(failure) => {
-                // What breaks a connection mostly breaks the next one too: this caller is done.
+                // This caller is done.
                 *seen.failures.entry(failure.to_string()).or_default() += 1;
                 break;
             }

@@ -58,7 +58,7 @@ const LONGEST_TIMEOUT: Duration = Duration::from_secs(3_600);
 pub struct Setup {
     pub client: Client,
     pub workload: Arc<Workload>,
-    /// Threads that send; each has a runtime of its own.
+    /// Threads that send, of HTTP/2 at most as many as connections; each has a runtime of its own.
     pub threads: usize,
     /// Most requests in flight at once in an open loop. A closed loop has as many as it has callers.
     pub most_in_flight: usize,
@@ -125,6 +125,7 @@ impl Engine {
             let (given, most) = (format_duration(setup.timeout), format_duration(LONGEST_TIMEOUT));
             return Err(crate::error(format!("a timeout of {given} is not above 0 and at most {most}")));
         }
+        let setup = Setup { threads: threads(&setup), ..setup };
         let mut engine = Engine { threads: Vec::with_capacity(setup.threads), setup };
         for number in 0..engine.setup.threads {
             let thread = Thread::start(number, &engine.setup)?;
@@ -162,6 +163,14 @@ impl Drop for Engine {
             // One that panicked has failed its run already.
             let _ = handle.join();
         }
+    }
+}
+
+/// No thread can send without a connection of its own: for HTTP/2 there are at most as many as connections.
+fn threads(setup: &Setup) -> usize {
+    match setup.connections {
+        Some(connections) if setup.workload.summary.protocol.is_http2() => setup.threads.min(connections.max(1)),
+        _ => setup.threads,
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::histogram::Histogram;
+use crate::client::openai::Usage;
 use crate::request::{Answer, Stream};
 use crate::result::{Revision, ServerSide, Streams};
 use crate::slo;
@@ -55,6 +56,13 @@ impl StreamTotals {
         *counted += 1;
     }
 
+    /// An answer that came whole: of it there are only tokens.
+    pub fn record_whole(&mut self, usage: Usage) {
+        self.output_tokens += u64::from(usage.completion_tokens.unwrap_or_default());
+        self.counted_by_server += u64::from(usage.completion_tokens.is_some());
+        self.prompt_tokens += u64::from(usage.prompt_tokens.unwrap_or_default());
+    }
+
     pub fn add(&mut self, other: &StreamTotals) {
         self.ttft.add(&other.ttft);
         self.itl.add(&other.itl);
@@ -81,9 +89,11 @@ impl StreamTotals {
     }
 }
 
-/// None of an answer that was not streamed.
+/// None of an answer that was neither streamed nor told of tokens.
 pub(super) fn output_tokens(answer: Option<&Answer>) -> u64 {
-    answer.and_then(|answer| answer.stream.as_ref()).map_or(0, |stream| u64::from(tokens(stream)))
+    let Some(answer) = answer else { return 0 };
+    let whole = answer.usage.and_then(|usage| usage.completion_tokens).unwrap_or_default();
+    u64::from(answer.stream.as_ref().map_or(whole, tokens))
 }
 
 /// The server's own count where it gave one, else each part is one.
@@ -101,14 +111,15 @@ fn tpot(stream: &Stream) -> Option<Duration> {
 pub(super) fn times(due: Instant, done: Instant, answer: &Answer) -> slo::Times {
     let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
     let stream = answer.stream.as_ref();
-    let itl = stream.filter(|stream| !stream.gaps_us.is_empty()).map(|stream| {
-        let sum: f64 = stream.gaps_us.iter().map(|gap| f64::from(*gap)).sum();
-        sum / stream.gaps_us.len() as f64 / 1e3
+    // Of all its gaps, not only of those that were kept.
+    let itl = stream.and_then(|stream| {
+        let gaps = stream.parts.checked_sub(1).filter(|gaps| *gaps > 0)?;
+        Some((stream.last? - stream.first?) / gaps)
     });
     slo::Times {
         latency: milliseconds(done - due),
         ttft: stream.and_then(|stream| stream.first).map(|first| milliseconds(first - due)),
-        itl,
+        itl: itl.map(milliseconds),
         tpot: stream.and_then(tpot).map(milliseconds),
     }
 }
@@ -210,21 +221,46 @@ mod tests {
     }
 
     #[test]
+    fn whole_answers_have_tokens_and_nothing_else() {
+        let mut totals = StreamTotals::new();
+        totals.record_whole(Usage { prompt_tokens: Some(9), completion_tokens: Some(4) });
+        totals.record_whole(Usage { prompt_tokens: Some(1), completion_tokens: None });
+        let summary = totals.summary(2.0);
+        assert_eq!((summary.output_tokens, summary.prompt_tokens, summary.ttft.count), (4, 10, 0));
+        assert_eq!((summary.counted_by_server, summary.answers_counted_by_server), (true, 1));
+    }
+
+    #[test]
+    fn the_mean_gap_is_of_all_gaps_though_not_all_are_kept() {
+        let due = Instant::now();
+        let mut stream = stream(due, &[100, 110, 160], None);
+        stream.gaps_us.truncate(1);
+        let answer = Answer { stream: Some(stream), ..answer(None) };
+        assert_eq!(times(due, due + Duration::from_millis(200), &answer).itl, Some(30.0));
+    }
+
+    fn answer(revision: Option<String>) -> Answer {
+        Answer {
+            protocol: crate::request::Protocol::V2,
+            status: 200,
+            headers: http::HeaderMap::new(),
+            body: Bytes::new(),
+            length: 0,
+            trailers: None,
+            revision: revision.map(Bytes::from),
+            overhead_us: None,
+            stream: None,
+            usage: None,
+        }
+    }
+
+    #[test]
     fn revisions_are_told_apart_up_to_a_number() {
         let mut totals = ServerTotals::default();
         for turn in 0..3 {
             for number in 0..25 {
-                let answer = Answer {
-                    protocol: crate::request::Protocol::V2,
-                    status: 200,
-                    headers: http::HeaderMap::new(),
-                    body: Bytes::new(),
-                    length: 0,
-                    trailers: None,
-                    revision: Some(format!("digits-{number:02}").into()),
-                    overhead_us: (turn == 0).then_some(30),
-                    stream: None,
-                };
+                let overhead_us = (turn == 0).then_some(30);
+                let answer = Answer { overhead_us, ..answer(Some(format!("digits-{number:02}"))) };
                 totals.record(Duration::from_millis(number), &answer);
             }
         }

@@ -6,6 +6,7 @@
 //! - a thread was ready to run but had no core for more than 10 % of the time;
 //! - requests were sent later than they could be, at p99 by more than 1 ms and more than 10 % of the p99 latency;
 //! - more than 1 % of the requests waited for a free connection, though the server kept up with what was due;
+//! - requests waited for a free stream of HTTP/2, though the server kept up;
 //! - the rate could not be sent: more than 1 % of the requests were not sent by the planned end of the load;
 //! - the machine had no more sockets.
 //!
@@ -40,6 +41,8 @@ pub struct Observed {
     /// Most requests that were due and waited for a connection at once, in all threads.
     pub most_waiting: u64,
     pub most_in_flight: usize,
+    /// Most requests that had a connection and waited for a free stream on it at once, in all threads.
+    pub most_without_stream: usize,
     /// Milliseconds from when a request could be sent to when it was; None if nothing was sent.
     pub lag_p99: Option<f64>,
     pub latency_p99: Option<f64>,
@@ -67,8 +70,9 @@ impl Observed {
 /// The judgement.
 pub fn judge(seen: &Observed) -> Limits {
     let (mut reached, mut remarks) = (vec![cpu(seen), waited_for_cpu(seen), lag(seen)], Vec::new());
-    let held = if seen.many_waited() && !seen.kept_up() { &mut remarks } else { &mut reached };
-    held.extend([waiting(seen), behind(seen)]);
+    let waited = seen.many_waited() || seen.most_without_stream > 0;
+    let held = if waited && !seen.kept_up() { &mut remarks } else { &mut reached };
+    held.extend([waiting(seen), streams(seen), behind(seen)]);
     reached.push(sockets(seen));
     Limits {
         threads: seen.threads,
@@ -128,6 +132,16 @@ fn waiting(seen: &Observed) -> Option<String> {
     })
 }
 
+fn streams(seen: &Observed) -> Option<String> {
+    (seen.most_without_stream > 0).then(|| {
+        format!(
+            "up to {} requests waited for a free stream, as the server allows only so many on a connection: raise \
+             --connections {}",
+            seen.most_without_stream, seen.connections
+        )
+    })
+}
+
 fn behind(seen: &Observed) -> Option<String> {
     (seen.behind as f64 > BEHIND * seen.due as f64).then(|| {
         format!(
@@ -165,6 +179,7 @@ mod tests {
             opened: 15,
             most_waiting: 8,
             most_in_flight: 1024,
+            most_without_stream: 0,
             lag_p99: Some(1.0),
             latency_p99: Some(5.0),
             due: 1_000,
@@ -205,6 +220,11 @@ mod tests {
                 Observed { waited: 120, most_waiting: 35, ..fine() },
                 "12 % of the requests waited for a connection, up to 35 at once, though the server kept up: raise \
                  --max-in-flight above 1024",
+            ),
+            (
+                Observed { most_without_stream: 56, ..fine() },
+                "up to 56 requests waited for a free stream, as the server allows only so many on a connection: raise \
+                 --connections 12",
             ),
             (Observed { behind: 11, ..fine() }, "the rate could not be sent: 11 of 1000 requests"),
             (Observed { without_socket: 3, ..fine() }, "this machine ran out of sockets 3 times"),

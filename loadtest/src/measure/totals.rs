@@ -135,6 +135,8 @@ impl Totals {
         self.server.record(latency, answer);
         if let Some(stream) = &answer.stream {
             self.streams.get_or_insert_with(StreamTotals::new).record(ended.due, stream);
+        } else if let Some(usage) = answer.usage {
+            self.streams.get_or_insert_with(StreamTotals::new).record_whole(usage);
         }
     }
 

@@ -19,6 +19,7 @@ pub fn answer(protocol: Protocol, status: u16, body: impl Into<Bytes>) -> Answer
         revision: None,
         overhead_us: None,
         stream: None,
+        usage: None,
     }
 }
 

@@ -15,6 +15,7 @@ fn what_is_no_answer_is_malformed() {
     let headers = format!("HTTP/1.1 200 OK\r\n{}", "x: y\r\n".repeat(1 << 14));
     let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
     let size = format!("{chunked}{}", "0".repeat(1 << 16));
+    let continues = "HTTP/1.1 100 Continue\r\n\r\n".repeat(1000);
     let trailers = format!("{chunked}0\r\n{}", "x: y\r\n".repeat(1 << 16));
     run(async {
         for (bytes, part) in [
@@ -28,6 +29,7 @@ fn what_is_no_answer_is_malformed() {
             (&header, "more than 65536 bytes"),
             (&headers, "more than 128 headers"),
             (&size, "more than 4096 bytes"),
+            (&continues, "more than 16 heads"),
             (&trailers, "more than 65536 bytes"),
         ] {
             for cuts in [&[][..], &[7, 20, 30]] {

@@ -12,10 +12,10 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
-use weirgate_loadtest::client::{Client, Connection, Failure};
-use weirgate_loadtest::request::{Protocol, Request};
+use weirgate_loadtest::client::{Client, Connection, Counts, Failure};
+use weirgate_loadtest::request::{Answer, Protocol, Request};
 
 use crate::server::{listen, run};
 
@@ -146,6 +146,47 @@ fn shares_use_one_connection_at_once() {
 }
 
 #[test]
+fn a_server_gets_no_more_calls_at_once_than_it_allows_and_those_that_wait_are_counted() {
+    const ALLOWED: usize = 3;
+    run(async {
+        let (asked, release) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+        let seen = (asked.clone(), release.clone());
+        let (address, _server) = listen(move |_, stream| {
+            let (asked, release) = seen.clone();
+            async move {
+                let mut server = h2::server::Builder::new();
+                let mut connection =
+                    server.max_concurrent_streams(ALLOWED as u32).handshake::<_, Bytes>(stream).await.unwrap();
+                let mut answers = JoinSet::new();
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    asked.add_permits(1);
+                    let release = release.clone();
+                    answers.spawn(async move {
+                        release.acquire().await.unwrap().forget();
+                        let mut response = Response::new(());
+                        response.headers_mut().insert("grpc-status", HeaderValue::from_static("0"));
+                        respond.send_response(response, true).unwrap();
+                    });
+                }
+            }
+        })
+        .await;
+        let client = Client::plain(address).unwrap();
+        let mut drivers = JoinSet::new();
+        let first = client.connect(Protocol::Grpc, &mut drivers).await.unwrap();
+        let mut calls = JoinSet::new();
+        for _ in 0..8 {
+            let mut share = first.share().unwrap();
+            calls.spawn(async move { share.call(&request("/x", b""), false).await.result.unwrap() });
+        }
+        asked.acquire_many(ALLOWED as u32).await.unwrap().forget();
+        release.add_permits(8);
+        assert!(calls.join_all().await.iter().all(Answer::is_ok));
+        assert_eq!(client.take_counts(), Counts { opened: 1, most_open: 1, most_waiting: 8 - ALLOWED });
+    });
+}
+
+#[test]
 fn a_dropped_call_is_reset_and_its_connection_lives_on() {
     run(async {
         let given_up = Arc::new(Notify::new());
@@ -184,15 +225,13 @@ fn what_resets_and_breaks_is_told() {
         })
         .await;
         let mut drivers = JoinSet::new();
-        let reset = |reason: &str| Failure::Reset(reason.to_owned());
-        for expected in [reset("REFUSED_STREAM"), reset("INTERNAL_ERROR"), Failure::Closed] {
+        for expected in [Failure::Refused, Failure::Reset("INTERNAL_ERROR".to_owned()), Failure::Closed] {
             let mut connection = connect(address, &mut drivers).await;
             let failure = connection.call(&request("/x", b""), true).await.result.unwrap_err();
             assert_eq!(failure, expected);
         }
         let (address, _server) = crate::server::fixed(b"HTTP/1.1 400 Bad Request\r\n\r\n", &[]).await;
-        let mut connection = connect(address, &mut drivers).await;
-        let failure = connection.call(&request("/x", b""), true).await.result.unwrap_err();
+        let failure = Client::plain(address).unwrap().connect(Protocol::Grpc, &mut drivers).await.unwrap_err();
         assert!(matches!(failure, Failure::Malformed(_) | Failure::Closed), "{failure:?}");
     });
 }
@@ -221,10 +260,11 @@ fn an_answer_before_the_request_is_whole_is_that_answer() {
         for (answer, length) in [(at_once, 0), (in_parts.concat(), 4)] {
             // The reset comes in one piece with the answer, and the server goes on reading nothing.
             let no_error = frame(RST_STREAM, 0, &[0; 4]);
-            let bytes = [frame(SETTINGS, 0, b""), answer, no_error].concat();
+            let bytes = [answer, no_error].concat();
             let (address, _server) = listen(move |_, mut stream| {
                 let bytes = bytes.clone();
                 async move {
+                    stream.write_all(&frame(SETTINGS, 0, b"")).await.unwrap();
                     // As much as the first windows let in.
                     stream.read_exact(&mut vec![0; 60_000]).await.unwrap();
                     stream.write_all(&bytes).await.unwrap();

@@ -9,6 +9,7 @@
 //! tls      certificates
 //! grpc     HTTP/2
 //! closed   the closed loop on top of it
+//! shared   what the engine makes of few connections for many requests
 //! ```
 
 #![allow(clippy::unwrap_used)]
@@ -19,5 +20,6 @@ mod closed;
 mod grpc;
 mod reuse;
 mod server;
+mod shared;
 mod streams;
 mod tls;

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
-use weirgate_loadtest::client::Failure;
+use tokio::task::JoinSet;
+use weirgate_loadtest::client::{Client, Counts, Failure};
+use weirgate_loadtest::request::Protocol;
 
 use crate::server::{connect, listen, post, request, run, seen};
 
@@ -64,8 +66,13 @@ fn one_that_was_closed_or_spoke_between_calls_is_opened_anew() {
             .await;
             let mut connection = connect(address).await;
             for number in 0..3 {
-                let answer = connection.call(&post("{}"), true).await.result.unwrap();
-                assert_eq!(seen(&answer).1, format!("{number}0"));
+                let before = Instant::now();
+                let call = connection.call(&post("{}"), true).await;
+                assert_eq!(seen(&call.result.unwrap()).1, format!("{number}0"));
+                // Opening it anew is a part of the call, and told apart.
+                assert_eq!(call.connected.is_some(), number > 0);
+                let connected = call.connected.unwrap_or_default();
+                assert!(call.sent >= before && call.sent + connected < call.done, "{connected:?}");
                 closed.notified().await;
                 // Until the system has told the runtime of it.
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -84,8 +91,51 @@ fn one_that_closes_when_a_request_comes_fails_it() {
         let mut connection = connect(address).await;
         let call = connection.call(&post("{}"), true).await;
         assert_eq!(call.result.unwrap_err(), Failure::Closed);
-        assert_eq!(call.answered, None);
         assert!(!connection.is_open());
+    });
+}
+
+#[test]
+fn one_that_closes_when_another_request_comes_may_have_been_idle_too_long() {
+    run(async {
+        let (address, _server) = listen(|number, mut stream| async move {
+            request(&mut stream).await;
+            tell(&mut stream, number, 0).await;
+            request(&mut stream).await;
+        })
+        .await;
+        let mut connection = connect(address).await;
+        assert!(connection.call(&post("{}"), true).await.result.is_ok());
+        assert_eq!(connection.call(&post("{}"), true).await.result.unwrap_err(), Failure::ClosedReused);
+        // That was not tried again by itself.
+        let answer = connection.call(&post("{}"), true).await.result.unwrap();
+        assert_eq!(seen(&answer).1, "10");
+    });
+}
+
+#[test]
+fn connections_are_counted_however_they_were_opened() {
+    run(async {
+        let (address, _server) = listen(|number, mut stream| async move {
+            request(&mut stream).await;
+            tell(&mut stream, number, 0).await;
+        })
+        .await;
+        let client = Client::plain(address).unwrap();
+        let mut open = Vec::new();
+        for _ in 0..3 {
+            open.push(client.connect(Protocol::V2, &mut JoinSet::new()).await.unwrap());
+        }
+        for connection in &mut open {
+            assert!(connection.call(&post("{}"), true).await.result.is_ok());
+        }
+        // Until the system has told the runtime that they are closed.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(open[0].call(&post("{}"), true).await.result.is_ok());
+        assert_eq!(client.take_counts(), Counts { opened: 4, most_open: 3, most_waiting: 0 });
+        drop(open);
+        assert_eq!(client.take_counts().most_open, 3);
+        assert_eq!(client.take_counts(), Counts::default());
     });
 }
 

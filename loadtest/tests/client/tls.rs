@@ -15,8 +15,8 @@ use weirgate_loadtest::request::Protocol;
 use crate::server::{listen, post, request, run, seen};
 
 /// A server for `name` that names what it speaks if it has `alpn`, and answers two requests of each connection; without an
-/// orderly end if it `cuts`.
-async fn serve(name: &str, alpn: bool, cuts: bool) -> (SocketAddr, JoinSet<()>, Vec<u8>) {
+/// orderly end after this head if it has one.
+async fn serve(name: &str, alpn: bool, cuts: Option<&'static str>) -> (SocketAddr, JoinSet<()>, Vec<u8>) {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed([name.to_owned()]).unwrap();
     let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -38,13 +38,13 @@ async fn serve(name: &str, alpn: bool, cuts: bool) -> (SocketAddr, JoinSet<()>, 
                 let Some((_, body)) = request(&mut stream).await else { return };
                 let length = body.len();
                 let head = match cuts {
-                    true => "HTTP/1.1 200 OK\r\n\r\n".to_owned(),
-                    false => format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n"),
+                    Some(head) => head.to_owned(),
+                    None => format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n"),
                 };
                 stream.write_all(head.as_bytes()).await.unwrap();
                 stream.write_all(&body).await.unwrap();
                 stream.flush().await.unwrap();
-                if cuts {
+                if cuts.is_some() {
                     return;
                 }
             }
@@ -62,7 +62,7 @@ fn client(address: SocketAddr, host: &str, tls: &TlsOptions) -> Client {
 #[test]
 fn trusted_or_whatever_it_is() {
     run(async {
-        let (address, _server, pem) = serve("127.0.0.1", false, false).await;
+        let (address, _server, pem) = serve("127.0.0.1", false, None).await;
         for tls in [TlsOptions { roots: Some(pem), insecure: false }, TlsOptions { roots: None, insecure: true }] {
             let client = client(address, "127.0.0.1", &tls);
             let mut connection = client.connect(Protocol::V2, &mut JoinSet::new()).await.unwrap();
@@ -79,8 +79,8 @@ fn trusted_or_whatever_it_is() {
 #[test]
 fn unknown_misnamed_or_without_http2() {
     run(async {
-        let (address, _server, pem) = serve("models.example", true, false).await;
-        let (silent, _silent, other) = serve("127.0.0.1", false, false).await;
+        let (address, _server, pem) = serve("models.example", true, None).await;
+        let (silent, _silent, other) = serve("127.0.0.1", false, None).await;
         let trust = |roots: &[u8]| TlsOptions { roots: Some(roots.to_vec()), insecure: false };
         let any = || TlsOptions { roots: None, insecure: true };
         for (address, tls, protocol, part) in [
@@ -102,12 +102,21 @@ fn unknown_misnamed_or_without_http2() {
 }
 
 #[test]
-fn an_end_that_tls_did_not_announce_is_a_cut() {
-    run(async {
-        let (address, _server, pem) = serve("127.0.0.1", true, true).await;
-        let client = client(address, "127.0.0.1", &TlsOptions { roots: Some(pem), insecure: false });
-        let mut connection = client.connect(Protocol::V2, &mut JoinSet::new()).await.unwrap();
-        let failure = connection.call(&post("half of it"), true).await.result.unwrap_err();
-        assert_eq!(failure, Failure::Cut);
-    });
+fn an_end_that_tls_did_not_announce_cuts_what_has_a_length() {
+    let whole = Ok("all of it".to_owned());
+    let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n9\r\n";
+    for (head, expected) in [
+        ("HTTP/1.1 200 OK\r\n\r\n", whole),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n", Err(Failure::Cut)),
+        (chunked, Err(Failure::Cut)),
+    ] {
+        run(async {
+            let (address, _server, pem) = serve("127.0.0.1", true, Some(head)).await;
+            let client = client(address, "127.0.0.1", &TlsOptions { roots: Some(pem), insecure: false });
+            let mut connection = client.connect(Protocol::V2, &mut JoinSet::new()).await.unwrap();
+            let result = connection.call(&post("all of it"), true).await.result;
+            assert_eq!(result.map(|answer| seen(&answer).1), expected, "{head}");
+            assert!(!connection.is_open());
+        });
+    }
 }

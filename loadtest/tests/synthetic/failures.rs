@@ -59,7 +59,7 @@ fn closed_connections() {
     let server = faulty(&[(50, Fault::Close)]);
     let run = measure(&server, &open(200.0), &requests(400));
     assert_eq!((run.outcomes.ok, run.outcomes.errors), (392, 8), "{:?}", run.outcomes);
-    assert_eq!(kinds(&run), [("closed before the answer", 8)]);
+    assert_eq!(kinds(&run), [("closed before the answer, on a reused connection", 8)]);
     assert_eq!((server.counts().requests, server.counts().closed), (400, 8), "none was sent twice");
 }
 

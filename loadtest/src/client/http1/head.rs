@@ -8,6 +8,7 @@ use httparse::{Header, ParserConfig, Response, Status};
 
 use super::framing::{Chunked, Framing};
 use crate::client::{Failure, body};
+use crate::request::is_success;
 
 /// Longest head that is taken.
 const MAX_HEAD: usize = 64 << 10;
@@ -24,7 +25,7 @@ pub(super) struct Head {
     /// Whether another request may follow on the connection.
     pub(super) stays_open: bool,
     pub(super) is_event_stream: bool,
-    /// All of them where they were asked for or the status is not 200, else none.
+    /// All of them where they were asked for or the status is no success, else none.
     pub(super) headers: HeaderMap,
     pub(super) revision: Option<Bytes>,
     pub(super) overhead_us: Option<u32>,
@@ -65,7 +66,7 @@ impl Head {
             overhead_us: None,
         };
         head.read(response.headers, last_revision)?;
-        if wants_headers || status != 200 {
+        if wants_headers || !is_success(status) {
             head.headers = header_map(response.headers)?;
         }
         Ok(Some(head))

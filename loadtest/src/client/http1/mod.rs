@@ -27,12 +27,15 @@ use self::head::Head;
 use self::input::Input;
 use self::unsent::Unsent;
 use super::body::Body;
+use super::gauges::Gauges;
 use super::{Call, Failure};
 use crate::request::{Answer, Request};
 use crate::target::Target;
 
 /// Bodies up to this size are copied behind the head, which is cheaper than two pieces in one write.
 const COPIED_BODY: usize = 8 << 10;
+/// Most heads of an answer that only say that it is still to come.
+const MOST_INTERIM: usize = 16;
 
 /// What is the same in all requests to one target.
 #[derive(Clone, Debug)]
@@ -59,18 +62,13 @@ pub(super) struct Http1<S> {
     output: Vec<u8>,
     /// The last one seen: it seldom changes.
     revision: Bytes,
-}
-
-/// When what happened to a call.
-struct Progress {
-    answered: Option<Instant>,
-    /// The last read.
-    read: Instant,
+    /// Whether a call was on it before.
+    is_used: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Http1<S> {
     pub(super) fn new(stream: S) -> Http1<S> {
-        Http1 { stream, input: Input::new(), output: Vec::with_capacity(512), revision: Bytes::new() }
+        Http1 { stream, input: Input::new(), output: Vec::with_capacity(512), revision: Bytes::new(), is_used: false }
     }
 
     /// Whether nothing came since the last answer: neither its end, nor bytes that nobody asked for.
@@ -91,20 +89,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Http1<S> {
         preamble: &Preamble,
         request: &Request,
         keep: bool,
+        gauges: &Gauges,
     ) -> (Option<Box<Self>>, Call) {
         let unsent = self.write_head(preamble, request);
         let sent = Instant::now();
-        let mut progress = Progress { answered: None, read: sent };
+        let mut read = sent;
         let result = match unsent {
-            Ok(unsent) => self.exchange(unsent, request, keep, &mut progress).await,
+            Ok(unsent) => self.exchange(unsent, request, keep, gauges, &mut read).await,
             Err(failure) => Err(failure),
         };
-        let answered = progress.answered;
         match result {
             Ok((answer, stays_open)) => {
-                (stays_open.then_some(self), Call { sent, answered, done: progress.read, result: Ok(answer) })
+                self.is_used = true;
+                (stays_open.then_some(self), Call { sent, connected: None, done: read, result: Ok(answer) })
             }
-            Err(failure) => (None, Call { sent, answered, done: Instant::now(), result: Err(failure) }),
+            Err(failure) => {
+                let failure = if failure == Failure::Closed && self.is_used { Failure::ClosedReused } else { failure };
+                (None, Call { sent, connected: None, done: Instant::now(), result: Err(failure) })
+            }
         }
     }
 
@@ -139,24 +141,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Http1<S> {
         Ok(Unsent::new(body.clone()))
     }
 
-    /// Sends a request and reads its answer; says also whether the connection stays open.
+    /// Sends a request and reads its answer, the last time at `read`; says also whether the connection stays open.
     async fn exchange(
         &mut self,
         mut unsent: Unsent,
         request: &Request,
         keep: bool,
-        progress: &mut Progress,
+        gauges: &Gauges,
+        read: &mut Instant,
     ) -> Result<(Answer, bool), Failure> {
-        let head = self.head(&mut unsent, keep, progress).await?;
-        progress.answered = Some(progress.read);
-        let mut body = Body::new(request, keep, head.status, head.is_event_stream);
+        let head = self.head(&mut unsent, keep, read).await?;
+        let mut body = Body::new(request, keep, head.status, head.is_event_stream, gauges);
         let mut framing = head.framing;
         while !framing.is_done() {
             let input = self.input.bytes();
             let taken = framing.take(input)?;
-            body.push(&input[taken.data], progress.read)?;
+            body.push(&input[taken.data], *read)?;
             self.input.consume(taken.consumed);
-            if taken.consumed == 0 && !self.read(&mut unsent, true, progress).await? {
+            if taken.consumed == 0 && !self.read(&mut unsent, true, read).await? {
                 match framing {
                     Framing::UntilClose => break,
                     _ => return Err(Failure::Cut),
@@ -165,49 +167,62 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Http1<S> {
         }
         // Bytes that follow belong to no request, and an answer before the request was sent leaves half of one behind.
         let stays_open = head.stays_open && unsent.is_sent() && self.input.bytes().is_empty();
-        let (length, body, stream) = body.finish()?;
+        let told = body.finish(request.protocol)?;
         let answer = Answer {
             protocol: request.protocol,
             status: head.status,
             headers: head.headers,
-            body,
-            length,
+            body: told.body,
+            length: told.length,
             trailers: None,
             revision: head.revision,
             overhead_us: head.overhead_us,
-            stream,
+            stream: told.stream,
+            usage: told.usage,
         };
         Ok((answer, stays_open))
     }
 
     /// Sends, and reads the head of the answer.
-    async fn head(&mut self, unsent: &mut Unsent, keep: bool, progress: &mut Progress) -> Result<Head, Failure> {
+    async fn head(&mut self, unsent: &mut Unsent, keep: bool, read: &mut Instant) -> Result<Head, Failure> {
+        let mut interim = 0;
         loop {
             if !self.input.bytes().is_empty()
                 && let Some(head) = Head::parse(self.input.bytes(), keep, &mut self.revision)?
             {
                 self.input.consume(head.length);
-                if head.is_interim() {
-                    continue;
+                if !head.is_interim() {
+                    return Ok(head);
                 }
-                return Ok(head);
+                interim += 1;
+                if interim > MOST_INTERIM {
+                    return Err(Failure::Malformed(format!("more than {MOST_INTERIM} heads with a status below 200")));
+                }
+                continue;
             }
             let answering = !self.input.bytes().is_empty();
-            if !self.read(unsent, answering, progress).await? {
+            if !self.read(unsent, answering, read).await? {
                 return Err(if answering { Failure::Cut } else { Failure::Closed });
             }
         }
     }
 
     /// Reads more, and sends meanwhile. False at the end of the stream.
-    async fn read(&mut self, unsent: &mut Unsent, answering: bool, progress: &mut Progress) -> Result<bool, Failure> {
+    ///
+    /// An end that TLS did not announce is one: many servers leave the announcement out. Where it comes too early, the
+    /// framing tells; only a body that ends with the connection could be cut unseen.
+    async fn read(&mut self, unsent: &mut Unsent, answering: bool, at: &mut Instant) -> Result<bool, Failure> {
         let Http1 { stream, input, output, .. } = self;
         let read: io::Result<usize> = poll_fn(|cx| {
             unsent.poll_send(stream, output, cx);
             input.poll_fill(stream, cx)
         })
         .await;
-        progress.read = Instant::now();
-        read.map(|length| length > 0).map_err(|error| Failure::lost(&error, answering))
+        *at = Instant::now();
+        match read {
+            Ok(length) => Ok(length > 0),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+            Err(error) => Err(Failure::lost(&error, answering)),
+        }
     }
 }

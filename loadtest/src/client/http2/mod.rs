@@ -1,19 +1,30 @@
 //! HTTP/2 by h2, many calls at once on a connection.
+//!
+//! ```text
+//! streams     how many calls at once, and who waits for a turn
+//! keep_alive  whether the server is still there
+//! ```
+
+pub(super) mod keep_alive;
+mod streams;
 
 use std::fmt;
 use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::client::{Builder, SendRequest};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Uri, Version, header};
-use tokio::task::JoinSet;
 
+use self::streams::Streams;
 use super::body::{self, Body};
+use super::gauges::Gauges;
 use super::socket::Socket;
-use super::{Call, Failure};
+use super::{Call, Driver, Failure};
 use crate::Result;
 use crate::request::{Answer, Request};
 use crate::target::Target;
@@ -65,47 +76,65 @@ impl Origin {
 #[derive(Clone)]
 pub(super) struct Http2 {
     sender: SendRequest<Bytes>,
+    streams: Arc<Streams>,
 }
 
 /// When what happened to a call.
 struct Progress {
     sent: Instant,
-    answered: Option<Instant>,
     /// The last read.
     read: Option<Instant>,
 }
 
 impl Http2 {
-    /// Begins to speak HTTP/2, which a task of `drivers` goes on with.
-    pub(super) async fn start(socket: Socket, drivers: &mut JoinSet<()>) -> std::result::Result<Http2, Failure> {
-        let (sender, connection) = Builder::new()
+    /// Begins to speak HTTP/2, and waits for how many streams the server allows. The driver goes on with it until all
+    /// shares are dropped and their calls have ended.
+    ///
+    /// A server has `patience` to answer when it is asked whether it is still there.
+    pub(super) async fn start(socket: Socket, patience: Duration) -> std::result::Result<(Http2, Driver), Failure> {
+        let (sender, mut connection) = Builder::new()
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(MAX_HEAD)
             .max_concurrent_reset_streams(RESETS)
+            // Until the server has said otherwise.
+            .initial_max_send_streams(0)
             .enable_push(false)
             .handshake(socket)
             .await
             .map_err(|error| Failure::http2(&error, false))?;
-        drivers.spawn(async move {
-            // A connection that breaks fails the calls on it, which is where it is told.
-            let _ = connection.await;
+        poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
+            Poll::Ready(Ok(())) => Poll::Ready(Err(Failure::Closed)),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(Failure::http2(&error, false))),
+            Poll::Pending if sender.current_max_send_streams() > 0 => Poll::Ready(Ok(())),
+            Poll::Pending => Poll::Pending,
+        })
+        .await?;
+        let streams = Arc::new(Streams::new(sender.current_max_send_streams()));
+        let pings = connection.ping_pong().ok_or_else(|| Failure::Malformed("PINGs are taken".to_owned()))?;
+        let watched = streams.clone();
+        let driver = Box::pin(async move {
+            tokio::select! {
+                // One that breaks fails the calls on it, which is where it is told.
+                _ = connection => {}
+                () = keep_alive::watch(pings, &watched, patience) => {}
+            }
         });
-        Ok(Http2 { sender })
+        Ok((Http2 { sender, streams }, driver))
     }
 
     pub(super) fn is_open(&self) -> bool {
         // A fresh share has no call that could wait for its turn, so this says at once whether one could be made.
         let mut context = Context::from_waker(Waker::noop());
-        !matches!(self.sender.clone().poll_ready(&mut context), Poll::Ready(Err(_)))
+        !self.streams.is_given_up() && !matches!(self.sender.clone().poll_ready(&mut context), Poll::Ready(Err(_)))
     }
 
-    pub(super) async fn call(&mut self, origin: &Origin, request: &Request, keep: bool) -> Call {
-        let mut progress = Progress { sent: Instant::now(), answered: None, read: None };
-        let result = self.exchange(origin, request, keep, &mut progress).await;
-        let Progress { sent, answered, read } = progress;
+    pub(super) async fn call(&mut self, origin: &Origin, request: &Request, keep: bool, gauges: &Gauges) -> Call {
+        let mut progress = Progress { sent: Instant::now(), read: None };
+        let result = self.exchange(origin, request, keep, gauges, &mut progress).await;
+        let Progress { sent, read } = progress;
         let done = read.filter(|_| result.is_ok()).unwrap_or_else(Instant::now);
-        Call { sent, answered, done, result }
+        Call { sent, connected: None, done, result }
     }
 
     async fn exchange(
@@ -113,9 +142,26 @@ impl Http2 {
         origin: &Origin,
         request: &Request,
         keep: bool,
+        gauges: &Gauges,
         progress: &mut Progress,
     ) -> std::result::Result<Answer, Failure> {
         let head = origin.head(request)?;
+        // h2 would hold back what is too much for the server itself, but unseen, and after the time of sending.
+        let streams = self.streams.clone();
+        let turn = streams.turn(self.sender.current_max_send_streams(), gauges).await;
+        let result = self.on_stream(head, request, keep, gauges, progress).await;
+        turn.end();
+        result
+    }
+
+    async fn on_stream(
+        &mut self,
+        head: http::Request<()>,
+        request: &Request,
+        keep: bool,
+        gauges: &Gauges,
+        progress: &mut Progress,
+    ) -> std::result::Result<Answer, Failure> {
         let unanswered = |error: h2::Error| Failure::http2(&error, false);
         poll_fn(|cx| self.sender.poll_ready(cx)).await.map_err(unanswered)?;
         progress.sent = Instant::now();
@@ -125,14 +171,13 @@ impl Http2 {
             let _ = outgoing.send_data(request.body.clone(), true);
         }
         let (head, mut incoming) = response.await.map_err(unanswered)?.into_parts();
-        progress.answered = Some(Instant::now());
-        progress.read = progress.answered;
+        progress.read = Some(Instant::now());
 
         let status = head.status.as_u16();
         let content_type = head.headers.get(header::CONTENT_TYPE);
         let is_event_stream = content_type.is_some_and(|value| body::is_event_stream(value.as_bytes()));
         let cut = |error: h2::Error| Failure::http2(&error, true);
-        let mut body = Body::new(request, keep, status, is_event_stream);
+        let mut body = Body::new(request, keep, status, is_event_stream, gauges);
         while let Some(piece) = incoming.data().await.transpose().map_err(cut)? {
             let now = Instant::now();
             progress.read = Some(now);
@@ -144,10 +189,20 @@ impl Http2 {
         if trailers.is_some() {
             progress.read = Some(Instant::now());
         }
-        let (length, body, stream) = body.finish()?;
-        let (revision, overhead_us) = told(&head.headers);
-        let (protocol, headers) = (request.protocol, head.headers);
-        Ok(Answer { protocol, status, headers, body, length, trailers, revision, overhead_us, stream })
+        let (revision, overhead_us) = headers_told(&head.headers);
+        let told = body.finish(request.protocol)?;
+        Ok(Answer {
+            protocol: request.protocol,
+            status,
+            headers: head.headers,
+            body: told.body,
+            length: told.length,
+            trailers,
+            revision,
+            overhead_us,
+            stream: told.stream,
+            usage: told.usage,
+        })
     }
 }
 
@@ -159,7 +214,7 @@ impl fmt::Debug for Http2 {
 }
 
 /// The revision that answered, and the server's own time.
-fn told(headers: &HeaderMap) -> (Option<Bytes>, Option<u32>) {
+fn headers_told(headers: &HeaderMap) -> (Option<Bytes>, Option<u32>) {
     let revision = headers.get("x-weirgate-revision").map(|value| Bytes::copy_from_slice(value.as_bytes()));
     let overhead = headers.get("x-weirgate-overhead-us");
     (revision, overhead.and_then(|value| value.to_str().ok()?.parse().ok()))

@@ -130,10 +130,6 @@ impl Lobby {
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
     }
-
-    pub fn senders(&self) -> usize {
-        self.0.borrow().senders.len()
-    }
 }
 
 #[cfg(test)]

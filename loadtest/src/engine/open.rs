@@ -17,13 +17,8 @@ const PATIENCE: f64 = 0.75;
 
 /// Hands arrivals out when they are due, to at most so many senders, until the last or the end.
 ///
-/// Senders are started in `senders` when they are needed, and end when all is served. Returns how many there were.
-pub(super) async fn run(
-    context: &Rc<Context>,
-    mut share: Share,
-    most_senders: usize,
-    senders: &mut JoinSet<()>,
-) -> usize {
+/// Senders are started in `senders` when they are needed, and end when all is served.
+pub(super) async fn run(context: &Rc<Context>, mut share: Share, most_senders: usize, senders: &mut JoinSet<()>) {
     let lobby = Rc::new(Lobby::new(most_senders));
     while let Some(next) = share.next() {
         // Made before it is due, as making it may take time.
@@ -38,7 +33,6 @@ pub(super) async fn run(
         lobby.clear();
     }
     lobby.close();
-    lobby.senders()
 }
 
 /// Waits for an arrival. None if it does not come before the end or the run is to stop.

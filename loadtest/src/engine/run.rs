@@ -74,7 +74,6 @@ pub(super) fn run(
         is_steady: false,
         measured: 0,
         totals: Totals::new(),
-        connections: 0,
         grid,
         schedule: &schedule,
         load,
@@ -137,7 +136,6 @@ struct Progress<'a> {
     /// Requests that were due in measured time, by the windows until now.
     measured: u64,
     totals: Totals,
-    connections: usize,
     grid: Grid,
     schedule: &'a Schedule,
     load: &'a Load,
@@ -158,7 +156,6 @@ impl Progress<'_> {
                 Told::Failed(error) => return Err(error),
                 Told::Done(done) => {
                     self.totals.add(&done.totals);
-                    self.connections += done.connections;
                     self.windows.thread_is_done(done.thread);
                     true
                 }
@@ -204,16 +201,16 @@ impl Progress<'_> {
         let warmup = self.schedule.measured_from().min(stopped_at.unwrap_or(Duration::MAX));
         let run = self.totals.summary(self.measured(), setup.slo.is_some());
         let (cpu, waited_for_cpu) = self.windows.cpu();
-        let counts = setup.client.take_counts();
+        let connections = setup.client.take_counts();
         let limits = measure::judge(&Observed {
             threads,
             cpu,
             waited_for_cpu,
-            connections: counts.most_open,
+            connections: connections.most_open,
             most_waiting: self.windows.most_waiting(),
-            opened: counts.opened as u64,
+            opened: connections.opened as u64,
             most_in_flight: setup.most_in_flight,
-            most_without_stream: counts.most_waiting,
+            most_without_stream: connections.most_waiting,
             lag_p99: self.totals.own_lag_p99(),
             latency_p99: run.latency.at(0.99),
             due: self.totals.due,

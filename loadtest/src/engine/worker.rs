@@ -50,7 +50,6 @@ pub(super) enum Told {
 pub(super) struct Done {
     pub thread: usize,
     pub totals: Totals,
-    pub connections: usize,
 }
 
 /// Runs jobs until no more can come. Tells first whether it can.
@@ -109,22 +108,20 @@ async fn run(setup: &Setup, links: &Rc<Links>, job: Job) -> Result<Done> {
     spawn(&mut helpers, &context, look(context.clone()));
 
     let mut senders = JoinSet::new();
-    let count = match part {
+    match part {
         Part::Open { share, most_senders } => open::run(&context, share, most_senders, &mut senders).await,
         Part::Closed { callers, think } => {
             for number in 0..callers {
                 let sender = Sender::new(context.clone(), number);
                 spawn(&mut senders, &context, closed::call(context.clone(), sender, think));
             }
-            callers
         }
-    };
+    }
     drain(&context, &mut senders, &mut helpers).await?;
     helpers.shutdown().await;
-    let connections = links.count(count);
     let context = Rc::into_inner(context).ok_or_else(|| crate::error("a task of the load tester did not end"))?;
     let totals = context.recorder.into_inner().finish(Instant::now());
-    Ok(Done { thread, totals, connections })
+    Ok(Done { thread, totals })
 }
 
 /// Cuts windows in which nothing happens, and ends waits when the run is to stop.

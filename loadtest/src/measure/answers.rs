@@ -59,6 +59,7 @@ impl StreamTotals {
     /// An answer that came whole: of it there are only tokens.
     pub fn record_whole(&mut self, usage: Usage) {
         self.output_tokens += u64::from(usage.completion_tokens.unwrap_or_default());
+        self.counted_by_server += u64::from(usage.completion_tokens.is_some());
         self.prompt_tokens += u64::from(usage.prompt_tokens.unwrap_or_default());
     }
 
@@ -226,7 +227,7 @@ mod tests {
         totals.record_whole(Usage { prompt_tokens: Some(1), completion_tokens: None });
         let summary = totals.summary(2.0);
         assert_eq!((summary.output_tokens, summary.prompt_tokens, summary.ttft.count), (4, 10, 0));
-        assert!(summary.counted_by_server);
+        assert_eq!((summary.counted_by_server, summary.answers_counted_by_server), (true, 1));
     }
 
     #[test]

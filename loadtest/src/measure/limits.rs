@@ -6,7 +6,7 @@
 //! - a thread was ready to run but had no core for more than 10 % of the time;
 //! - requests were sent later than they could be, at p99 by more than 1 ms and more than 10 % of the p99 latency;
 //! - more than 1 % of the requests waited for a free connection, though the server kept up with what was due;
-//! - requests waited for a free stream of HTTP/2, as their connection had as many as the server allows;
+//! - requests waited for a free stream of HTTP/2, though the server kept up;
 //! - the rate could not be sent: more than 1 % of the requests were not sent by the planned end of the load;
 //! - the machine had no more sockets.
 //!
@@ -70,9 +70,10 @@ impl Observed {
 /// The judgement.
 pub fn judge(seen: &Observed) -> Limits {
     let (mut reached, mut remarks) = (vec![cpu(seen), waited_for_cpu(seen), lag(seen)], Vec::new());
-    let held = if seen.many_waited() && !seen.kept_up() { &mut remarks } else { &mut reached };
-    held.extend([waiting(seen), behind(seen)]);
-    reached.extend([streams(seen), sockets(seen)]);
+    let waited = seen.many_waited() || seen.most_without_stream > 0;
+    let held = if waited && !seen.kept_up() { &mut remarks } else { &mut reached };
+    held.extend([waiting(seen), streams(seen), behind(seen)]);
+    reached.push(sockets(seen));
     Limits {
         threads: seen.threads,
         cpu: seen.cpu,

@@ -79,7 +79,7 @@ fn a_server_that_closes_after_each_answer_is_connected_to_anew() {
     let server = Server::http1(Does::AnswersAndCloses);
     let run = run(setup(server.address, 1), &closed(2), &requests(60));
     assert_eq!((run.outcomes.ok, run.due), (60, 60), "{:?}", run.outcomes);
-    assert_eq!(server.saw.connections(), 60);
+    assert_eq!((server.saw.connections(), run.limits.opened), (60, 60));
 }
 
 #[test]

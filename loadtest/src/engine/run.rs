@@ -90,9 +90,7 @@ pub(super) fn run(
 fn source(load: &Load, setup: &Setup) -> Source {
     match load {
         Load::Closed { .. } => Source::Callers,
-        Load::Open(_) if setup.workload.requests().iter().any(|request| request.turn.is_some()) => {
-            Source::Conversations
-        }
+        Load::Open(_) if setup.workload.has_conversations() => Source::Conversations,
         Load::Open(_) => Source::Arrivals,
     }
 }

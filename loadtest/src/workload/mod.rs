@@ -127,6 +127,14 @@ impl Workload {
         }
     }
 
+    /// Whether answers are gone on from, so that more is asked than arrives.
+    pub fn has_conversations(&self) -> bool {
+        match &self.requests {
+            Requests::Prepared(requests) => requests.iter().any(|request| request.turn.is_some()),
+            Requests::Fresh(_) => self.request(0, 0).turn.is_some(),
+        }
+    }
+
     /// What became of a request that was answered. What the server said of a failure, or what came instead of the expected,
     /// is noted once for its kind.
     pub fn judge(&self, request: &Request, answer: &Answer, samples: &mut Samples) -> Outcome {

@@ -28,6 +28,7 @@ pub(super) async fn call(context: Rc<Context>, mut sender: Sender, think: Durati
         context.recorder.borrow_mut().due(turn.due, turn.measured);
         let served = sender.serve(request, turn).await;
         pause = if served.broke { (pause * 2).clamp(PAUSE, LONGEST_PAUSE) } else { Duration::ZERO };
+        context.recorder.borrow_mut().pauses(pause, turn.measured);
         due = later(served.done, think.saturating_add(pause));
     }
 }

@@ -217,6 +217,7 @@ impl Progress<'_> {
             // Who stops a load does not let it be sent.
             behind: if stopped_at.is_some() { 0 } else { self.totals.behind },
             without_socket: self.totals.without_socket,
+            paused: self.totals.paused,
         });
         Ok(Run {
             stopped: stopped_at.is_some(),

@@ -13,6 +13,8 @@
 //! Where the server did *not* keep up, it may be the one that holds all connections. Nobody can tell from here whether more
 //! of them would have helped: that requests waited, and were not sent in the end, is then a remark and no judgement.
 
+use std::time::Duration;
+
 use crate::result::Limits;
 
 const CPU: f64 = 0.9;
@@ -55,6 +57,8 @@ pub struct Observed {
     pub behind: u64,
     /// Connections that could not be opened as the machine had no more sockets.
     pub without_socket: u64,
+    /// How long callers paused after requests without an answer, in all.
+    pub paused: Duration,
 }
 
 impl Observed {
@@ -74,6 +78,7 @@ pub fn judge(seen: &Observed) -> Limits {
     let held = if waited && !seen.kept_up() { &mut remarks } else { &mut reached };
     held.extend([waiting(seen), streams(seen), behind(seen)]);
     reached.push(sockets(seen));
+    remarks.push(paused(seen));
     Limits {
         threads: seen.threads,
         cpu: seen.cpu,
@@ -151,6 +156,16 @@ fn behind(seen: &Observed) -> Option<String> {
     })
 }
 
+fn paused(seen: &Observed) -> Option<String> {
+    (!seen.paused.is_zero()).then(|| {
+        format!(
+            "callers paused {:.2} s in all after requests that got no answer, and asked less by it: 10 ms after the first in \
+             a row, doubled to 500 ms at most",
+            seen.paused.as_secs_f64()
+        )
+    })
+}
+
 fn sockets(seen: &Observed) -> Option<String> {
     (seen.without_socket > 0).then(|| {
         format!(
@@ -187,6 +202,7 @@ mod tests {
             waited: 10,
             behind: 10,
             without_socket: 0,
+            paused: Duration::ZERO,
         }
     }
 
@@ -247,6 +263,9 @@ mod tests {
                 "the rate could not be sent: 400 of 1000 requests had not been sent when the load ended",
             ]
         );
+        let paused = judge(&Observed { paused: Duration::from_millis(1530), ..fine() });
+        assert_eq!(paused.reached, Vec::<String>::new());
+        assert!(paused.remarks[0].starts_with("callers paused 1.53 s in all"), "{paused:?}");
         // Without a wait for connections it is the load tester that did not send.
         let slow = judge(&Observed { answers: 500, behind: 400, ..fine() });
         assert_eq!((slow.reached.len(), slow.remarks.len()), (1, 0));

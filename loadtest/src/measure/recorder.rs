@@ -1,6 +1,6 @@
 //! What one thread sees, as it sees it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::cpu::Cpu;
 use super::grid::Grid;
@@ -83,6 +83,13 @@ impl Recorder {
         self.slice.due += 1;
         if measured {
             self.totals.due(at);
+        }
+    }
+
+    /// A caller pauses, as its last request failed without an answer.
+    pub fn pauses(&mut self, time: Duration, measured: bool) {
+        if measured {
+            self.totals.paused += time;
         }
     }
 

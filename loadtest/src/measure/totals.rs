@@ -34,6 +34,8 @@ pub struct Totals {
     /// Not sent by the end of the load.
     pub behind: u64,
     pub without_socket: u64,
+    /// How long callers of a closed loop paused after requests that failed without an answer, in all.
+    pub paused: Duration,
     /// When the last request was due, or the last answer came.
     pub last: Option<Instant>,
 }
@@ -72,6 +74,7 @@ impl Totals {
             streams: None,
             server: ServerTotals::default(),
             waited: 0,
+            paused: Duration::ZERO,
             behind: 0,
             without_socket: 0,
             last: None,
@@ -176,6 +179,7 @@ impl Totals {
         }
         self.server.add(&other.server);
         self.waited += other.waited;
+        self.paused += other.paused;
         self.behind += other.behind;
         self.without_socket += other.without_socket;
         self.last = self.last.max(other.last);

@@ -89,6 +89,7 @@ fn a_dead_server_is_not_asked_as_fast_as_the_machine_can() {
     // 10, 20, 40 ... ms apart: eight in a second, of each caller.
     assert!((2..=16).contains(&run.due), "{}", run.due);
     assert_eq!((run.outcomes.errors, run.outcomes.total()), (run.due, run.due));
+    assert!(run.limits.remarks.iter().any(|remark| remark.starts_with("callers paused")), "{:?}", run.limits);
 }
 
 #[test]

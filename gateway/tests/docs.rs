@@ -51,6 +51,19 @@ fn flags() {
 }
 
 #[test]
+fn every_flag_has_a_variable_of_its_name() {
+    let cli = Cli::command();
+    for (command, prefix) in [("serve", "WEIRGATE_"), ("loadtest", "WEIRGATE_LOADTEST_")] {
+        let command = cli.find_subcommand(command).unwrap();
+        for arg in command.get_arguments().filter(|arg| arg.get_id() != "help") {
+            let Some(flag) = arg.get_long() else { continue };
+            let expected = format!("{prefix}{}", flag.to_uppercase().replace('-', "_"));
+            assert_eq!(arg.get_env().unwrap().to_str().unwrap(), expected, "--{flag}");
+        }
+    }
+}
+
+#[test]
 fn errors() {
     let mut table = "| code | HTTP | gRPC | OpenAI type |\n|---|---|---|---|\n".to_owned();
     for code in ErrorCode::ALL {

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::markup::Markup;
 use super::parts::{asides, columns, pairs, section};
 use crate::report::tables::tester;
-use crate::report::{number, verdict};
+use crate::report::{command, number, verdict};
 use crate::result::{Findings, Report};
 
 /// What was loaded, in a few words.
@@ -52,6 +52,10 @@ pub fn write(markup: &mut Markup, report: &Report) {
             pairs(markup, "Load tester", &machine(report));
         });
         asides(markup, &verdict::asides(report));
+        markup.with_text("h3", &[("class", &"again")], "To run it again");
+        markup.element("pre", &[("class", &"again"), ("tabindex", &"0")], |markup| {
+            markup.with_text("code", &[], command::again(report));
+        });
     });
     section(markup, "Result", |markup| {
         markup.element("p", &[("class", &"actions")], |markup| {

@@ -16,8 +16,8 @@ pub fn subject(report: &Report) -> String {
 pub fn header(markup: &mut Markup, report: &Report) {
     let kind = match &report.findings {
         Findings::Run { run } => run.load.what.clone(),
-        Findings::Sweep { sweep } => format!("sweep of {} rates", sweep.points.len()),
-        Findings::Ab { ab } => format!("A and B in turn, {} rounds", ab.a.len()),
+        Findings::Sweep { sweep } => format!("sweep of {}", number::plural(sweep.points.len(), "rate")),
+        Findings::Ab { ab } => format!("A and B in turn, {}", number::plural(ab.a.len(), "round")),
     };
     markup.element("header", &[], |markup| {
         markup.element("div", &[], |markup| {

@@ -102,8 +102,8 @@ fn how(run: &Run) -> String {
 
 fn in_turn(ab: &Ab) -> String {
     let seconds = ab.a.first().map_or(0.0, |run| run.seconds);
-    let (rounds, load) = (ab.a.len(), ab.a.first().map_or("", |run| run.load.what.as_str()));
-    format!("{load}; {rounds} rounds of {} s on each, in turn", number::number(seconds))
+    let (rounds, load) = (number::plural(ab.a.len(), "round"), ab.a.first().map_or("", |run| run.load.what.as_str()));
+    format!("{load}; {rounds} of {} s on each, in turn", number::number(seconds))
 }
 
 /// A warning is loud on every line, as no figure below means what it seems to.

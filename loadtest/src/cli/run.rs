@@ -40,7 +40,7 @@ pub(super) fn run(options: Options) -> Result<(), Wrong> {
     let client = Client::new(target.clone(), &tls)?;
     let workload = Arc::new(workload(options, &plan, &client)?);
     // How many requests a second are due then depends on how quickly the server answers, so there is no rate to search.
-    if options.judge.sweep && workload.requests().iter().any(|request| request.turn.is_some()) {
+    if options.judge.sweep && workload.has_conversations() {
         return Err(Wrong::Usage(
             "--sweep searches a rate of single requests: conversations, of --turns or of --prompts with several user \
              messages, need a --rate of their own"

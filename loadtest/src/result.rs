@@ -346,6 +346,13 @@ pub struct Ratio {
     pub better: Option<Side>,
 }
 
+impl Ratio {
+    /// Whether the figure is a share, which may be nothing, so that its ratio is only for judging.
+    pub fn is_share(&self) -> bool {
+        self.unit == "%"
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Side {

@@ -53,6 +53,18 @@ async function look(opened, name) {
   for (const plot of PLOTS[name]) {
     for (const what of await page.locator(`[data-plot="${plot}"]`).evaluate(drawn)) fault(`${plot} ${what}`);
   }
+  for (const plot of ["ratios", "revisions"].filter((plot) => PLOTS[name].includes(plot))) {
+    const gap = await page.locator(`[data-plot="${plot}"]`).evaluate((figure) => {
+      // As tall as a chart beside it could make it.
+      figure.style.minHeight = "1200px";
+      const above = [...figure.querySelectorAll("figcaption, .legend")].map((part) => part.getBoundingClientRect().bottom);
+      const gap = figure.querySelector(".drawing").getBoundingClientRect().top - Math.max(...above);
+      figure.style.minHeight = "";
+      return gap;
+    });
+    expect(gap < 40, `${plot} leaves ${gap} pixels empty above its rows`);
+  }
+  expect((await page.locator("pre.again").innerText()).startsWith("weirgate loadtest "), "has no command to run it again");
   for (const check of [overflowing, overlapping, contrasts]) {
     for (const what of await page.evaluate(check)) fault(what);
   }

@@ -100,19 +100,26 @@ impl Course {
 impl fmt::Display for Course {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Course::Constant(rate) => write!(f, "{rate}/s"),
+            Course::Constant(rate) => write!(f, "{}/s", shown(*rate)),
             Course::Ramp { from, to, over } => {
-                write!(f, "{from}/s to {to}/s over {}", humantime::format_duration(*over))
+                write!(f, "{}/s to {}/s over {}", shown(*from), shown(*to), humantime::format_duration(*over))
             }
             Course::Steps(steps) => {
                 for (index, (rate, length)) in steps.iter().enumerate() {
                     let comma = if index == 0 { "" } else { ", " };
-                    write!(f, "{comma}{rate}/s for {}", humantime::format_duration(*length))?;
+                    write!(f, "{comma}{}/s for {}", shown(*rate), humantime::format_duration(*length))?;
                 }
                 Ok(())
             }
         }
     }
+}
+
+/// A rate without the digits that a search's arithmetic adds: six at most, and no zeros at the end of a fraction.
+fn shown(rate: f64) -> String {
+    let before = if rate < 1.0 { 0 } else { rate.log10() as usize + 1 };
+    let text = format!("{rate:.*}", 6usize.saturating_sub(before));
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
 fn step(text: &str) -> Result<(f64, Duration), String> {

@@ -19,10 +19,18 @@ pub(super) fn compare(options: &Compare) -> Result<(), Wrong> {
         write_whole(path, format!("{text}\n").as_bytes())?;
     }
     let Some(factor) = options.fail_above else { return Ok(()) };
+    if !comparison.incomparable.is_empty() {
+        print(&format!("\nnot comparable: {}\n", comparison.incomparable.join("; ")));
+        return Err(Wrong::Missed);
+    }
     let worse = comparison.surely_worse(factor);
     for ratio in &worse {
-        let (figure, ratio) = (&ratio.figure, ratio.ratio);
-        print(&format!("{figure} of B is {ratio:.2} times A's, surely worse than by {factor}\n"));
+        let figure = &ratio.figure;
+        let told = match ratio.is_share() {
+            true => format!("is {:.4} % and that of A {:.4} %", ratio.b, ratio.a),
+            false => format!("is {:.2} times A's", ratio.ratio),
+        };
+        print(&format!("{figure} of B {told}, surely worse than by {factor}\n"));
     }
     if worse.is_empty() && comparison.lost.is_empty() { Ok(()) } else { Err(Wrong::Missed) }
 }

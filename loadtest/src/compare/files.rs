@@ -19,25 +19,26 @@ const RATIOS_RULE: &str = "Here A and B are two A/B runs, and each figure is how
 /// # Errors
 /// If one is a run and the other a sweep, say: they have no figures in common.
 pub fn files(a: &Report, b: &Report) -> Result<Comparison> {
-    let mut comparison = Comparison { a: what(a), b: what(b), warnings: warnings(a, b), ..Comparison::default() };
+    let (incomparable, warnings) = (incomparable(a, b), warnings(a, b));
+    let mut comparison = Comparison { a: what(a), b: what(b), incomparable, warnings, ..Comparison::default() };
     match (&a.findings, &b.findings) {
         (Findings::Run { run: a }, Findings::Run { run: b }) => {
             comparison.ratios = by_window(a, b);
             comparison.single = once(a, b);
             comparison.lost = windows::lost(a, b);
-            comparison.rule = windows::RULE;
+            comparison.rule = windows::rule(a, b);
         }
         (Findings::Sweep { sweep: a }, Findings::Sweep { sweep: b }) => {
             (comparison.ratios, comparison.single) = sweeps(a, b);
             if let (Some(best), None) = (a.best_rate, b.best_rate) {
                 comparison.lost = vec![format!("B met the objective at no rate, and A up to {}/s", rounded(best))];
             }
-            comparison.rule = SWEEP_RULE;
+            comparison.rule = SWEEP_RULE.to_owned();
         }
         (Findings::Ab { ab: a }, Findings::Ab { ab: b }) => {
             comparison.ratios = of_ratios(a, b);
             comparison.lost = lost_ratios(a, b);
-            comparison.rule = RATIOS_RULE;
+            comparison.rule = RATIOS_RULE.to_owned();
         }
         (a, b) => {
             let (a, b) = (kind(a), kind(b));
@@ -60,29 +61,52 @@ fn what(report: &Report) -> String {
     format!("{}{model}, {}", report.target, report.started)
 }
 
-/// What the two differ in besides the server.
-fn warnings(a: &Report, b: &Report) -> Vec<String> {
-    let mut warnings = Vec::new();
-    let mut differ = |what: &str, a: String, b: String| {
-        if a != b {
-            warnings.push(format!("{what} differs: {a} against {b}"));
-        }
-    };
+/// That they differ in something, if they do.
+fn difference(what: &str, a: &str, b: &str) -> Option<String> {
+    (a != b).then(|| format!("{what} differs: {a} against {b}"))
+}
+
+/// In what the load differs.
+fn incomparable(a: &Report, b: &Report) -> Vec<String> {
+    let mut apart = Vec::new();
+    let mut differ = |what: &str, a: String, b: String| apart.extend(difference(what, &a, &b));
     differ("the protocol", a.workload.protocol.to_string(), b.workload.protocol.to_string());
     differ("what is asked", a.workload.what.clone(), b.workload.what.clone());
     let streamed = |report: &Report| if report.workload.streams { "streamed" } else { "whole" }.to_owned();
     differ("the way of answering", streamed(a), streamed(b));
-    let slo = |report: &Report| report.slo.clone().unwrap_or_else(|| "none".to_owned());
-    differ("the objective", slo(a), slo(b));
+    match (&a.findings, &b.findings) {
+        (Findings::Run { run: a }, Findings::Run { run: b }) => {
+            differ("the load", a.load.what.clone(), b.load.what.clone());
+        }
+        (Findings::Ab { ab: a }, Findings::Ab { ab: b }) => {
+            if let (Some(a), Some(b)) = (a.a.first(), b.a.first()) {
+                differ("the load", a.load.what.clone(), b.load.what.clone());
+            }
+        }
+        // The objective decides which rates a sweep finds.
+        (Findings::Sweep { .. }, Findings::Sweep { .. }) => differ("the objective", objective(a), objective(b)),
+        _ => {}
+    }
+    apart
+}
+
+fn objective(report: &Report) -> String {
+    report.slo.clone().unwrap_or_else(|| "none".to_owned())
+}
+
+/// What else the two differ in besides the server.
+fn warnings(a: &Report, b: &Report) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let mut differ = |what: &str, a: String, b: String| warnings.extend(difference(what, &a, &b));
+    if !matches!(a.findings, Findings::Sweep { .. }) {
+        differ("the objective", objective(a), objective(b));
+    }
     for field in ["cpu", "cores"] {
         let value =
             |report: &Report| report.machine.get(field).map_or_else(|| "unknown".to_owned(), ToString::to_string);
         differ(&format!("the load tester's machine ({field})"), value(a), value(b));
     }
     differ("the version", a.version.clone(), b.version.clone());
-    if let (Findings::Run { run: a }, Findings::Run { run: b }) = (&a.findings, &b.findings) {
-        differ("the load", a.load.what.clone(), b.load.what.clone());
-    }
     for (name, report) in [("A", a), ("B", b)] {
         if !crate::report::limits(report).is_empty() {
             warnings.push(format!("the load tester was at its own limit in {name}"));
@@ -222,11 +246,16 @@ mod tests {
         let (a, mut b) = (fixture::streamed(), fixture::streamed());
         b.workload.protocol = crate::request::Protocol::V2;
         b.machine["cores"] = 64.into();
-        let told = files(&a, &b).unwrap().warnings.join("; ");
-        assert!(
-            told.contains("the protocol differs: chat against v2") && told.contains("(cores) differs: 8 against 64"),
-            "{told}"
-        );
+        let comparison = files(&a, &b).unwrap();
+        assert_eq!(comparison.incomparable, ["the protocol differs: chat against v2"]);
+        assert_eq!(comparison.warnings, ["the load tester's machine (cores) differs: 8 against 64"]);
+        let (a, mut b) = (fixture::sweep(), fixture::sweep());
+        b.slo = Some("p99<1s".to_owned());
+        assert_eq!(files(&a, &b).unwrap().incomparable.len(), 1, "a sweep finds what its objective asks for");
+        let (a, mut b) = (fixture::ab(), fixture::ab());
+        b.slo = None;
+        let comparison = files(&a, &b).unwrap();
+        assert_eq!((comparison.incomparable.len(), comparison.warnings.len()), (0, 1));
     }
 
     #[test]

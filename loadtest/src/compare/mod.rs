@@ -24,12 +24,15 @@ pub struct Comparison {
     /// What was compared, in words.
     pub a: String,
     pub b: String,
-    /// What speaks against comparing them, or must be kept in mind.
+    /// In what they differ that is no matter of the server: what was asked, or how. Then no figure means that one of them
+    /// is better.
+    pub incomparable: Vec<String>,
+    /// What must be kept in mind.
     pub warnings: Vec<String>,
     /// Figures whose spread is known.
     pub ratios: Vec<Ratio>,
     /// Where that spread comes from, and when one of them counts as better.
-    pub rule: &'static str,
+    pub rule: String,
     /// What A could do and B could not at all, a sentence each: there is no ratio of it.
     pub lost: Vec<String>,
     /// Figures that both have only once, so that nobody knows how much of the difference is chance.

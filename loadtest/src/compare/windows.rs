@@ -9,10 +9,21 @@ const LEAST_WINDOWS: usize = 8;
 /// Standard deviations from a share to the ends of its interval: 95 % of all chances lie within.
 const WITHIN: f64 = 1.96;
 
-pub(super) const RULE: &str = "A and B are medians over windows of about a second; the spread goes from the quartile of B's \
-    windows over the opposite one of A's to the other way round, and one side counts as better if it leaves out 1 and both \
-    have at least 8 windows. Of requests not answered right the spread is that of the counts, by chance. It knows only what \
-    changes within a run: what changes from run to run, --ab tells.";
+const RULE: &str = "the spread goes from the quartile of B's windows over the opposite one of A's to the other way round, and \
+    one side counts as better if it leaves out 1 and both have at least 8 windows. Of requests not answered right the spread \
+    is that of the counts, by chance. It knows only what changes within a run: what changes from run to run, --ab tells.";
+
+/// Where the spread comes from, with how long the windows were.
+pub(super) fn rule(a: &Run, b: &Run) -> String {
+    let [a, b] = [a, b].map(|run| crate::report::seconds(longest(run)));
+    let length = if a == b { format!("{a} s") } else { format!("{a} s and {b} s") };
+    format!("A and B are medians over windows of {length}; {RULE}")
+}
+
+/// Seconds of a whole window.
+fn longest(run: &Run) -> f64 {
+    run.measured_windows().map(|window| window.seconds).fold(0.0, f64::max)
+}
 
 type OfWindow = fn(&Window) -> Option<f64>;
 
@@ -109,7 +120,7 @@ struct Quartiles {
 impl Quartiles {
     /// Of the measured windows that have a value.
     fn of(run: &Run, value: OfWindow) -> Option<Quartiles> {
-        let longest = run.measured_windows().map(|window| window.seconds).fold(0.0, f64::max);
+        let longest = longest(run);
         // The last window may be a stump, which says little.
         let whole = run.measured_windows().filter(|window| window.seconds >= 0.5 * longest);
         let mut values: Vec<f64> = whole.filter_map(value).collect();
@@ -165,7 +176,19 @@ mod tests {
         let (a, b) = (with(fixture::run(400.0, 30, 10.0, 5.0, 1)), with(fixture::run(100.0, 30, 10.0, 5.0, 1)));
         let comparison = files(&a, &b).unwrap();
         assert!(comparison.surely_worse(2.0).iter().any(|ratio| ratio.figure == "right answers"));
-        assert!(comparison.warnings.iter().any(|warning| warning.starts_with("the load differs")));
+        assert!(comparison.incomparable.iter().any(|what| what.starts_with("the load differs")));
+    }
+
+    #[test]
+    fn the_rule_says_how_long_the_windows_are() {
+        let run = || fixture::run(200.0, 10, 10.0, 5.0, 1);
+        let mut short = run();
+        for window in &mut short.windows {
+            (window.start, window.seconds) = (window.start / 4.0, 0.25);
+        }
+        (short.warmup.seconds, short.seconds) = (0.75, 2.5);
+        assert!(rule(&run(), &run()).starts_with("A and B are medians over windows of 1 s; "));
+        assert!(rule(&short, &run()).contains("windows of 0.25 s and 1 s; "), "{}", rule(&short, &run()));
     }
 
     #[test]

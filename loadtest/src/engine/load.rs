@@ -119,6 +119,11 @@ mod tests {
         let ramp = Course::Ramp { from: 1.0, to: 2.5, over: Duration::from_secs(10) };
         for (load, what, rate) in [
             (drawn(Course::Constant(200.0), Gaps::Poisson), "open, poisson, 200/s", Some(200.0)),
+            (
+                drawn(Course::Constant(11313.70849898476), Gaps::Poisson),
+                "open, poisson, 11313.7/s",
+                Some(11313.70849898476),
+            ),
             (drawn(ramp, Gaps::gamma(2.0).unwrap()), "open, gamma:2, 1/s to 2.5/s over 10s", None),
             (Load::Open(Arrivals::Recorded([Duration::ZERO; 3].into())), "open, recorded, 3 arrivals", None),
             (Load::Closed { callers: 16, think: Duration::ZERO }, "closed, 16 callers", None),

@@ -4,11 +4,13 @@
 //! number    numbers as people read them
 //! verdict   what is told before any number
 //! tables    tables, and what their cells say
+//! command   the command that makes the same run again
 //! text      plain text for a terminal
 //! html      one self-contained page
 //! progress  how far a run is
 //! ```
 
+mod command;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod html;
@@ -31,6 +33,11 @@ pub fn text(report: &Report) -> String {
 /// Two results side by side, in the same form.
 pub fn comparison(comparison: &Comparison) -> String {
     text::comparison(comparison)
+}
+
+/// Seconds in the digits that people read.
+pub(crate) fn seconds(seconds: f64) -> String {
+    number::short(seconds)
 }
 
 /// One self-contained page: it asks for nothing from outside, and works without its script.

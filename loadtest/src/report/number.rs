@@ -119,6 +119,11 @@ pub fn count(value: u64) -> String {
     group(&value.to_string())
 }
 
+/// So many of something, as `1 round` and `1,200 rounds`.
+pub fn plural(of: usize, what: &str) -> String {
+    format!("{} {what}{}", count(of as u64), if of == 1 { "" } else { "s" })
+}
+
 /// How many of a workload's requests are distinct; none: no two are the same.
 pub fn distinct(requests: Option<usize>) -> String {
     requests.map_or_else(|| "all".to_owned(), |requests| count(requests as u64))
@@ -193,6 +198,11 @@ mod tests {
             assert_eq!(number(value), shown);
         }
         assert_eq!((short(50.0), short(0.5), short(1000.0)), ("50".into(), "0.5".into(), "1,000".into()));
+    }
+
+    #[test]
+    fn one_is_no_plural() {
+        assert_eq!([0, 1, 1200].map(|of| plural(of, "round")), ["0 rounds", "1 round", "1,200 rounds"]);
     }
 
     #[test]

@@ -122,8 +122,7 @@ impl<W: Write> Drop for Progress<W> {
 
 impl<W: Write> Observer for Progress<W> {
     fn begins(&mut self, run: &Begin<'_>) {
-        let label = run.label.map_or_else(String::new, |label| format!("{label}: "));
-        self.what = format!("{label}{}", run.what);
+        self.what = named(run);
         (self.failed, self.told, self.since) = (0, 0.0, Since::default());
         match self.style {
             Style::Renewed => {
@@ -170,6 +169,16 @@ impl<W: Write> Observer for Progress<W> {
             what = cut(&what, self.room().saturating_sub(figures.chars().count()));
         }
         self.line(&format!("{what}{figures}"));
+    }
+}
+
+/// What runs, with its label if it has one. A label that ends with the rate tells it, and the load need not.
+fn named(run: &Begin<'_>) -> String {
+    let without_rate = || run.what.rsplit_once(", ").filter(|(_, rate)| rate.ends_with("/s")).map(|(what, _)| what);
+    match run.label {
+        Some(label) if label.ends_with("/s") => format!("{label}, {}", without_rate().unwrap_or(run.what)),
+        Some(label) => format!("{label}: {}", run.what),
+        None => run.what.to_owned(),
     }
 }
 
@@ -275,6 +284,14 @@ mod tests {
         assert!(lines[1].contains("5 s, 10 s left") && lines[3].contains("15 s, 0 s left"), "{text}");
         let rate: f64 = lines[2].split_whitespace().next().unwrap().parse().unwrap();
         assert!((180.0..220.0).contains(&rate), "the rate is that of all five seconds: {text}");
+    }
+
+    #[test]
+    fn a_rate_is_told_once() {
+        let named = |label| named(&Begin { what: "open, poisson, 11314/s", label });
+        assert_eq!(named(Some("point 7: 11314/s")), "point 7: 11314/s, open, poisson");
+        assert_eq!(named(Some("a, round 1 of 5")), "a, round 1 of 5: open, poisson, 11314/s");
+        assert_eq!(named(None), "open, poisson, 11314/s");
     }
 
     #[test]

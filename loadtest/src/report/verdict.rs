@@ -23,6 +23,8 @@ pub enum Kind {
     Missed,
     /// Neither good nor bad.
     Told,
+    /// That some requests failed, where no objective judges it.
+    Failed,
 }
 
 impl Kind {
@@ -34,6 +36,7 @@ impl Kind {
             Kind::Met => "✓",
             Kind::Missed => "✗",
             Kind::Told => "⇄",
+            Kind::Failed => "○",
         }
     }
 }
@@ -83,7 +86,10 @@ pub fn notices(report: &Report) -> Vec<Notice> {
     match &report.findings {
         Findings::Run { run } => {
             notices.extend(stopped(run));
-            notices.extend(report.slo.as_deref().map(|slo| objective(slo, run)));
+            notices.extend(match report.slo.as_deref() {
+                Some(slo) => Some(objective(slo, run)),
+                None => failed(run),
+            });
         }
         Findings::Sweep { sweep } => {
             notices.extend(broken(sweep));
@@ -170,6 +176,13 @@ fn stopped(run: &Run) -> Option<Notice> {
     let seconds = number::short(run.seconds);
     let sentence = format!("stopped early: {seconds} s of the planned run were measured{given_up}");
     run.stopped.then_some(Notice { kind: Kind::Stopped, sentence, reasons: Vec::new() })
+}
+
+fn failed(run: &Run) -> Option<Notice> {
+    let (failed, total) = (run.outcomes.failed(), run.outcomes.total());
+    let share = number::share(failed as f64 / total.max(1) as f64);
+    let sentence = format!("{share} of the requests got no right answer");
+    (failed > 0).then_some(Notice { kind: Kind::Failed, sentence, reasons: Vec::new() })
 }
 
 fn broken(sweep: &Sweep) -> Option<Notice> {

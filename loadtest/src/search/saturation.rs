@@ -51,7 +51,7 @@ impl Light {
 pub fn saturated(point: &Point, light: &Light) -> Vec<String> {
     let mut why = Vec::new();
     if answers_are_missing(point, light) {
-        why.push(behind(point, point.answered, "answered right"));
+        why.push(behind(point, point.answered, "right answers"));
     }
     if let (Some(p50), Some(light_p50), Some(most)) = (point.p50, light.p50(), light.most())
         && p50 > most
@@ -69,7 +69,7 @@ pub fn answers_are_missing(point: &Point, light: &Light) -> bool {
 /// Why the server does not keep up: fewer than 95 % of the requests due ended, however they did. What failed is for an
 /// objective to judge; that more and more requests wait shows in no objective until they have waited long enough.
 pub fn falls_behind(point: &Point, light: &Light) -> Option<String> {
-    is_missing(point, point.ended, light).then(|| behind(point, point.ended, "ended"))
+    is_missing(point, point.ended, light).then(|| behind(point, point.ended, "answers"))
 }
 
 /// Missing ones mean that more are in flight than before, and that varies by chance: by about the root of the requests
@@ -82,7 +82,7 @@ fn is_missing(point: &Point, seen: f64, light: &Light) -> bool {
 
 fn behind(point: &Point, seen: f64, how: &str) -> String {
     let (seen, due) = (seen / point.seconds, point.due / point.seconds);
-    format!("{seen:.1}/s {how} of {due:.1}/s due: the server does not keep up")
+    format!("{how} came at {seen:.1}/s while requests were due at {due:.1}/s: the server does not keep up")
 }
 
 #[cfg(test)]
@@ -112,7 +112,7 @@ mod tests {
         assert!(answers_are_missing(&failing, &light));
         assert_eq!(falls_behind(&failing, &light), None, "neither failures nor latency are its affair");
         let behind = Point { ended: 3700.0, ..failing };
-        let why = "370.0/s ended of 400.0/s due: the server does not keep up";
+        let why = "answers came at 370.0/s while requests were due at 400.0/s: the server does not keep up";
         assert_eq!(falls_behind(&behind, &light).as_deref(), Some(why));
     }
 

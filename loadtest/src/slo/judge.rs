@@ -109,14 +109,18 @@ impl Term {
             let failed = Figure::Share(Share::Errors).show(failed(run));
             return Some(format!("{figure} is that of a request that got no right answer: {failed} did not"));
         }
-        let few = few(*figure, run).map_or(String::new(), |count| format!(" (of only {count} values)"));
+        let few = few(*figure, run).map_or(String::new(), |count| format!(" (of only {})", values(count)));
         Some(format!("{figure} {} {} {}{few}", figure.show(value), is.broken(), figure.show(*limit)))
     }
 
     fn doubt(&self, run: &Run) -> Option<String> {
         let count = few(self.figure, run)?;
-        Some(format!("{} rests on only {count} values, of which fewer than ten lie beyond it", self.figure))
+        Some(format!("{} rests on only {}, of which fewer than ten lie beyond it", self.figure, values(count)))
     }
+}
+
+fn values(count: u64) -> String {
+    format!("{count} {}", if count == 1 { "value" } else { "values" })
 }
 
 /// The share of the requests due that got no right answer.
@@ -299,6 +303,7 @@ mod tests {
         assert_eq!(slo.doubts(&of(1000)), Vec::<String>::new());
         assert_eq!(slo.doubts(&of(999)), ["p99 rests on only 999 values, of which fewer than ten lie beyond it"]);
         assert_eq!(slo.missed(&of(999)), ["p99 79.2 ms is not below 70 ms (of only 999 values)"]);
+        assert_eq!(slo.doubts(&of(1)), ["p99 rests on only 1 value, of which fewer than ten lie beyond it"]);
         assert!(slo.doubts(&failing(500, 500)).is_empty(), "those that failed lie beyond it too");
         let median: Slo = "p50<1ms,mean<1ms,max<1ms".parse().unwrap();
         assert_eq!(median.doubts(&of(3)), Vec::<String>::new());

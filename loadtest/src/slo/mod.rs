@@ -6,8 +6,8 @@
 //! |---|---|---|
 //! | `p50` `p75` `p90` `p95` `p99` `p99.9` `p99.99` `mean` `max` | latency from when a request was due; also spelt `latency.p99` | a time with its unit: `us`, `ms` or `s` |
 //! | the same after `ttft.`, `itl.` or `tpot.` | time to the first token, between tokens, per token | a time |
-//! | `errors` | all requests that were due and got no right answer, however they failed | a percentage, or a share from 0 to 1 |
-//! | `shed` `timeouts` `wrong` | one kind of these | a percentage or share |
+//! | `errors` | all requests that were due and got no right answer, however they failed | a percentage with its `%`, or 0 |
+//! | `shed` `timeouts` `wrong` | one kind of these | the same |
 //! | `rate` | right answers a second | a number |
 //! | `goodput` | right answers within every limit in time | a number a second, or a percentage of those due |
 //! | `tokens` | output tokens a second | a number |

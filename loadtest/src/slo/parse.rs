@@ -122,13 +122,16 @@ fn time(text: &str) -> Result<f64, String> {
 }
 
 fn share(text: &str) -> Result<f64, String> {
-    let share = match text.strip_suffix('%') {
-        Some(text) => number(text).map(|number| number / 100.0),
-        None => number(text),
+    let share = match (text.strip_suffix('%'), number(text)) {
+        (Some(text), _) => number(text).map(|number| number / 100.0),
+        (None, Some(0.0)) => Some(0.0),
+        // Either meaning of it, 0.1 % or 10 %, is what someone expects.
+        (None, Some(_)) => return Err(format!("{text} of what is not said: give a percentage, as {text}%")),
+        (None, None) => None,
     };
     share
         .filter(|share| *share <= 1.0)
-        .ok_or_else(|| format!("'{text}' is not a share: give a percentage up to 100%, or a number from 0 to 1"))
+        .ok_or_else(|| format!("'{text}' is not a share: give a percentage up to 100%, as 0.1%"))
 }
 
 fn rate(text: &str) -> Result<f64, String> {
@@ -143,7 +146,7 @@ mod tests {
     fn one_spelling_for_all() {
         for (text, canonical) in [
             ("p99<50ms,errors<0.1%", "p99<50ms,errors<0.1%"),
-            (" latency.p99.9 <= 0.25s , errors<0.001 ", "p99.9<=250ms,errors<0.1%"),
+            (" latency.p99.9 <= 0.25s , errors<0.1% ", "p99.9<=250ms,errors<0.1%"),
             ("mean<250us,max<1500ms", "mean<250us,max<1.5s"),
             ("p50<250µs,p99.99<2s,p75<1ms", "p50<250us,p99.99<2s,p75<1ms"),
             (
@@ -175,7 +178,9 @@ mod tests {
             ("p99=50ms", &["has no comparison"]),
             ("p99<50ms,", &["a term is empty"]),
             ("", &["a term is empty"]),
-            ("errors<5", &["'5' is not a share"]),
+            ("errors<0.1", &["'errors<0.1'", "give a percentage, as 0.1%"]),
+            ("shed<=1,p99<1s", &["give a percentage, as 1%"]),
+            ("errors<101%", &["'101%' is not a share"]),
             ("errors<1ms", &["'1ms' is not a share"]),
             ("rate>10%", &["'10%' is not a rate"]),
             ("errors<0%", &["nothing is below 0"]),

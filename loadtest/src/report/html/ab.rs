@@ -12,8 +12,10 @@ use crate::result::{Ab, Ratio, Run, Side};
 
 pub fn write(markup: &mut Markup, ab: &Ab) {
     parts::charts(markup, |markup| {
-        if !ab.ratios.is_empty() {
-            ratios(&ab.ratios).draw(markup);
+        // Shares have no place on an axis of ratios.
+        let drawn: Vec<&Ratio> = ab.ratios.iter().filter(|ratio| !ratio.is_share()).collect();
+        if !drawn.is_empty() {
+            ratios(&drawn).draw(markup);
         }
         if !ab.a.is_empty() {
             rounds(ab).draw(markup);
@@ -33,7 +35,7 @@ fn class(ratio: &Ratio) -> &'static str {
     }
 }
 
-fn ratios(ratios: &[Ratio]) -> Rows {
+fn ratios(ratios: &[&Ratio]) -> Rows {
     let rows = ratios.iter().map(|ratio| Row {
         name: ratio.figure.clone(),
         note: format!(

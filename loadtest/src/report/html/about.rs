@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::markup::Markup;
 use super::parts::{asides, columns, pairs, section};
 use crate::report::tables::tester;
-use crate::report::{number, verdict};
+use crate::report::{command, number, verdict};
 use crate::result::{Findings, Report};
 
 /// What was loaded, in a few words.
@@ -16,8 +16,8 @@ pub fn subject(report: &Report) -> String {
 pub fn header(markup: &mut Markup, report: &Report) {
     let kind = match &report.findings {
         Findings::Run { run } => run.load.what.clone(),
-        Findings::Sweep { sweep } => format!("sweep of {} rates", sweep.points.len()),
-        Findings::Ab { ab } => format!("A and B in turn, {} rounds", ab.a.len()),
+        Findings::Sweep { sweep } => format!("sweep of {}", number::plural(sweep.points.len(), "rate")),
+        Findings::Ab { ab } => format!("A and B in turn, {}", number::plural(ab.a.len(), "round")),
     };
     markup.element("header", &[], |markup| {
         markup.element("div", &[], |markup| {
@@ -52,6 +52,10 @@ pub fn write(markup: &mut Markup, report: &Report) {
             pairs(markup, "Load tester", &machine(report));
         });
         asides(markup, &verdict::asides(report));
+        markup.with_text("h3", &[("class", &"again")], "To run it again");
+        markup.element("pre", &[("class", &"again"), ("tabindex", &"0")], |markup| {
+            markup.with_text("code", &[], command::again(report));
+        });
     });
     section(markup, "Result", |markup| {
         markup.element("p", &[("class", &"actions")], |markup| {

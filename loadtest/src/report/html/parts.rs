@@ -54,7 +54,7 @@ pub fn notice(markup: &mut Markup, Notice { kind, sentence, reasons }: &Notice) 
         verdict::Kind::Stopped => "stopped",
         verdict::Kind::Met => "met",
         verdict::Kind::Missed => "missed",
-        verdict::Kind::Told => "told",
+        verdict::Kind::Told | verdict::Kind::Failed => "told",
     };
     markup.element("section", &[("class", &format!("banner {class}")), ("role", &"status")], |markup| {
         markup.with_text("b", &[("aria-hidden", &"true")], kind.sign());
@@ -102,6 +102,9 @@ pub fn table(markup: &mut Markup, table: &Table) {
     markup.element("div", attributes, |markup| {
         markup.element("table", &[], |markup| {
             markup.with_text("caption", &[], &table.caption);
+            if table.rows.is_empty() {
+                return;
+            }
             markup.element("thead", &[], |markup| {
                 markup.element("tr", &[], |markup| {
                     for name in &table.head {

@@ -209,12 +209,13 @@ fn revisions(server: &ServerSide) -> Rows {
 fn figures(markup: &mut Markup, run: &Run) {
     parts::section(markup, "Figures", |markup| {
         parts::columns(markup, |markup| tables::run::all(run).iter().for_each(|table| parts::table(markup, table)));
-        let warm = match run.warmup.steady {
-            Some(true) => "until rate and latency were steady",
-            Some(false) => "in which rate and latency did not become steady",
-            None => "as asked for",
-        };
         let (seconds, warmup) = (number::number(run.seconds), number::number(run.warmup.seconds));
-        parts::note(markup, &format!("Measured for {seconds} s, after a warm-up of {warmup} s {warm}."));
+        let warm = match run.warmup.steady {
+            _ if run.warmup.seconds == 0.0 => "without a warm-up".to_owned(),
+            Some(true) => format!("after a warm-up of {warmup} s until rate and latency were steady"),
+            Some(false) => format!("after a warm-up of {warmup} s in which rate and latency did not become steady"),
+            None => format!("after a warm-up of {warmup} s as asked for"),
+        };
+        parts::note(markup, &format!("Measured for {seconds} s, {warm}."));
     });
 }

@@ -10,14 +10,18 @@ pub fn ratios(caption: &str, ratios: &[Ratio]) -> Table {
     let head = ["", "A", "B", "B / A", "least .. greatest", "verdict"];
     let mut table = Table { remarks: true, ..Table::new(caption, head) };
     for ratio in ratios {
+        let spread = match ratio.is_share() {
+            true => String::new(),
+            false => format!("{} .. {}", number::number(ratio.least), number::number(ratio.greatest)),
+        };
         table.row(
             Kind::Plain,
             [
                 name(&ratio.figure, &ratio.unit),
                 number::number(ratio.a),
                 number::number(ratio.b),
-                times(ratio.ratio),
-                format!("{} .. {}", number::number(ratio.least), number::number(ratio.greatest)),
+                apart(ratio),
+                spread,
                 verdict(ratio.better).to_owned(),
             ],
         );
@@ -42,6 +46,16 @@ pub fn verdict(better: Option<Side>) -> &'static str {
         Some(Side::B) => "B is better",
         None => "can't be told apart",
     }
+}
+
+/// How far B is from A: how many times as much, or of shares the percentage points between them, as `+1.50 points`. A
+/// share may be nothing, and of that there are no multiples.
+pub fn apart(ratio: &Ratio) -> String {
+    if !ratio.is_share() {
+        return times(ratio.ratio);
+    }
+    let points = ratio.b - ratio.a;
+    format!("{}{} points", if points < 0.0 { "−" } else { "+" }, number::number(points.abs()))
 }
 
 /// A ratio, as `×1.25`.

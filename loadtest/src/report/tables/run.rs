@@ -1,26 +1,37 @@
 //! One load on one server.
 
 use super::{Kind, Table, at, of_all};
+use crate::outcome::Outcome;
 use crate::report::number::{self, Times};
 use crate::result::{Distribution, Outcomes, QUANTILES, Run, ServerSide, Streams};
 
 /// Above so many tokens to a part, the gap between parts says little of the time between tokens.
 const TOKENS_TO_A_PART: f64 = 1.2;
 
+/// Percentiles beyond this one need so many values that a short run need not say that it lacks them.
+const HIGH: f64 = 0.99;
+
 /// All of its tables, in the order in which people need them.
 pub fn all(run: &Run) -> Vec<Table> {
     let streams = run.streams.as_ref().map(streams);
-    let server = run.server.as_ref().map(server).filter(|table| !table.rows.is_empty());
-    [Some(latencies(run)), others(run), Some(outcomes(&run.outcomes)), streams, server].into_iter().flatten().collect()
+    let server = run.server.iter().flat_map(server);
+    let tables = [Some(latencies(run)), others(run), Some(outcomes(&run.outcomes)), streams];
+    tables.into_iter().flatten().chain(server).collect()
 }
 
 fn latencies(run: &Run) -> Table {
+    if run.latency.count == 0 {
+        let notes = vec!["No request was answered right.".to_owned()];
+        return Table { notes, ..Table::new("latency of right answers", [""]) };
+    }
     let both = [&run.latency, &run.from_sent];
     let shown = both.iter().flat_map(|one| QUANTILES.iter().filter_map(|q| one.supported(*q)).chain([one.max]));
     let times = Times::of(shown);
     let show = |value| times.show(value);
     let mut table = Table::new(format!("latency of right answers, {}", times.unit), ["", "from due", "from sent"]);
-    for q in QUANTILES {
+    // Where even p99 has too few values, those beyond it need no rows to say so.
+    let few = both.iter().all(|one| !one.supports(HIGH));
+    for q in QUANTILES.into_iter().filter(|q| !(few && *q > HIGH)) {
         table.row(Kind::Plain, [number::quantile(q)].into_iter().chain(both.map(|one| at(one, q, show))));
     }
     for (name, value) in [("max", (|one| one.max) as fn(&Distribution) -> f64), ("mean", |one| one.mean)] {
@@ -56,7 +67,10 @@ fn outcomes(outcomes: &Outcomes) -> Table {
     for (name, count) in kinds.into_iter().filter(|(_, count)| *count > 0) {
         row(Kind::Plain, name, count);
     }
-    for (kind, count) in &outcomes.by_kind {
+    // A kind that has a row of its own says no more than that row.
+    let timeout = Outcome::TimedOut.kind();
+    let told = |kind: &str, count: u64| kind == timeout && count == outcomes.timeouts;
+    for (kind, count) in outcomes.by_kind.iter().filter(|(kind, count)| !told(kind, **count)) {
         row(Kind::Detail, kind, *count);
     }
     if outcomes.given_up > 0 {
@@ -124,10 +138,12 @@ fn several_to_a_part(streams: &Streams) -> Option<String> {
     })
 }
 
-fn server(server: &ServerSide) -> Table {
-    let overhead = server.overhead.iter().map(|overhead| ("its own time", overhead));
+/// What the server says of itself, and what the load tester measured of each of its revisions.
+fn server(server: &ServerSide) -> impl Iterator<Item = Table> {
+    let overhead = server.overhead.iter().map(|overhead| ("its own time, without queue, batch and model", overhead));
     let revisions = server.revisions.iter().map(|(name, revision)| (name.as_str(), &revision.latency));
-    distributions("as the server says", overhead.chain(revisions))
+    let tables = [distributions("the server says", overhead), distributions("latency by revision", revisions)];
+    tables.into_iter().filter(|table| !table.rows.is_empty())
 }
 
 #[cfg(test)]
@@ -151,6 +167,36 @@ mod tests {
         assert_eq!([&lag[2], &lag[4]], [&shown[0], &shown[1]]);
         run.failed_latency = Distribution::default();
         assert_eq!(row(&all(&run), "known to have failed, after due"), None);
+    }
+
+    #[test]
+    fn what_the_server_says_and_what_was_measured_of_its_revisions_stand_apart() {
+        let crate::result::Findings::Run { run } = fixture::streamed().findings else { panic!("no run") };
+        let tables = all(&run);
+        let of = |caption: &str| tables.iter().find(|table| table.caption == caption).unwrap();
+        let names = |table: &Table| table.rows.iter().map(|row| row.cells[0].clone()).collect::<Vec<_>>();
+        assert_eq!(names(of("the server says")), ["its own time, without queue, batch and model"]);
+        assert_eq!(names(of("latency by revision")), ["example-00001", "example-00002"]);
+    }
+
+    #[test]
+    fn a_run_of_few_answers_has_no_rows_for_what_it_can_not_tell() {
+        let names = |count| {
+            let (latency, from_sent) = (fixture::distribution(count, 1.0, 1.0), fixture::distribution(count, 1.0, 1.0));
+            latencies(&Run { latency, from_sent, ..Run::default() }).rows.into_iter().map(|row| row.cells[0].clone())
+        };
+        assert!(!names(20).any(|name| name.starts_with("p99.")) && names(20).any(|name| name == "p99"));
+        assert!(names(1000).any(|name| name == "p99.99"));
+        let none = latencies(&Run::default());
+        assert!(none.rows.is_empty() && none.notes == ["No request was answered right."], "{none:?}");
+    }
+
+    #[test]
+    fn a_kind_that_is_its_row_is_told_once() {
+        let by_kind = [("timeout", 3), ("500", 1)].map(|(kind, count)| (kind.to_owned(), count)).into();
+        let tables = [outcomes(&Outcomes { ok: 1, errors: 1, timeouts: 3, by_kind, ..Outcomes::default() })];
+        let names: Vec<_> = tables[0].rows.iter().map(|row| row.cells[0].as_str()).collect();
+        assert_eq!(names, ["answered right", "errors", "timed out", "500"]);
     }
 
     #[test]

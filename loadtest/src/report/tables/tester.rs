@@ -10,16 +10,17 @@ pub fn pairs(limits: &Limits) -> Vec<(String, String)> {
         None => "not known, and not judged".to_owned(),
     };
     let open = format!("{} open at most", number::count(limits.connections as u64));
+    let name = |one: &'static str, more: &'static str, count| if count == 1 { one } else { more };
     let opened = match limits.opened {
         // A result that doesn't say.
         0 => open,
         opened => format!("{open}, {} opened in all", number::count(opened)),
     };
     let pairs = [
-        ("threads", limits.threads.to_string()),
+        (name("thread", "threads", limits.threads), limits.threads.to_string()),
         ("busiest on a core", share(limits.cpu)),
         ("waiting for a core", share(limits.waited_for_cpu)),
-        ("connections", opened),
+        (name("connection", "connections", limits.connections), opened),
         ("requests waiting", format!("{} at most", number::count(limits.most_waiting))),
     ];
     pairs.map(|(name, value)| (name.to_owned(), value)).to_vec()
@@ -36,6 +37,16 @@ mod tests {
         assert_eq!(unknown[1..3], ["not known, and not judged"; 2]);
         let known = told(Limits { cpu: Some(0.5), waited_for_cpu: Some(0.0), ..Limits::default() });
         assert_eq!(known[1..3], ["50.0 %", "0 %"]);
+    }
+
+    #[test]
+    fn one_is_no_plural() {
+        let names = |count| {
+            let limits = Limits { connections: count, threads: count, ..Limits::default() };
+            pairs(&limits).into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+        };
+        assert_eq!([&names(1)[0], &names(1)[3]], ["thread", "connection"]);
+        assert_eq!([&names(2)[0], &names(2)[3]], ["threads", "connections"]);
     }
 
     #[test]

@@ -45,13 +45,14 @@ pub fn comparison(comparison: &Comparison) -> String {
     page.sentence("A ", &comparison.a);
     page.sentence("B ", &comparison.b);
     page.blank();
-    for warning in comparison.lost.iter().chain(&comparison.warnings) {
-        page.sentence("!! ", warning);
+    let apart = comparison.incomparable.iter().map(|what| format!("not comparable: {what}"));
+    for warning in apart.chain(comparison.lost.iter().chain(&comparison.warnings).cloned()) {
+        page.sentence("!! ", &warning);
     }
     page.blank();
     if !comparison.ratios.is_empty() {
         page.table(&ratios::ratios("", &comparison.ratios));
-        page.sentence("  ", comparison.rule);
+        page.sentence("  ", &comparison.rule);
         page.blank();
     }
     if !comparison.single.is_empty() {
@@ -89,19 +90,20 @@ fn headline(page: &mut Page, report: &Report) {
 
 /// How the load was made and for how long, in a line.
 fn how(run: &Run) -> String {
-    let warm = match run.warmup.steady {
-        Some(true) => "until it was steady",
-        Some(false) => "and it did NOT become steady",
-        None => "as asked for",
-    };
     let (seconds, warmup) = (number::number(run.seconds), number::number(run.warmup.seconds));
-    format!("{}; measured {seconds} s after a warm-up of {warmup} s {warm}", run.load.what)
+    let warm = match run.warmup.steady {
+        _ if run.warmup.seconds == 0.0 => "without a warm-up".to_owned(),
+        Some(true) => format!("after a warm-up of {warmup} s until it was steady"),
+        Some(false) => format!("after a warm-up of {warmup} s and it did NOT become steady"),
+        None => format!("after a warm-up of {warmup} s as asked for"),
+    };
+    format!("{}; measured {seconds} s {warm}", run.load.what)
 }
 
 fn in_turn(ab: &Ab) -> String {
     let seconds = ab.a.first().map_or(0.0, |run| run.seconds);
-    let (rounds, load) = (ab.a.len(), ab.a.first().map_or("", |run| run.load.what.as_str()));
-    format!("{load}; {rounds} rounds of {} s on each, in turn", number::number(seconds))
+    let (rounds, load) = (number::plural(ab.a.len(), "round"), ab.a.first().map_or("", |run| run.load.what.as_str()));
+    format!("{load}; {rounds} of {} s on each, in turn", number::number(seconds))
 }
 
 /// A warning is loud on every line, as no figure below means what it seems to.
@@ -206,6 +208,41 @@ mod tests {
         let p50 = text.lines().find(|line| line.contains("latency p50")).unwrap();
         assert!(p50.contains(" .. ") && p50.ends_with("B is better"), "{text}");
         assert!(text.contains("can't be told apart"), "{text}");
+    }
+
+    #[test]
+    fn a_run_without_a_warm_up_says_so() {
+        let with = |seconds, steady| {
+            let warmup = crate::result::Warmup { seconds, steady };
+            let findings = Findings::Run { run: Box::new(Run { warmup, ..fixture::run(200.0, 3, 10.0, 2.0, 1) }) };
+            report(&Report { findings, ..fixture::streamed() })
+        };
+        assert!(with(0.0, None).contains("measured 3.00 s without a warm-up\n"), "{}", with(0.0, None));
+        assert!(with(2.0, None).contains("after a warm-up of 2.00 s as asked for"));
+    }
+
+    #[test]
+    fn reasons_that_are_cut_in_a_table_are_whole_below_it() {
+        let mut long = fixture::sweep();
+        let reason = "p99 112.3 ms is not below 20 ms; p50 50.1 ms is not below 5 ms; errors 3 % is not below 1 %";
+        if let Findings::Sweep { sweep } = &mut long.findings {
+            sweep.points.last_mut().unwrap().missed = vec![reason.to_owned()];
+        }
+        let text = report(&long);
+        let one_line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.contains('…') && one_line.contains(&format!("1,200 offered/s: {reason}")), "{text}");
+    }
+
+    #[test]
+    fn a_share_has_no_ratio() {
+        let failing = |errors| {
+            let mut run = fixture::run(200.0, 30, 10.0, 5.0, 1);
+            run.outcomes = crate::result::Outcomes { ok: 1000 - errors, errors, ..Default::default() };
+            Report { findings: Findings::Run { run: Box::new(run) }, ..fixture::streamed() }
+        };
+        let text = comparison(&crate::compare::files(&failing(0), &failing(500)).unwrap());
+        let row = text.lines().find(|line| line.contains("not answered right, %")).unwrap();
+        assert!(row.contains("+50.0 points") && !row.contains('×'), "{text}");
     }
 
     #[test]

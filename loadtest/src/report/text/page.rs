@@ -40,7 +40,10 @@ impl Page {
 
     /// The table with its notes, and a free line.
     pub fn table(&mut self, table: &Table) {
-        Columns::of(table).write(&mut self.0);
+        let columns = Columns::of(table);
+        for (name, remark) in columns.write(&mut self.0) {
+            self.sentence("  ", &format!("{name} {}: {remark}", table.head[0]));
+        }
         for note in &table.notes {
             self.sentence("  ", note);
         }
@@ -80,7 +83,8 @@ impl Columns {
         Columns { rows: [head].into_iter().chain(rows).collect(), remarks: table.remarks }
     }
 
-    fn write(&self, to: &mut String) {
+    /// Gives the name of each row with its remark, where that had to be cut.
+    fn write(&self, to: &mut String) -> Vec<(&str, &str)> {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or_default();
         let width = |column: usize| {
             self.rows.iter().filter_map(|row| Some(row.get(column)?.chars().count())).max().unwrap_or_default()
@@ -102,6 +106,9 @@ impl Columns {
             to.push_str(line.trim_end());
             to.push('\n');
         }
+        let is_cut = |row: &&Vec<String>| row.last().is_some_and(|remark| remark.chars().count() > widths[columns - 1]);
+        let cut = self.rows.iter().filter(|_| self.remarks).filter(is_cut);
+        cut.map(|row| (row[0].as_str(), row[columns - 1].as_str())).collect()
     }
 }
 
@@ -115,10 +122,20 @@ pub fn plain(text: &str) -> String {
     text.chars().map(|char| if acts(char) { '\u{fffd}' } else { char }).collect()
 }
 
-/// A word in pieces that fit a line.
+/// A word in pieces that fit a line, broken after commas if it can be.
 fn pieces(word: &str, room: usize) -> Vec<String> {
-    let chars: Vec<char> = word.chars().collect();
-    chars.chunks(room).map(|piece| piece.iter().collect()).collect()
+    let mut pieces = vec![String::new()];
+    for part in word.split_inclusive(',') {
+        let length = part.chars().count();
+        if let Some(last) = pieces.last_mut().filter(|last| last.chars().count() + length <= room) {
+            last.push_str(part);
+            continue;
+        }
+        let chars: Vec<char> = part.chars().collect();
+        pieces.extend(chars.chunks(room).map(|piece| piece.iter().collect::<String>()));
+    }
+    pieces.retain(|piece| !piece.is_empty());
+    pieces
 }
 
 #[cfg(test)]
@@ -147,6 +164,18 @@ mod tests {
         let text = table("", ["", "requests"], &[(Kind::Plain, [&"x".repeat(300), "123,456,789"])]);
         assert!(text.lines().all(|line| line.chars().count() <= WIDTH) && text.contains("… "), "{text}");
         assert!(text.trim_end().ends_with("123,456,789"));
+    }
+
+    #[test]
+    fn a_long_objective_breaks_after_commas() {
+        let mut page = Page::default();
+        let slo = ["p99<50ms", "ttft.p99.9<200ms", "errors<0.1%"].repeat(5).join(",");
+        page.sentence("", &format!("objective met: {slo}"));
+        let text = page.into_string();
+        assert!(text.lines().count() > 1 && text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+        let ends = |line: &str| line.ends_with(',') || line.ends_with("met:") || line.ends_with("0.1%");
+        assert!(text.lines().all(ends), "{text}");
+        assert!(text.replace('\n', "").ends_with(&slo), "{text}");
     }
 
     #[test]

@@ -71,7 +71,11 @@ fn a_verdict_names_what_was_missed() {
     report.slo = Some("p99<100s".to_owned());
     assert_eq!(kinds(&report), [Kind::Met]);
     report.slo = None;
-    assert!(kinds(&report).is_empty());
+    assert_eq!(kinds(&report), [Kind::Failed]);
+    assert!(notices(&report)[0].sentence.ends_with(" % of the requests got no right answer"));
+    let mut all_right = run(|run| run.outcomes = crate::result::Outcomes { ok: 10, ..Default::default() });
+    all_right.slo = None;
+    assert!(kinds(&all_right).is_empty());
 }
 
 #[test]

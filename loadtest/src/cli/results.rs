@@ -13,7 +13,7 @@ pub(super) fn compare(options: &Compare) -> Result<(), Wrong> {
     }
     let (a, b) = (Report::read(&options.a)?, Report::read(&options.b)?);
     let comparison = comparing::files(&a, &b)?;
-    print(&report::comparison(&comparison));
+    print(&report::comparison(&comparison))?;
     if let Some(path) = &options.out {
         let text = serde_json::to_string_pretty(&comparison).map_err(|error| Wrong::Failed(error.to_string()))?;
         write_whole(path, format!("{text}\n").as_bytes())?;
@@ -22,7 +22,7 @@ pub(super) fn compare(options: &Compare) -> Result<(), Wrong> {
     let worse = comparison.surely_worse(factor);
     for ratio in &worse {
         let (figure, ratio) = (&ratio.figure, ratio.ratio);
-        print(&format!("{figure} of B is {ratio:.2} times A's, surely worse than by {factor}\n"));
+        print(&format!("{figure} of B is {ratio:.2} times A's, surely worse than by {factor}\n"))?;
     }
     if worse.is_empty() && comparison.lost.is_empty() { Ok(()) } else { Err(Wrong::Missed) }
 }
@@ -31,9 +31,6 @@ pub(super) fn show(options: &Show) -> Result<(), Wrong> {
     let result = Report::read(&options.result)?;
     match &options.html {
         Some(path) => Ok(write_whole(path, report::html(&result).as_bytes())?),
-        None => {
-            print(&report::text(&result));
-            Ok(())
-        }
+        None => print(&report::text(&result)),
     }
 }

@@ -44,7 +44,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use self::build::{Ask, build};
+pub use self::build::{Ask, build, check};
 use self::recorded::Recorded;
 pub use self::recorded::Sizes;
 use self::samples::Samples;
@@ -126,6 +126,17 @@ impl Workload {
         match &self.requests {
             Requests::Prepared(requests) => requests,
             Requests::Fresh(_) => &[],
+        }
+    }
+
+    /// Whether some requests are turns of conversations, which are due when their callers come to them.
+    pub fn has_conversations(&self) -> bool {
+        match &self.requests {
+            Requests::Prepared(requests) => requests.iter().any(|request| request.turn.is_some()),
+            Requests::Fresh(fresh) => match &**fresh {
+                Fresh::Synthetic(synthetic) => synthetic.shape.turns > 1,
+                Fresh::Recorded(_) => false,
+            },
         }
     }
 

@@ -1,5 +1,6 @@
 //! What is asked in a wrong way, or of nobody, is told in a line.
 
+use weirgate_tests::environment::binary;
 use weirgate_tests::process::{Folder, run};
 use weirgate_tests::{Server, Service};
 
@@ -21,6 +22,12 @@ fn wrong_usage_exits_with_2_and_says_what_is_known() {
         (&["127.0.0.1:1", "--sweep", "-n", "5"], "--requests means nothing here"),
         (&["127.0.0.1:1", "--rounds", "5"], "it is of --ab"),
         (&["127.0.0.1:1", "-c", "1000000"], "1..=100000"),
+        (&["127.0.0.1:1", "-r", "abc"], "--rate 'abc'"),
+        (&["127.0.0.1:1", "-d", "-5s"], "'-5s' is below 0"),
+        (&["127.0.0.1:1", "--expect", "foo"], "--expect 'foo'"),
+        (&["127.0.0.1:1", "--values", "x=5..1"], "ends before it begins"),
+        (&["127.0.0.1:1", "-p", "chat", "--prompt-words", "9..3"], "--prompt-words '9..3'"),
+        (&["127.0.0.1:1", "--out", "same", "--html", "same"], "--out and --html are both same"),
     ] {
         let output = run(&mut command(words));
         let told = String::from_utf8_lossy(&output.stderr);
@@ -45,6 +52,35 @@ async fn a_server_that_is_not_there_or_lacks_the_model_is_told() {
     let chat = loadtest_at(&url, &["-m", "digits", "-p", "chat", "-n", "3"]).await;
     assert_eq!(chat.code(), 1, "a tensor model does not chat");
     assert_eq!(chat.outcome("errors"), 3, "{}", chat.told());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_callers_than_there_may_be_sockets_are_refused() {
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", r#"ulimit -n 1000; exec "$0" loadtest 127.0.0.1:1 -c 25000"#]).arg(binary());
+    let output = run(&mut command);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("--callers 25000") && told.contains("have 1000 files open"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_goes_to_standard_output_and_people_read_the_other() {
+    let server = Server::start([Service::new("identity")]).await;
+    let url = format!("http://{}", server.data);
+    let words = [&url, "-m", "identity", "--shape", "x=1,8", "-n", "7", "--warmup", "0s", "--progress", "none"];
+    let mut printing = command(&words);
+    printing.args(["--out", "-"]);
+    let output = run(&mut printing);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let result: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(result["findings"]["run"]["outcomes"]["ok"], 7);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("model identity"));
+    let full = std::fs::File::create("/dev/full").unwrap();
+    let mut lost = command(&words);
+    let lost = lost.stdout(full).output().unwrap();
+    assert_eq!(lost.status.code(), Some(1), "what can't be told is no success");
+    assert!(String::from_utf8_lossy(&lost.stderr).contains("can't write to standard output"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

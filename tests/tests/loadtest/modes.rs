@@ -54,7 +54,7 @@ async fn two_servers_are_loaded_in_turn_and_told_apart() {
     assert!(of("latency p50")["ratio"].as_f64().unwrap() > 1.0, "{}", tested.told());
     let judged = loadtest(&quick, &[&words[..], &["--slo", "p50<1us"]].concat()).await;
     assert_eq!(judged.code(), 1, "{}", judged.told());
-    assert!(judged.told().contains("A missed the objective: p50"), "{}", judged.told());
+    assert!(judged.told().contains("A: objective missed: p50"), "{}", judged.told());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,8 @@
 //! What is asked in a wrong way, or of nobody, is told in a line.
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use weirgate_tests::environment::binary;
 use weirgate_tests::process::{Folder, run};
 use weirgate_tests::{Server, Service};
@@ -52,6 +55,39 @@ async fn a_server_that_is_not_there_or_lacks_the_model_is_told() {
     let chat = loadtest_at(&url, &["-m", "digits", "-p", "chat", "-n", "3"]).await;
     assert_eq!(chat.code(), 1, "a tensor model does not chat");
     assert_eq!(chat.outcome("errors"), 3, "{}", chat.told());
+}
+
+/// Answers each request of each connection with 200 and a greeting, until the test ends.
+async fn greets(listener: TcpListener) {
+    let mut connections = JoinSet::new();
+    loop {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        connections.spawn(async move {
+            let mut request = [0; 4096];
+            while stream.read(&mut request).await.is_ok_and(|length| length > 0) {
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello").await.unwrap();
+            }
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_with_status_200_is_no_answer_of_a_model() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let mut server = JoinSet::new();
+    server.spawn(greets(listener));
+    let folder = Folder::new();
+    let body = folder.file("body.json", "{}");
+    for protocol in ["v1", "v2", "chat"] {
+        let words = ["-m", "m", "-p", protocol, "--body", body.to_str().unwrap(), "-n", "20"];
+        let tested = loadtest_at(&url, &words).await;
+        assert_eq!((tested.code(), tested.outcome("errors")), (1, 20), "{protocol}: {}", tested.told());
+        assert_eq!(tested.run()["outcomes"]["by_kind"]["malformed answer: not a JSON object"], 20);
+        assert!(tested.told().contains("hello"), "{}", tested.told());
+        let own = loadtest_at(&url, &[&words[..], &["--path", "/mine"]].concat()).await;
+        assert_eq!((own.code(), own.outcome("ok")), (0, 20), "{protocol}: {}", own.told());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use crate::client::Failure;
 
-/// Every request that was due has exactly one.
+/// Every request that was due has exactly one, but for those that were given up when a run was stopped: nobody knows what
+/// would have become of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Answered, and as expected.
@@ -17,9 +18,9 @@ pub enum Outcome {
     TimedOut,
     /// Answered well, but not as expected. Holds what differs.
     Wrong(String),
-    /// Never sent, as no connection became free in three quarters of the time limit, or the run was stopped: the load
-    /// tester's limit.
-    Unsent,
+    /// Never sent, as none of the connections became free in three quarters of the time limit: all of them, so many,
+    /// awaited answers.
+    Unsent { in_flight: usize },
 }
 
 impl Outcome {
@@ -30,7 +31,7 @@ impl Outcome {
             Outcome::Shed(kind) | Outcome::Error(kind) => kind.into(),
             Outcome::TimedOut => "timeout".into(),
             Outcome::Wrong(what) => format!("wrong: {what}").into(),
-            Outcome::Unsent => "unsent".into(),
+            Outcome::Unsent { in_flight } => format!("no free connection: all {in_flight} await the server").into(),
         }
     }
 }

@@ -67,7 +67,9 @@ pub enum Findings {
 pub struct Run {
     pub load: LoadSummary,
     pub warmup: Warmup,
-    /// Seconds that were measured, after the warm-up and without the wait for the last answers.
+    /// Seconds that were measured, after the warm-up and without the wait for the last answers. A number of arrivals lasts
+    /// until one more would be due; a recording a mean gap longer than to its last arrival; and where requests follow from
+    /// answers, so many of them last until the last was due or answered.
     pub seconds: f64,
     /// Whether it was stopped before its end.
     #[serde(default)]
@@ -76,9 +78,10 @@ pub struct Run {
     pub due: u64,
     pub due_rate: f64,
     pub outcomes: Outcomes,
-    /// Right answers a second.
+    /// Right answers a second: those that came in the measured time, whenever they were due. What came after its end is
+    /// left out, so under overload this is what the server does and not what was asked of it.
     pub rate: f64,
-    /// Right answers a second that also met every limit in time that the objective sets to a request.
+    /// Those of `rate` that also met every limit in time that the objective sets to a request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub goodput: Option<f64>,
     /// Of right answers, from when the request was due to the end of its answer.
@@ -137,6 +140,9 @@ pub struct Outcomes {
     /// in `due`.
     #[serde(default)]
     pub given_up: u64,
+    /// Of `ok` those that met every limit in time that the objective sets to a request. None without an objective.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub good: Option<u64>,
     /// All that is not `ok`, by what it was called. At most 50 kinds, the rest as `other`.
     pub by_kind: BTreeMap<String, u64>,
     /// What the server said, once for some of these kinds.
@@ -199,6 +205,7 @@ pub struct Streams {
     /// Per request: time from first to last part, by the tokens after the first.
     pub tpot: Distribution,
     pub output_tokens: u64,
+    /// A second, of the right answers that came in the measured time.
     pub output_tokens_rate: f64,
     pub prompt_tokens: u64,
     /// Whether the tokens are the server's own count; else each part counts as one.
@@ -247,8 +254,9 @@ pub struct Window {
     /// Requests sent and not answered at its end.
     pub in_flight: u64,
     pub output_tokens: u64,
-    /// Share of its time that the busiest thread of the load tester was on a core.
-    pub client_cpu: f64,
+    /// Share of its time that the busiest thread of the load tester was on a core. None where the system doesn't tell.
+    #[serde(default)]
+    pub client_cpu: Option<f64>,
 }
 
 /// How near the load tester was to its own limits.

@@ -22,7 +22,7 @@ use weirgate_loadtest::engine::{Begin, Engine, Load, Observer, Setup, Span, Stop
 use weirgate_loadtest::outcome::Outcome;
 use weirgate_loadtest::request::{Protocol, framed};
 use weirgate_loadtest::result::{Run, Window};
-use weirgate_loadtest::workload::{self, Ask, Workload};
+use weirgate_loadtest::workload::{self, Ask, Samples, Workload};
 use weirgate_protocol::oip;
 
 const METADATA: &str = r#"{"name":"digits","inputs":[{"name":"image","datatype":"FP32","shape":[-1,64]}]}"#;
@@ -194,12 +194,12 @@ async fn openai_is_asked_below_the_targets_path_and_conversations_go_on() {
     let mut connection = client.connect(Protocol::Chat, &mut drivers).await.unwrap();
     let first = workload.request(0, 0);
     let answer = connection.call(&first, first.wants_body()).await.result.unwrap();
-    assert_eq!(workload.judge(&first, &answer), Outcome::Ok);
+    assert_eq!(workload.judge(&first, &answer, &mut Samples::default()), Outcome::Ok);
     let second = workload.next(&first, &answer).unwrap().request;
     let body: serde_json::Value = serde_json::from_slice(&second.body).unwrap();
     assert_eq!((body["model"].as_str(), body["messages"][1]["content"].as_str()), (Some("llm"), Some("A")));
     let answer = connection.call(&second, second.wants_body()).await.result.unwrap();
-    assert_eq!(workload.judge(&second, &answer), Outcome::Ok);
+    assert_eq!(workload.judge(&second, &answer, &mut Samples::default()), Outcome::Ok);
     assert!(workload.next(&second, &answer).is_none());
 }
 

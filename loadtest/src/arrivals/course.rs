@@ -38,6 +38,22 @@ impl Course {
         rate(text).map(Course::Constant)
     }
 
+    /// The same of a course that begins only after a time, in which its first rate holds.
+    pub(super) fn when_after(&self, hold: Duration, unit: f64) -> Option<Duration> {
+        let first = match self {
+            // It does not change: nothing is to be put off.
+            Course::Constant(_) => return self.when(unit),
+            Course::Ramp { from, .. } => *from,
+            Course::Steps(steps) => steps.first()?.0,
+        };
+        let area = first * hold.as_secs_f64();
+        if unit < area {
+            Duration::try_from_secs_f64(unit / first).ok()
+        } else {
+            hold.checked_add(self.when(unit - area)?)
+        }
+    }
+
     /// When the integral of the rate reaches `unit`: the time of the arrival that stands there at rate one. None if it
     /// never does, or not in the time that a [`Duration`] holds.
     pub(super) fn when(&self, unit: f64) -> Option<Duration> {

@@ -17,9 +17,13 @@ pub enum Gaps {
     Constant,
     /// Exponential: callers that know nothing of each other.
     Poisson,
-    /// Gamma with this coefficient of variation: 1 is Poisson, more comes in bursts.
-    Gamma { cv: f64 },
+    /// Gamma with a coefficient of variation: 1 is Poisson, more comes in bursts.
+    Gamma(Cv),
 }
+
+/// A coefficient of variation that gamma gaps can have: 0.01 to 100.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cv(f64);
 
 impl Gaps {
     /// Gaps with a mean of one.
@@ -28,15 +32,22 @@ impl Gaps {
         match self {
             Gaps::Constant => Box::new(std::iter::once(0.0).chain(std::iter::repeat(1.0))),
             Gaps::Poisson => Box::new(std::iter::repeat_with(move || Exp1.sample(&mut rng))),
-            Gaps::Gamma { cv } => {
-                let variance = (cv * cv).clamp(CV.start().powi(2), CV.end().powi(2));
-                match Gamma::new(1.0 / variance, variance) {
-                    Ok(gamma) => Box::new(gamma.sample_iter(rng)),
-                    // Only a coefficient that is not a number gets here, and no arrival can be placed by it.
-                    Err(_) => Box::new(std::iter::empty()),
-                }
+            Gaps::Gamma(Cv(cv)) => {
+                let variance = cv * cv;
+                let gamma = Gamma::new(1.0 / variance, variance).expect("both are above zero");
+                Box::new(gamma.sample_iter(rng))
             }
         }
+    }
+
+    /// # Errors
+    /// If the coefficient of variation is not from 0.01 to 100.
+    pub fn gamma(cv: f64) -> Result<Gaps, String> {
+        // NaN is in no range.
+        if CV.contains(&cv) {
+            return Ok(Gaps::Gamma(Cv(cv)));
+        }
+        Err(format!("'{cv}' is not a coefficient of variation: give a number from {} to {}", CV.start(), CV.end()))
     }
 
     /// The coefficient of variation: standard deviation by mean.
@@ -44,7 +55,7 @@ impl Gaps {
         match self {
             Gaps::Constant => 0.0,
             Gaps::Poisson => 1.0,
-            Gaps::Gamma { cv } => cv,
+            Gaps::Gamma(Cv(cv)) => cv,
         }
     }
 }
@@ -58,12 +69,8 @@ impl FromStr for Gaps {
             None if text == "constant" => Ok(Gaps::Constant),
             None if text == "poisson" => Ok(Gaps::Poisson),
             Some(("gamma", cv)) => match cv.parse() {
-                Ok(cv) if CV.contains(&cv) => Ok(Gaps::Gamma { cv }),
-                _ => Err(format!(
-                    "'{cv}' is not a coefficient of variation: give a number from {} to {}",
-                    CV.start(),
-                    CV.end()
-                )),
+                Ok(cv) => Gaps::gamma(cv),
+                Err(_) => Err(format!("'{cv}' is not a coefficient of variation: give a number, as gamma:2")),
             },
             _ => Err(format!("arrivals '{text}' are not known: give constant, poisson or gamma:CV, as gamma:2")),
         }
@@ -75,7 +82,7 @@ impl fmt::Display for Gaps {
         match self {
             Gaps::Constant => f.write_str("constant"),
             Gaps::Poisson => f.write_str("poisson"),
-            Gaps::Gamma { cv } => write!(f, "gamma:{cv}"),
+            Gaps::Gamma(Cv(cv)) => write!(f, "gamma:{cv}"),
         }
     }
 }
@@ -86,7 +93,7 @@ mod tests {
 
     #[test]
     fn gaps_are_read_as_they_are_shown() {
-        for gaps in [Gaps::Constant, Gaps::Poisson, Gaps::Gamma { cv: 2.5 }] {
+        for gaps in [Gaps::Constant, Gaps::Poisson, Gaps::gamma(2.5).unwrap()] {
             assert_eq!(gaps.to_string().parse(), Ok(gaps));
         }
         for (text, part) in [

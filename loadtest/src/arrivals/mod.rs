@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::course::Course;
-pub use self::gaps::Gaps;
+pub use self::gaps::{Cv, Gaps};
 pub use self::trace::Trace;
 
 /// All arrivals of an open loop.
@@ -37,6 +37,11 @@ impl Arrivals {
     ///
     /// Arrivals that are spaced alike begin at once; random ones after their first gap.
     pub fn times(&self) -> Box<dyn Iterator<Item = Duration> + Send> {
+        self.times_after(Duration::ZERO)
+    }
+
+    /// The same, but a course begins only after a time, in which its first rate holds.
+    pub fn times_after(&self, hold: Duration) -> Box<dyn Iterator<Item = Duration> + Send> {
         match self {
             Arrivals::Drawn { course, gaps, seed } => {
                 let course = course.clone();
@@ -45,7 +50,7 @@ impl Arrivals {
                     *sum += gap;
                     Some(*sum)
                 });
-                Box::new(units.map_while(move |unit| course.when(unit)))
+                Box::new(units.map_while(move |unit| course.when_after(hold, unit)))
             }
             Arrivals::Recorded(times) => {
                 let times = times.clone();
@@ -81,7 +86,7 @@ mod tests {
     }
 
     fn all_gaps() -> impl Strategy<Value = Gaps> {
-        prop_oneof![Just(Gaps::Constant), Just(Gaps::Poisson), (0.2..4.0).prop_map(|cv| Gaps::Gamma { cv })]
+        prop_oneof![Just(Gaps::Constant), Just(Gaps::Poisson), (0.2..4.0).prop_map(|cv| Gaps::gamma(cv).unwrap())]
     }
 
     proptest! {
@@ -113,7 +118,7 @@ mod tests {
         #[test]
         fn gamma_gaps_vary_as_asked(cv in 0.3..2.0_f64, seed: u64) {
             let times: Vec<f64> =
-                drawn(Course::Constant(1.0), Gaps::Gamma { cv }, seed).take(40_000).map(|time| time.as_secs_f64()).collect();
+                drawn(Course::Constant(1.0), Gaps::gamma(cv).unwrap(), seed).take(40_000).map(|time| time.as_secs_f64()).collect();
             let gaps: Vec<f64> = times.windows(2).map(|two| two[1] - two[0]).collect();
             let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
             let variance = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / gaps.len() as f64;
@@ -142,6 +147,23 @@ mod tests {
         for (from, to, expected) in [(0.0, 2.0, 200), (2.0, 5.0, 3_000), (5.0, 6.0, 1_000)] {
             let seen = count(&steps, Gaps::Constant, from, to);
             assert!(seen.abs_diff(expected) <= 1, "{from}..{to}: {seen}");
+        }
+    }
+
+    #[test]
+    fn a_course_can_be_held_at_its_first_rate() {
+        let hold = Duration::from_secs(2);
+        let ramp = Course::Ramp { from: 100.0, to: 300.0, over: Duration::from_secs(10) };
+        let steps = Course::Steps(vec![(50.0, Duration::from_secs(2)), (1_000.0, Duration::from_secs(3))]);
+        let rising = Course::Ramp { from: 0.0, to: 300.0, over: Duration::from_secs(10) };
+        for (course, before) in [(ramp, 200), (steps, 100), (rising, 0), (Course::Constant(20.0), 40)] {
+            let arrivals = Arrivals::Drawn { course, gaps: Gaps::Constant, seed: 1 };
+            let held: Vec<Duration> = arrivals.times_after(hold).take(before + 500).collect();
+            assert!(held.is_sorted() && held[..before].iter().all(|at| *at < hold), "{arrivals:?}");
+            // From there on it is as it would have been.
+            for (held, at) in held[before..].iter().zip(arrivals.times()) {
+                assert!((*held - hold).abs_diff(at) < Duration::from_nanos(10), "{arrivals:?}: {held:?} is not {at:?}");
+            }
         }
     }
 

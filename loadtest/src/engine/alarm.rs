@@ -5,6 +5,7 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Instant;
 
+use tokio::task::unconstrained;
 use tokio::time::Sleep;
 
 /// One timer for a sender that has one request at a time.
@@ -29,7 +30,9 @@ impl Alarm {
             if sleep.deadline() > limit {
                 sleep.as_mut().reset(limit);
             }
-            while sleep.as_mut().poll(context).is_ready() {
+            // A call that always finds something to read uses up what a task may do at a time. The timer must ring all the
+            // same.
+            while Pin::new(&mut unconstrained(sleep.as_mut())).poll(context).is_ready() {
                 if sleep.deadline() >= limit {
                     return Poll::Ready(None);
                 }
@@ -63,6 +66,21 @@ mod tests {
             // A limit that has passed already, and one before the last.
             assert_eq!(alarm.before(at(0), never()).await, None);
             assert_eq!(alarm.before(at(0), async { 2 }).await, Some(2));
+        });
+    }
+
+    #[test]
+    fn a_call_that_is_never_idle_is_given_up_too() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let start = Instant::now();
+            // As one that reads from a socket in which there is always something.
+            let endless = async {
+                while start.elapsed() < Duration::from_secs(2) {
+                    tokio::task::consume_budget().await;
+                }
+            };
+            assert_eq!(Alarm::default().before(start + Duration::from_millis(50), endless).await, None);
         });
     }
 }

@@ -4,7 +4,7 @@
 //! requests that would have come meanwhile is not seen: that takes an open loop.
 
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::schedule::later;
 use super::sender::{Context, Sender};
@@ -14,15 +14,21 @@ use super::sender::{Context, Sender};
 const PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// One caller, the `number`th of `callers` in all threads. It begins at once, and ends with the run.
-pub(super) async fn call(context: Rc<Context>, mut sender: Sender, number: u64, callers: u64, think: Duration) {
-    let mut arrivals = (number..).step_by(usize::try_from(callers).unwrap_or(usize::MAX));
+/// One caller. It begins at once, and ends with the run.
+///
+/// All callers take what is asked from one sequence: who is answered quickly asks more of it, and each of it is asked
+/// equally often.
+pub(super) async fn call(context: Rc<Context>, mut sender: Sender, think: Duration) {
     let mut due = context.schedule.start();
     let mut pause = Duration::ZERO;
-    while let (Some(turn), Some(arrival)) = (context.comes(due).await, arrivals.next()) {
+    loop {
+        let request = context.workload.request(context.run, context.schedule.next_number());
+        // That it takes time to make a request is no latency.
+        let Some(turn) = context.comes(due.max(Instant::now())).await else { return };
         context.recorder.borrow_mut().due(turn.due, turn.measured);
-        let served = sender.serve(arrival, turn).await;
+        let served = sender.serve(request, turn).await;
         pause = if served.broke { (pause * 2).clamp(PAUSE, LONGEST_PAUSE) } else { Duration::ZERO };
+        context.recorder.borrow_mut().pauses(pause, turn.measured);
         due = later(served.done, think.saturating_add(pause));
     }
 }

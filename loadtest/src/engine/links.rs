@@ -94,11 +94,6 @@ impl Links {
         }
     }
 
-    /// How many connections so many senders use.
-    pub fn count(&self, senders: usize) -> usize {
-        if self.shared.is_empty() { senders } else { senders.min(self.shared.len()) }
-    }
-
     /// One that is there without waiting. Those that the server closed meanwhile are dropped.
     fn kept(&self, sender: usize) -> Option<Connection> {
         if self.shared.is_empty() {

@@ -27,11 +27,10 @@ pub struct Span {
 
 #[derive(Clone, Copy, Debug)]
 pub enum Warmup {
+    /// A rate that changes by itself stays at its first until then.
     For(Duration),
     /// Until rate and median latency of three windows agree, at most this long.
-    Steady {
-        at_most: Duration,
-    },
+    Steady { at_most: Duration },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -81,12 +80,16 @@ impl Load {
         matches!(self, Load::Open(_))
     }
 
-    /// When the last arrival of a recording is due.
-    pub(super) fn last(&self) -> Option<Duration> {
-        match self {
-            Load::Open(Arrivals::Recorded(times)) => times.last().copied(),
-            Load::Open(Arrivals::Drawn { .. }) | Load::Closed { .. } => None,
-        }
+    /// When a recording ends: a mean gap after its last arrival, where the next one would be. None of one without gaps.
+    pub(super) fn end(&self) -> Option<Duration> {
+        let Load::Open(Arrivals::Recorded(times)) = self else { return None };
+        let last = *times.last()?;
+        let gap = last.div_f64(times.len().checked_sub(1).filter(|gaps| *gaps > 0)? as f64);
+        (!gap.is_zero()).then(|| last + gap)
+    }
+
+    pub(super) fn is_recorded(&self) -> bool {
+        matches!(self, Load::Open(Arrivals::Recorded(_)))
     }
 
     /// Whether it can be put on a server for that long.
@@ -96,6 +99,11 @@ impl Load {
             (Load::Closed { .. } | Load::Open(Arrivals::Drawn { .. }), Until::End) => Err(crate::error(
                 "only recorded arrivals have an end of their own: give a duration or a number of requests",
             )),
+            (Load::Open(Arrivals::Drawn { course, .. }), _)
+                if course.rate().is_none() && matches!(span.warmup, Warmup::Steady { .. }) =>
+            {
+                Err(crate::error("a rate that changes by itself never becomes steady: give a warm-up of a fixed time"))
+            }
             _ => Ok(()),
         }
     }
@@ -122,7 +130,7 @@ mod tests {
         let ramp = Course::Ramp { from: 1.0, to: 2.5, over: Duration::from_secs(10) };
         for (load, what, rate) in [
             (drawn(Course::Constant(200.0), Gaps::Poisson), "open, poisson, 200/s", Some(200.0)),
-            (drawn(ramp, Gaps::Gamma { cv: 2.0 }), "open, gamma:2, 1/s to 2.5/s over 10s", None),
+            (drawn(ramp, Gaps::gamma(2.0).unwrap()), "open, gamma:2, 1/s to 2.5/s over 10s", None),
             (Load::Open(Arrivals::Recorded([Duration::ZERO; 3].into())), "open, recorded, 3 arrivals", None),
             (Load::Closed { callers: 16, think: Duration::ZERO }, "closed, 16 callers", None),
             (Load::Closed { callers: 1, think: Duration::from_secs(1) }, "closed, 1 caller, thinking 1s", None),
@@ -132,5 +140,13 @@ mod tests {
         }
         let talks = drawn(Course::Constant(10.0), Gaps::Poisson).summary_of_conversations();
         assert_eq!((talks.what.as_str(), talks.rate), ("open, poisson, 10 conversations/s", Some(10.0)));
+    }
+
+    #[test]
+    fn a_recording_ends_where_its_next_arrival_would_be() {
+        let end =
+            |ms: &[u64]| Load::Open(Arrivals::Recorded(ms.iter().copied().map(Duration::from_millis).collect())).end();
+        assert_eq!(end(&[0, 3, 3, 40, 100]), Some(Duration::from_millis(125)));
+        assert_eq!((end(&[]), end(&[0]), end(&[0, 0])), (None, None, None));
     }
 }

@@ -6,8 +6,11 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Instant;
+
+use crate::request::Request;
 
 /// The most arrivals that wait for a sender in one thread. More are not sent.
 const MOST_WAITING: usize = 1 << 20;
@@ -48,7 +51,7 @@ struct State {
 
 #[derive(Default)]
 struct Seat {
-    arrival: Option<Arrival>,
+    arrival: Option<(Arrival, Arc<Request>)>,
     waker: Option<Waker>,
 }
 
@@ -63,11 +66,12 @@ impl Lobby {
         }))
     }
 
-    pub fn enter(&self, arrival: Arrival) -> Entry {
+    /// Only an arrival that does not wait keeps its request: many that wait could be large.
+    pub fn enter(&self, arrival: Arrival, request: &Arc<Request>) -> Entry {
         let mut state = self.0.borrow_mut();
         if let Some(number) = state.idle.pop() {
             let seat = &mut state.senders[number];
-            seat.arrival = Some(arrival);
+            seat.arrival = Some((arrival, request.clone()));
             if let Some(waker) = seat.waker.take() {
                 waker.wake();
             }
@@ -85,22 +89,25 @@ impl Lobby {
     }
 
     /// The first that waits, if it came before `before`.
-    pub fn pop_before(&self, before: Option<Instant>) -> Option<Arrival> {
-        let mut state = self.0.borrow_mut();
-        let first = state.waiting.front()?;
-        if before.is_none_or(|before| first.due < before) { state.waiting.pop_front() } else { None }
+    pub fn pop_before(&self, before: Instant) -> Option<Arrival> {
+        self.0.borrow_mut().waiting.pop_front_if(|first| first.due < before)
     }
 
-    /// What a sender does next; None when there is nothing more to do.
-    pub async fn next(&self, sender: usize) -> Option<Arrival> {
+    /// Forgets those that wait.
+    pub fn clear(&self) {
+        self.0.borrow_mut().waiting.clear();
+    }
+
+    /// What a sender does next, with the request if it was made already; None when there is nothing more to do.
+    pub async fn next(&self, sender: usize) -> Option<(Arrival, Option<Arc<Request>>)> {
         let mut is_idle = false;
         poll_fn(|context| {
             let mut state = self.0.borrow_mut();
-            if let Some(arrival) = state.senders[sender].arrival.take() {
-                return Poll::Ready(Some(arrival));
+            if let Some((arrival, request)) = state.senders[sender].arrival.take() {
+                return Poll::Ready(Some((arrival, Some(request))));
             }
             if !is_idle && let Some(first) = state.waiting.pop_front() {
-                return Poll::Ready(Some(first));
+                return Poll::Ready(Some((first, None)));
             }
             if state.closed {
                 return Poll::Ready(None);
@@ -123,10 +130,6 @@ impl Lobby {
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
     }
-
-    pub fn senders(&self) -> usize {
-        self.0.borrow().senders.len()
-    }
 }
 
 #[cfg(test)]
@@ -137,9 +140,14 @@ mod tests {
     use tokio::task::{JoinSet, yield_now};
 
     use super::*;
+    use crate::request::Protocol;
 
     fn arrival(number: u64) -> Arrival {
         Arrival { number, due: Instant::now(), measured: true }
+    }
+
+    fn request() -> Arc<Request> {
+        Arc::new(Request::get(Protocol::V2, "/"))
     }
 
     #[test]
@@ -147,19 +155,20 @@ mod tests {
         let runtime = Builder::new_current_thread().build_local(LocalOptions::default()).unwrap();
         runtime.block_on(async {
             let lobby = Rc::new(Lobby::new(2));
-            assert_eq!(lobby.enter(arrival(0)), Entry::Hire(0));
-            assert_eq!(lobby.enter(arrival(1)), Entry::Hire(1));
-            assert_eq!(lobby.enter(arrival(2)), Entry::Waits(1));
-            assert_eq!(lobby.enter(arrival(3)), Entry::Waits(2));
-            assert_eq!(lobby.next(1).await.map(|arrival| arrival.number), Some(2));
-            assert_eq!(lobby.next(0).await.map(|arrival| arrival.number), Some(3));
+            assert_eq!(lobby.enter(arrival(0), &request()), Entry::Hire(0));
+            assert_eq!(lobby.enter(arrival(1), &request()), Entry::Hire(1));
+            assert_eq!(lobby.enter(arrival(2), &request()), Entry::Waits(1));
+            assert_eq!(lobby.enter(arrival(3), &request()), Entry::Waits(2));
+            assert_eq!(lobby.next(1).await.map(|(arrival, made)| (arrival.number, made.is_some())), Some((2, false)));
+            assert_eq!(lobby.next(0).await.map(|(arrival, made)| (arrival.number, made.is_some())), Some((3, false)));
 
             let served = Rc::new(RefCell::new(Vec::new()));
             let mut senders = JoinSet::new();
             for sender in [0, 1] {
                 let (lobby, served) = (lobby.clone(), served.clone());
                 senders.spawn_local(async move {
-                    while let Some(arrival) = lobby.next(sender).await {
+                    while let Some((arrival, made)) = lobby.next(sender).await {
+                        assert!(made.is_some());
                         served.borrow_mut().push((sender, arrival.number));
                     }
                 });
@@ -167,12 +176,12 @@ mod tests {
             yield_now().await;
             // The second went idle last.
             for number in [4, 5, 6] {
-                assert_eq!(lobby.enter(arrival(number)), Entry::Taken);
+                assert_eq!(lobby.enter(arrival(number), &request()), Entry::Taken);
                 yield_now().await;
             }
             assert_eq!(*served.borrow(), [(1, 4), (1, 5), (1, 6)]);
-            assert_eq!(lobby.enter(arrival(7)), Entry::Taken);
-            assert_eq!(lobby.enter(arrival(8)), Entry::Taken);
+            assert_eq!(lobby.enter(arrival(7), &request()), Entry::Taken);
+            assert_eq!(lobby.enter(arrival(8), &request()), Entry::Taken);
             lobby.close();
             while senders.join_next().await.is_some() {}
             assert_eq!(served.borrow()[3..], [(1, 7), (0, 8)]);
@@ -183,11 +192,11 @@ mod tests {
     fn who_waits_too_long_is_found() {
         let lobby = Lobby::new(0);
         let (first, second) = (arrival(0), arrival(1));
-        lobby.enter(first);
-        lobby.enter(second);
-        assert_eq!(lobby.pop_before(Some(first.due)), None);
-        assert_eq!(lobby.pop_before(Some(second.due + std::time::Duration::from_nanos(1))), Some(first));
-        assert_eq!(lobby.pop_before(None), Some(second));
-        assert_eq!(lobby.pop_before(None), None);
+        lobby.enter(first, &request());
+        lobby.enter(second, &request());
+        assert_eq!(lobby.pop_before(first.due), None);
+        assert_eq!(lobby.pop_before(second.due + std::time::Duration::from_nanos(1)), Some(first));
+        lobby.clear();
+        assert_eq!(lobby.pop_before(second.due + std::time::Duration::from_secs(1)), None);
     }
 }

@@ -3,24 +3,31 @@
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use super::schedule::Schedule;
+use super::schedule::{Schedule, Source};
 use super::share::Share;
 use super::worker::{Job, Part, Told};
 use super::{Begin, Load, Observer, Setup, Span, Thread, Until, part};
 use crate::Result;
-use crate::measure::{self, Observed, Seen, Steady, Totals, Windows};
+use crate::measure::{self, Grid, Observed, Seen, Steady, Totals, Windows};
 use crate::result::{LoadSummary, Run, Warmup, Window};
 
 /// From the start of a run to its first request, for all threads to be there.
 const LEAD: Duration = Duration::from_millis(10);
-/// How far ahead the end of the warm-up is set, for all threads to know of it when it comes.
-const NOTICE: Duration = Duration::from_millis(50);
 /// Runs that measure for less have short windows.
 const SHORT: Duration = Duration::from_secs(10);
 const SHORT_WINDOW: Duration = Duration::from_millis(250);
 const WINDOW: Duration = Duration::from_secs(1);
-/// The most windows that are kept: those of long runs are longer.
-const MOST_WINDOWS: u32 = 3_600;
+/// Of runs that measure for hardly any time.
+const SHORTEST_WINDOW: Duration = Duration::from_millis(10);
+
+/// Gives a run up when it is over, however that came about: no thread goes on for nobody.
+struct Running(Arc<Schedule>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
+}
 
 pub(super) fn run(
     setup: &Setup,
@@ -42,53 +49,63 @@ pub(super) fn run(
     let threads = &threads[..threads.len().min(most_senders)];
     let (measured_from, judged) = span.warmup();
     let start = Instant::now() + LEAD;
-    let schedule = Arc::new(Schedule::new(start, measured_from, span.until, load.is_open(), setup.stop.clone()));
-    let window = window(load, span);
+    let source = source(load, setup);
+    let schedule = Arc::new(Schedule::new(start, measured_from, span.until, source, setup.stop.clone()));
+    if let Some(end) = load.end() {
+        schedule.arrivals_end(end);
+    }
+    let _running = Running(schedule.clone());
+    let grid = Grid::new(window(load, span), measured_from);
 
     // Of runs before.
     setup.client.take_counts();
 
     let (tell, told) = mpsc::channel();
     for (index, thread) in threads.iter().enumerate() {
-        let part = deal(load, &schedule, index, threads.len(), most_senders);
-        let job = Job { run: number, thread: index, part, schedule: schedule.clone(), window, tell: tell.clone() };
+        let part = deal(load, span, &schedule, index, threads.len(), most_senders);
+        let job = Job { run: number, thread: index, part, schedule: schedule.clone(), grid, tell: tell.clone() };
         thread.jobs.try_send(job).map_err(|_| crate::error("a thread of the load tester has failed"))?;
     }
     drop(tell);
 
     let mut progress = Progress {
-        windows: Windows::new(threads.len(), window, load.is_open()),
+        windows: Windows::new(threads.len(), grid, load.is_open()),
         steady: judged.then(Steady::default),
         is_steady: false,
         measured: 0,
         totals: Totals::new(),
-        connections: 0,
-        window,
+        grid,
         schedule: &schedule,
         load,
         until: span.until,
     };
     for _ in threads {
-        // Where one failed, the others need not go on.
-        progress.follow_one(&told, observer).inspect_err(|_| schedule.abandon())?;
+        progress.follow_one(&told, observer)?;
     }
     let run = progress.result(setup, threads.len())?;
     observer.ends(&run);
     Ok(run)
 }
 
-/// What one of so many threads does.
-fn deal(load: &Load, schedule: &Schedule, number: usize, threads: usize, most_senders: usize) -> Part {
+fn source(load: &Load, setup: &Setup) -> Source {
     match load {
-        Load::Open(arrivals) => Part::Open {
-            share: Share::new(arrivals.times(), number, threads, schedule.requests()),
-            most_senders: part(most_senders, number, threads),
-        },
-        Load::Closed { callers, think } => Part::Closed {
-            callers: (number..*callers).step_by(threads).map(|caller| caller as u64).collect(),
-            of: *callers as u64,
-            think: *think,
-        },
+        Load::Closed { .. } => Source::Callers,
+        Load::Open(_) if setup.workload.has_conversations() => Source::Conversations,
+        Load::Open(_) => Source::Arrivals,
+    }
+}
+
+/// What one of so many threads does.
+fn deal(load: &Load, span: &Span, schedule: &Schedule, number: usize, threads: usize, most_senders: usize) -> Part {
+    match load {
+        Load::Open(arrivals) => {
+            let times = arrivals.times_after(span.warmup().0);
+            Part::Open {
+                share: Share::new(times, number, threads, schedule.requests()),
+                most_senders: part(most_senders, number, threads),
+            }
+        }
+        Load::Closed { callers, think } => Part::Closed { callers: part(*callers, number, threads), think: *think },
     }
 }
 
@@ -104,11 +121,13 @@ fn window(load: &Load, span: &Span) -> Duration {
         Until::Requests(count) => {
             load.summary().rate.and_then(|rate| Duration::try_from_secs_f64(count as f64 / rate).ok())
         }
-        Until::End => load.last(),
+        Until::End => load.end(),
     };
-    let Some(measured) = measured else { return WINDOW };
-    let shortest = if measured < SHORT { SHORT_WINDOW } else { WINDOW };
-    shortest.max(span.warmup().0.saturating_add(measured) / MOST_WINDOWS)
+    match measured {
+        // Not longer than what is measured, so that the load tester's own work in it is not seen for less than it was.
+        Some(measured) if measured < SHORT => SHORT_WINDOW.min(measured).max(SHORTEST_WINDOW),
+        _ => WINDOW,
+    }
 }
 
 /// A run that goes on.
@@ -120,8 +139,7 @@ struct Progress<'a> {
     /// Requests that were due in measured time, by the windows until now.
     measured: u64,
     totals: Totals,
-    connections: usize,
-    window: Duration,
+    grid: Grid,
     schedule: &'a Schedule,
     load: &'a Load,
     until: Until,
@@ -141,8 +159,7 @@ impl Progress<'_> {
                 Told::Failed(error) => return Err(error),
                 Told::Done(done) => {
                     self.totals.add(&done.totals);
-                    self.connections += done.connections;
-                    self.windows.thread_is_done();
+                    self.windows.thread_is_done(done.thread);
                     true
                 }
             };
@@ -158,13 +175,11 @@ impl Progress<'_> {
     }
 
     /// Ends the warm-up with a window, once it is steady.
-    fn judge(&mut self, window: &Window, seen: Seen) {
+    fn judge(&mut self, window: &Window, seen: Option<Seen>) {
         let Some(steady) = self.steady.as_mut().filter(|_| window.warmup && !self.is_steady) else { return };
-        if steady.push(seen) {
+        if seen.is_some_and(|seen| steady.push(seen)) {
             self.is_steady = true;
-            let soon = self.schedule.start().elapsed() + NOTICE;
-            let windows = (soon.as_secs_f64() / self.window.as_secs_f64()).ceil();
-            self.schedule.measure_from(self.window.mul_f64(windows));
+            self.schedule.measure_soon(&self.grid, || self.schedule.start().elapsed());
         }
     }
 
@@ -173,7 +188,7 @@ impl Progress<'_> {
         let end = match self.until {
             Until::After(time) => self.schedule.measured_from().saturating_add(time),
             Until::Requests(count) => return Some((self.measured as f64 / count.max(1) as f64).min(1.0)),
-            Until::End => self.load.last()?,
+            Until::End => self.load.end()?,
         };
         let over = window.start + window.seconds;
         Some((over / end.as_secs_f64().max(f64::MIN_POSITIVE)).min(1.0))
@@ -181,31 +196,36 @@ impl Progress<'_> {
 
     fn result(self, setup: &Setup, threads: usize) -> Result<Run> {
         let stopped_at = self.schedule.stopped_at();
-        if self.totals.due == 0 && self.load.last().is_some() && stopped_at.is_none() {
+        if self.totals.due == 0 && self.load.is_recorded() && stopped_at.is_none() {
             return Err(crate::error(
                 "all recorded arrivals were over before the warm-up: give a shorter one, as --warmup 0s",
             ));
         }
         let warmup = self.schedule.measured_from().min(stopped_at.unwrap_or(Duration::MAX));
-        let mut run = self.totals.summary(self.measured(), setup.slo.is_some());
-        run.outcomes.samples = setup.workload.samples();
-        run.outcomes.samples.retain(|kind, _| run.outcomes.by_kind.contains_key(kind));
+        let run = self.totals.summary(self.measured(), setup.slo.is_some());
         let (cpu, waited_for_cpu) = self.windows.cpu();
+        let connections = setup.client.take_counts();
         let limits = measure::judge(&Observed {
             threads,
             cpu,
             waited_for_cpu,
-            connections: self.connections,
+            connections: connections.most_open,
             most_waiting: self.windows.most_waiting(),
+            opened: connections.opened as u64,
             most_in_flight: setup.most_in_flight,
-            most_without_stream: setup.client.take_counts().most_waiting,
-            lag_p99: run.lag.at(0.99),
+            most_without_stream: connections.most_waiting,
+            lag_p99: self.totals.own_lag_p99(),
             latency_p99: run.latency.at(0.99),
             due: self.totals.due,
-            behind: self.totals.behind,
+            answers: self.totals.in_time().answers,
+            waited: self.totals.waited,
+            // Who stops a load does not let it be sent.
+            behind: if stopped_at.is_some() { 0 } else { self.totals.behind },
             without_socket: self.totals.without_socket,
+            paused: self.totals.paused,
         });
         Ok(Run {
+            stopped: stopped_at.is_some(),
             load: summary(setup, self.load),
             warmup: Warmup { seconds: warmup.as_secs_f64(), steady: self.steady.map(|_| self.is_steady) },
             windows: self.windows.into_complete(),
@@ -217,17 +237,9 @@ impl Progress<'_> {
     /// The time in which requests were due that count.
     fn measured(&self) -> Duration {
         let from = self.schedule.measured_from();
-        let since_start = |at: Instant| at.saturating_duration_since(self.schedule.start());
-        let last_done = self.totals.last_done.map_or(from, since_start);
-        let end = match self.until {
-            Until::After(time) => from.saturating_add(time).min(self.load.last().unwrap_or(Duration::MAX)),
-            // A closed loop's last request is due when the one before is answered: that is not when the load ends.
-            Until::Requests(_) | Until::End if self.load.is_open() => self.totals.last_due.map_or(from, since_start),
-            Until::Requests(_) | Until::End => last_done,
-        };
-        let end = end.min(self.schedule.stopped_at().unwrap_or(Duration::MAX));
-        let measured = end.saturating_sub(from);
-        // A single arrival takes no time to be due.
-        if measured.is_zero() && self.totals.due > 0 { last_done.saturating_sub(from) } else { measured }
+        let last = || self.totals.last.map_or(from, |at| at.saturating_duration_since(self.schedule.start()));
+        // Where requests follow from answers, nobody knows when one more would have been due.
+        let end = self.schedule.planned_end().unwrap_or_else(last);
+        end.min(self.schedule.stopped_at().unwrap_or(Duration::MAX)).saturating_sub(from)
     }
 }

@@ -40,9 +40,18 @@ impl Share {
         share
     }
 
-    /// When the next arrival is due; None after the last.
-    pub fn next_at(&self) -> Option<Duration> {
-        self.next.map(|next| next.at)
+    /// The next arrival; None after the last.
+    pub fn next(&self) -> Option<Due> {
+        self.next
+    }
+
+    /// When the first arrival is due that is one too many, since the start. All threads know of it before it comes, but for
+    /// those that have none to measure.
+    pub fn end(&self) -> Option<Duration> {
+        let one_too_many = self.first_measured?.checked_add(self.most?)?;
+        let first_between = self.number - self.between.len() as u64;
+        let index = one_too_many.checked_sub(first_between)?;
+        self.between.get(usize::try_from(index).ok()?).copied()
     }
 
     /// The next arrival, if it is due by `now`; `measured_from` must hold for all times until then.
@@ -86,7 +95,7 @@ mod tests {
         for thread in 0..threads {
             let times: Vec<Duration> = times.iter().copied().map(Duration::from_millis).collect();
             let mut share = Share::new(Box::new(times.into_iter()), thread, threads, most);
-            while let Some(at) = share.next_at() {
+            while let Some(Due { at, .. }) = share.next() {
                 all.extend(share.pop(at, Duration::from_millis(measured_from)));
             }
         }
@@ -121,6 +130,27 @@ mod tests {
         let mut share = Share::new(Box::new([5, 6].map(Duration::from_millis).into_iter()), 0, 1, None);
         assert_eq!(share.pop(Duration::from_millis(4), Duration::ZERO), None);
         assert_eq!(share.pop(Duration::from_millis(5), Duration::ZERO).map(|due| due.number), Some(0));
-        assert_eq!(share.next_at(), Some(Duration::from_millis(6)));
+        assert_eq!(share.next().map(|due| due.at), Some(Duration::from_millis(6)));
+    }
+
+    #[test]
+    fn the_end_is_where_one_more_would_be_due_and_known_before() {
+        let times = |count: u64| (0..count).map(|number| Duration::from_millis(number * 10));
+        for threads in [1, 2, 3, 5] {
+            for thread in 0..threads {
+                let mut share = Share::new(Box::new(times(100)), thread, threads, Some(13));
+                let mut last = None;
+                while let Some(due) = share.next().and_then(|next| share.pop(next.at, Duration::from_millis(245))) {
+                    last = Some((due.at, share.end()));
+                }
+                // Those at 250 to 370 are measured.
+                assert_eq!(last.map(|(_, end)| end), Some(Some(Duration::from_millis(380))), "{thread} of {threads}");
+            }
+        }
+        let mut all = Share::new(Box::new(times(5)), 0, 1, Some(5));
+        while let Some(next) = all.next() {
+            all.pop(next.at, Duration::ZERO);
+        }
+        assert_eq!(all.end(), None, "there is none more");
     }
 }

@@ -21,7 +21,9 @@ pub(super) struct StreamTotals {
     tpot: Histogram,
     output_tokens: u64,
     prompt_tokens: u64,
-    counted_by_server: bool,
+    /// Answers by who counted their tokens.
+    counted_by_server: u64,
+    counted_by_parts: u64,
 }
 
 impl StreamTotals {
@@ -32,7 +34,8 @@ impl StreamTotals {
             tpot: Histogram::fine(),
             output_tokens: 0,
             prompt_tokens: 0,
-            counted_by_server: true,
+            counted_by_server: 0,
+            counted_by_parts: 0,
         }
     }
 
@@ -48,12 +51,15 @@ impl StreamTotals {
         }
         self.output_tokens += u64::from(tokens(stream));
         self.prompt_tokens += u64::from(stream.prompt_tokens.unwrap_or_default());
-        self.counted_by_server &= stream.output_tokens.is_some();
+        let counted =
+            if stream.output_tokens.is_some() { &mut self.counted_by_server } else { &mut self.counted_by_parts };
+        *counted += 1;
     }
 
     /// An answer that came whole: of it there are only tokens.
     pub fn record_whole(&mut self, usage: Usage) {
         self.output_tokens += u64::from(usage.completion_tokens.unwrap_or_default());
+        self.counted_by_server += u64::from(usage.completion_tokens.is_some());
         self.prompt_tokens += u64::from(usage.prompt_tokens.unwrap_or_default());
     }
 
@@ -63,19 +69,22 @@ impl StreamTotals {
         self.tpot.add(&other.tpot);
         self.output_tokens += other.output_tokens;
         self.prompt_tokens += other.prompt_tokens;
-        self.counted_by_server &= other.counted_by_server;
+        self.counted_by_server += other.counted_by_server;
+        self.counted_by_parts += other.counted_by_parts;
     }
 
-    pub fn summary(&self, seconds: f64) -> Streams {
+    /// `output_tokens_rate` is of what came in measured time, which is not known here.
+    pub fn summary(&self, output_tokens_rate: f64) -> Streams {
         Streams {
             ttft: self.ttft.distribution(),
             itl: self.itl.distribution(),
             tpot: self.tpot.distribution(),
             output_tokens: self.output_tokens,
-            output_tokens_rate: super::totals::per_second(self.output_tokens, seconds),
+            output_tokens_rate,
             prompt_tokens: self.prompt_tokens,
-            counted_by_server: self.counted_by_server,
-            ..Streams::default()
+            counted_by_server: self.counted_by_parts == 0,
+            answers_counted_by_server: self.counted_by_server,
+            answers_counted_by_parts: self.counted_by_parts,
         }
     }
 }
@@ -198,11 +207,17 @@ mod tests {
         assert!((summary.ttft.max - 100.0).abs() < 0.1);
         assert!((summary.itl.max - 10.0).abs() < 0.01);
         assert!((summary.tpot.max - 5.0).abs() < 0.01);
-        assert_eq!((summary.output_tokens, summary.output_tokens_rate), (5, 2.5));
+        assert_eq!((summary.output_tokens, summary.output_tokens_rate), (5, 2.0));
         assert!(summary.counted_by_server);
         totals.record(due, &stream(due, &[50], None));
         let summary = totals.summary(2.0);
         assert_eq!((summary.output_tokens, summary.tpot.count, summary.counted_by_server), (6, 1, false));
+        assert_eq!((summary.answers_counted_by_server, summary.answers_counted_by_parts), (1, 1));
+        let mut all = StreamTotals::new();
+        all.add(&totals);
+        all.add(&totals);
+        let summary = all.summary(2.0);
+        assert_eq!((summary.answers_counted_by_server, summary.answers_counted_by_parts), (2, 2));
     }
 
     #[test]
@@ -212,7 +227,7 @@ mod tests {
         totals.record_whole(Usage { prompt_tokens: Some(1), completion_tokens: None });
         let summary = totals.summary(2.0);
         assert_eq!((summary.output_tokens, summary.prompt_tokens, summary.ttft.count), (4, 10, 0));
-        assert!(summary.counted_by_server);
+        assert_eq!((summary.counted_by_server, summary.answers_counted_by_server), (true, 1));
     }
 
     #[test]

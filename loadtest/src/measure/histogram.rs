@@ -4,18 +4,23 @@ use std::time::Duration;
 
 use crate::result::{Distribution, QUANTILES};
 
-/// The longest time that is told apart: an hour, in microseconds. What is longer counts as this.
-const LONGEST_US: u64 = 3_600_000_000;
+/// The longest time that is told apart: an hour, in nanoseconds. What is longer counts as this.
+const LONGEST_NS: u64 = 3_600_000_000_000;
+const NS_PER_MS: f64 = 1e6;
 /// Steps of a curve over which the share of slower requests falls by ten.
 const STEPS: i32 = 20;
 /// How often it does: down to one in 100 000.
 const TENS: i32 = 5;
 
-/// Times in microseconds with so many significant digits, from one microsecond to an hour.
+/// Times in nanoseconds with so many significant digits, up to an hour.
 ///
 /// Totals keep three: they are off by at most 0.1 %. Windows keep two, as there are many of them.
 #[derive(Clone, Debug)]
 pub struct Histogram(hdrhistogram::Histogram<u64>);
+
+/// The counts of a histogram that are not zero, by their times.
+#[derive(Clone, Debug)]
+pub struct Packed(Box<[(u64, u64)]>);
 
 impl Histogram {
     /// Three significant digits.
@@ -30,16 +35,16 @@ impl Histogram {
 
     fn with(digits: u8) -> Histogram {
         Histogram(
-            hdrhistogram::Histogram::new_with_bounds(1, LONGEST_US, digits).expect("bounds and digits are in range"),
+            hdrhistogram::Histogram::new_with_bounds(1, LONGEST_NS, digits).expect("bounds and digits are in range"),
         )
     }
 
     pub fn record(&mut self, time: Duration) {
-        self.record_us(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+        self.0.saturating_record(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
     }
 
     pub fn record_us(&mut self, micros: u64) {
-        self.0.saturating_record(micros);
+        self.0.saturating_record(micros.saturating_mul(1_000));
     }
 
     /// Takes in what another of the same digits has.
@@ -47,6 +52,18 @@ impl Histogram {
         // Fails only for values beyond this one's bounds, and all have the same.
         let added = self.0.add(&other.0);
         debug_assert!(added.is_ok());
+    }
+
+    /// What is in it, in the least space.
+    pub fn packed(&self) -> Packed {
+        Packed(self.0.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value())).collect())
+    }
+
+    /// Takes in what was packed of another of the same digits.
+    pub fn unpack(&mut self, packed: &Packed) {
+        for (nanos, count) in &packed.0 {
+            self.0.saturating_record_n(*nanos, *count);
+        }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -63,7 +80,7 @@ impl Histogram {
     }
 
     fn value(&self, q: f64) -> f64 {
-        self.0.value_at_quantile(q).min(self.0.max()) as f64 / 1e3
+        self.0.value_at_quantile(q).min(self.0.max()) as f64 / NS_PER_MS
     }
 
     /// All named quantiles, and some hundred for a curve, close where few requests are slower.
@@ -84,9 +101,9 @@ impl Histogram {
         });
         Distribution {
             count: self.0.len(),
-            mean: self.0.mean() / 1e3,
-            min: self.0.min() as f64 / 1e3,
-            max: self.0.max() as f64 / 1e3,
+            mean: self.0.mean() / NS_PER_MS,
+            min: self.0.min() as f64 / NS_PER_MS,
+            max: self.0.max() as f64 / NS_PER_MS,
             quantiles: quantiles.into_iter().map(|q| (q, self.value(q))).collect(),
         }
     }
@@ -112,6 +129,29 @@ mod tests {
             assert!((value / (q * 100.0) - 1.0).abs() < 0.002, "{q}: {value}");
         }
         assert_eq!(distribution.quantiles.last().map(|(_, value)| *value), Some(distribution.max));
+    }
+
+    #[test]
+    fn short_times_are_not_rounded_down() {
+        let mut times = Histogram::fine();
+        for _ in 0..10 {
+            times.record(Duration::from_nanos(20_900));
+        }
+        let distribution = times.distribution();
+        for value in [distribution.min, distribution.mean, distribution.max, distribution.at(0.5).unwrap()] {
+            assert!((value / 0.0209 - 1.0).abs() < 0.001, "{value}");
+        }
+    }
+
+    #[test]
+    fn what_is_packed_comes_out_the_same() {
+        let (mut times, mut again) = (Histogram::coarse(), Histogram::coarse());
+        for micros in [3, 3, 90, 1_000, 77_777] {
+            times.record_us(micros);
+        }
+        again.unpack(&times.packed());
+        again.unpack(&Histogram::coarse().packed());
+        assert_eq!(again.distribution(), times.distribution());
     }
 
     #[test]

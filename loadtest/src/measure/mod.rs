@@ -3,6 +3,7 @@
 //! ```text
 //! histogram  times, and the quantiles that a result keeps
 //! recorder   what one thread saw, as it sees it
+//! grid       where windows begin
 //! slice      one thread's part of a window
 //! totals     all that was measured: of a thread, then of all
 //! answers    what streams and servers tell beside their answers
@@ -13,7 +14,8 @@
 //! ```
 //!
 //! A request belongs to the warm-up or to the measured time by when it was *due*. So a stall that begins in measured
-//! time counts whole, and what is due in measured time is awaited after its end.
+//! time counts whole, and what is due in measured time is awaited after its end. Only rates of answers count what *came*
+//! in measured time, whenever it was due: under overload most of what was due is answered after the end.
 //!
 //! Latency is counted from when a request was due. In an open loop that is what a caller would see who comes at that
 //! time, whatever becomes of others. In a closed loop a request is due when its caller is free: a server that stalls
@@ -22,6 +24,7 @@
 
 mod answers;
 mod cpu;
+mod grid;
 mod histogram;
 mod limits;
 mod recorder;
@@ -31,6 +34,7 @@ mod totals;
 mod windows;
 
 pub use self::cpu::Cpu;
+pub use self::grid::Grid;
 pub use self::histogram::Histogram;
 pub use self::limits::{Observed, judge};
 pub use self::recorder::{Ended, Recorder};

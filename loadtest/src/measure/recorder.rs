@@ -3,19 +3,25 @@
 use std::time::{Duration, Instant};
 
 use super::cpu::Cpu;
+use super::grid::Grid;
 use super::slice::Slice;
 use super::totals::Totals;
 use crate::client::Failure;
 use crate::outcome::Outcome;
 use crate::request::Answer;
 use crate::slo::Slo;
+use crate::workload::Samples;
 
 /// A request whose outcome is known.
 #[derive(Clone, Copy, Debug)]
 pub struct Ended<'a> {
     /// Whether it was due in measured time.
     pub measured: bool,
+    /// Whether it ended in measured time.
+    pub in_time: bool,
     pub due: Instant,
+    /// When the load tester could have sent it: when it was due, or later when a connection became free.
+    pub ready: Instant,
     /// None if it was not, or nobody knows.
     pub sent: Option<Instant>,
     pub done: Instant,
@@ -27,35 +33,45 @@ pub struct Ended<'a> {
 
 /// Counts for one thread, and hands a slice over at the end of each window.
 ///
-/// Windows are cut by the times that are recorded, and by [`Recorder::roll`] where nothing is: no clock is read here.
+/// Windows are cut by the times that are recorded, and by [`Recorder::roll`] where nothing is.
 pub struct Recorder {
     totals: Totals,
     slo: Option<Slo>,
+    samples: Samples,
+    warmup_samples: Samples,
     slice: Slice,
-    /// When the current window began.
-    began: Instant,
-    window: Duration,
-    cpu: Cpu,
+    start: Instant,
+    grid: Grid,
+    /// When the current window ends.
+    ends: Instant,
+    cpu: Option<Cpu>,
+    read_cpu: fn() -> Option<Cpu>,
     in_flight: u64,
     hand_over: Box<dyn FnMut(Slice)>,
 }
 
 impl Recorder {
-    /// The first window begins at `start`. Each is handed over when it has ended.
+    /// The first window begins at `start`. Each is handed over when it has ended, with what the thread had of the cores by
+    /// `read_cpu`.
     pub fn new(
         thread: usize,
         start: Instant,
-        window: Duration,
+        grid: Grid,
         slo: Option<Slo>,
+        read_cpu: fn() -> Option<Cpu>,
         hand_over: impl FnMut(Slice) + 'static,
     ) -> Recorder {
         Recorder {
             totals: Totals::new(),
             slo,
-            slice: Slice::new(thread, 0, window),
-            began: start,
-            window,
-            cpu: Cpu::of_this_thread(),
+            samples: Samples::default(),
+            warmup_samples: Samples::default(),
+            slice: Slice::new(thread, 0, grid.length(0)),
+            start,
+            grid,
+            ends: start + grid.length(0),
+            cpu: read_cpu(),
+            read_cpu,
             in_flight: 0,
             hand_over: Box::new(hand_over),
         }
@@ -70,14 +86,22 @@ impl Recorder {
         }
     }
 
+    /// A caller pauses, as its last request failed without an answer.
+    pub fn pauses(&mut self, time: Duration, measured: bool) {
+        if measured {
+            self.totals.paused += time;
+        }
+    }
+
     /// A request is taken up by a sender.
     pub fn begun(&mut self) {
         self.in_flight += 1;
     }
 
-    /// So many requests are due and wait for a connection.
-    pub fn waiting(&mut self, count: usize) {
+    /// One more request is due and waits for a connection, with so many in all.
+    pub fn waits(&mut self, count: usize, measured: bool) {
         self.slice.most_waiting = self.slice.most_waiting.max(count as u64);
+        self.totals.waited += u64::from(measured);
     }
 
     /// A connection could not be opened, or broke.
@@ -87,9 +111,14 @@ impl Recorder {
         }
     }
 
+    /// Where to note what a server says. The warm-up has a place of its own, so that it takes none from what is told.
+    pub fn samples(&mut self, measured: bool) -> &mut Samples {
+        if measured { &mut self.samples } else { &mut self.warmup_samples }
+    }
+
     pub fn ended(&mut self, ended: &Ended<'_>) {
         self.roll(ended.done);
-        if *ended.outcome != Outcome::Unsent {
+        if !matches!(ended.outcome, Outcome::Unsent { .. }) {
             self.in_flight = self.in_flight.saturating_sub(1);
         }
         match ended.outcome {
@@ -99,39 +128,41 @@ impl Recorder {
                 self.slice.output_tokens += super::answers::output_tokens(ended.answer);
             }
             Outcome::Shed(_) => self.slice.shed += 1,
-            Outcome::Error(_) | Outcome::TimedOut | Outcome::Wrong(_) | Outcome::Unsent => self.slice.failed += 1,
+            Outcome::Error(_) | Outcome::TimedOut | Outcome::Wrong(_) | Outcome::Unsent { .. } => {
+                self.slice.failed += 1;
+            }
         }
-        if ended.measured {
-            self.totals.record(ended, self.slo.as_ref());
-        }
+        self.totals.record(ended, self.slo.as_ref());
     }
 
     /// Hands over every window that is past.
     pub fn roll(&mut self, now: Instant) {
-        while now.saturating_duration_since(self.began) >= self.window {
+        while now >= self.ends {
             self.end_window();
-            self.began += self.window;
+            self.ends += self.slice.length;
         }
     }
 
     fn end_window(&mut self) {
-        let cpu = Cpu::of_this_thread();
-        let next = Slice::new(self.slice.thread, self.slice.index + 1, self.window);
+        let cpu = (self.read_cpu)();
+        let index = self.slice.index + 1;
+        let next = Slice::new(self.slice.thread, index, self.grid.length(index));
         let mut slice = std::mem::replace(&mut self.slice, next);
         slice.in_flight = self.in_flight;
-        slice.cpu = cpu - self.cpu;
+        slice.cpu = cpu.zip(self.cpu).map(|(now, before)| now - before);
         self.cpu = cpu;
         (self.hand_over)(slice);
     }
 
-    /// The run is over: hands over the window that is not yet, and tells all.
+    /// The run is over: hands over the window that is not yet, and tells all. What has no outcome was given up.
     pub fn finish(mut self, now: Instant) -> Totals {
         self.roll(now);
-        self.slice.length = now.saturating_duration_since(self.began);
+        self.slice.length = now.saturating_duration_since(self.start).saturating_sub(self.grid.start(self.slice.index));
         if !self.slice.is_empty() {
             self.end_window();
         }
         self.totals.give_up_unfinished();
+        self.totals.outcomes.samples = self.samples.into_all();
         self.totals
     }
 }
@@ -139,6 +170,7 @@ impl Recorder {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::{Receiver, channel};
+    use std::time::Duration;
 
     use super::*;
 
@@ -147,11 +179,14 @@ mod tests {
     fn recorder() -> (Recorder, Receiver<Slice>, Instant) {
         let (sender, receiver) = channel();
         let start = Instant::now();
-        (Recorder::new(3, start, WINDOW, None, move |slice| sender.send(slice).unwrap()), receiver, start)
+        let grid = Grid::new(WINDOW, Duration::ZERO);
+        let hand_over = move |slice| sender.send(slice).unwrap();
+        (Recorder::new(3, start, grid, None, Cpu::of_this_thread, hand_over), receiver, start)
     }
 
     fn ended(outcome: &Outcome, due: Instant, done: Instant, measured: bool) -> Ended<'_> {
-        Ended { measured, due, sent: Some(due), done, behind: false, outcome, answer: None }
+        let (ready, sent) = (due, Some(due));
+        Ended { measured, in_time: measured, due, ready, sent, done, behind: false, outcome, answer: None }
     }
 
     #[test]
@@ -185,11 +220,14 @@ mod tests {
     }
 
     #[test]
-    fn only_measured_requests_count_sockets() {
+    fn only_measured_requests_count_sockets_and_what_was_said() {
         let (mut recorder, _slices, start) = recorder();
-        recorder.failure(&Failure::Sockets, false);
-        recorder.failure(&Failure::Sockets, true);
-        recorder.failure(&Failure::Closed, true);
-        assert_eq!(recorder.finish(start).without_socket, 1);
+        for measured in [false, true] {
+            recorder.failure(&Failure::Sockets, measured);
+            recorder.failure(&Failure::Closed, measured);
+            recorder.samples(measured).note("500", || Some(format!("{measured}")));
+        }
+        let totals = recorder.finish(start);
+        assert_eq!((totals.without_socket, totals.outcomes.samples["500"].as_str()), (1, "true"));
     }
 }

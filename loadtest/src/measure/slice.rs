@@ -11,7 +11,7 @@ pub struct Slice {
     pub thread: usize,
     /// Of the window, from zero.
     pub index: u64,
-    /// Shorter than a window's length for the last one of a run.
+    /// Of the last one of a run what it had of its window.
     pub length: Duration,
     pub due: u64,
     pub ok: u64,
@@ -24,8 +24,8 @@ pub struct Slice {
     pub in_flight: u64,
     pub most_waiting: u64,
     pub output_tokens: u64,
-    /// What the thread had of the cores in it.
-    pub cpu: Cpu,
+    /// What the thread had of the cores in it. None where the system doesn't tell.
+    pub cpu: Option<Cpu>,
 }
 
 impl Slice {
@@ -42,7 +42,7 @@ impl Slice {
             in_flight: 0,
             most_waiting: 0,
             output_tokens: 0,
-            cpu: Cpu::default(),
+            cpu: None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! All that was measured: of a thread, then of all.
 
+use std::ops::AddAssign;
 use std::time::{Duration, Instant};
 
 use super::answers::{self, ServerTotals, StreamTotals};
@@ -20,16 +21,42 @@ pub struct Totals {
     latency: Histogram,
     from_sent: Histogram,
     lag: Histogram,
+    /// From when a request could be sent to when it was: without the wait for a connection that awaits the server.
+    own_lag: Histogram,
     failed_latency: Histogram,
     /// Right answers that met the objective's limits in time.
     good: u64,
+    in_time: InTime,
     streams: Option<StreamTotals>,
     server: ServerTotals,
+    /// Due when no connection was free.
+    pub waited: u64,
     /// Not sent by the end of the load.
     pub behind: u64,
     pub without_socket: u64,
-    pub last_due: Option<Instant>,
-    pub last_done: Option<Instant>,
+    /// How long callers of a closed loop paused after requests that failed without an answer, in all.
+    pub paused: Duration,
+    /// When the last request was due, or the last answer came.
+    pub last: Option<Instant>,
+}
+
+/// Of requests that ended in measured time, whenever they were due.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InTime {
+    /// Answers of the server, right or not.
+    pub answers: u64,
+    pub ok: u64,
+    pub good: u64,
+    pub output_tokens: u64,
+}
+
+impl AddAssign for InTime {
+    fn add_assign(&mut self, more: InTime) {
+        self.answers += more.answers;
+        self.ok += more.ok;
+        self.good += more.good;
+        self.output_tokens += more.output_tokens;
+    }
 }
 
 impl Totals {
@@ -40,35 +67,69 @@ impl Totals {
             latency: Histogram::fine(),
             from_sent: Histogram::fine(),
             lag: Histogram::fine(),
+            own_lag: Histogram::coarse(),
             failed_latency: Histogram::fine(),
             good: 0,
+            in_time: InTime::default(),
             streams: None,
             server: ServerTotals::default(),
+            waited: 0,
+            paused: Duration::ZERO,
             behind: 0,
             without_socket: 0,
-            last_due: None,
-            last_done: None,
+            last: None,
         }
     }
 
     pub(super) fn due(&mut self, at: Instant) {
         self.due += 1;
-        self.last_due = self.last_due.max(Some(at));
+        self.last = self.last.max(Some(at));
     }
 
     pub(super) fn record(&mut self, ended: &Ended<'_>, slo: Option<&Slo>) {
+        if !ended.measured && !ended.in_time {
+            return;
+        }
+        let good = *ended.outcome == Outcome::Ok
+            && slo
+                .zip(ended.answer)
+                .is_some_and(|(slo, answer)| slo.is_good(&answers::times(ended.due, ended.done, answer)));
+        if ended.in_time {
+            self.record_in_time(ended, good);
+        }
+        if ended.measured {
+            self.record_measured(ended, good);
+        }
+    }
+
+    fn record_in_time(&mut self, ended: &Ended<'_>, good: bool) {
+        self.in_time += match ended.outcome {
+            Outcome::Ok => {
+                let output_tokens = answers::output_tokens(ended.answer);
+                InTime { answers: 1, ok: 1, good: u64::from(good), output_tokens }
+            }
+            Outcome::Shed(_) | Outcome::Error(_) | Outcome::Wrong(_) => InTime { answers: 1, ..InTime::default() },
+            Outcome::TimedOut | Outcome::Unsent { .. } => InTime::default(),
+        };
+    }
+
+    fn record_measured(&mut self, ended: &Ended<'_>, good: bool) {
         let latency = ended.done.saturating_duration_since(ended.due);
-        self.last_done = self.last_done.max(Some(ended.done));
+        if !matches!(ended.outcome, Outcome::TimedOut | Outcome::Unsent { .. }) {
+            self.last = self.last.max(Some(ended.done));
+        }
         self.behind += u64::from(ended.behind);
         if let Some(sent) = ended.sent {
             self.lag.record(sent.saturating_duration_since(ended.due));
+            self.own_lag.record(sent.saturating_duration_since(ended.ready));
         }
         if *ended.outcome != Outcome::Ok {
             self.failed_latency.record(latency);
-            count(&mut self.outcomes, ended.outcome, 1);
+            count(&mut self.outcomes, ended.outcome);
             return;
         }
         self.outcomes.ok += 1;
+        self.good += u64::from(good);
         self.latency.record(latency);
         if let Some(sent) = ended.sent {
             self.from_sent.record(ended.done.saturating_duration_since(sent));
@@ -80,17 +141,14 @@ impl Totals {
         } else if let Some(usage) = answer.usage {
             self.streams.get_or_insert_with(StreamTotals::new).record_whole(usage);
         }
-        if slo.is_some_and(|slo| slo.is_good(&answers::times(ended.due, ended.done, answer))) {
-            self.good += 1;
-        }
     }
 
-    /// What was due and has no outcome was given up: the run was stopped, and waited no longer.
-    pub fn give_up_unfinished(&mut self) {
+    /// What was due and has no outcome was given up: the run was stopped, and waited no longer. Nobody knows what would have
+    /// become of it, so it is as if it had not been due.
+    pub(super) fn give_up_unfinished(&mut self) {
         let unfinished = self.due.saturating_sub(self.outcomes.total());
-        if unfinished > 0 {
-            count(&mut self.outcomes, &Outcome::TimedOut, unfinished);
-        }
+        self.due -= unfinished;
+        self.outcomes.given_up += unfinished;
     }
 
     /// Takes in those of another thread.
@@ -102,39 +160,59 @@ impl Totals {
         self.outcomes.timeouts += other.outcomes.timeouts;
         self.outcomes.wrong += other.outcomes.wrong;
         self.outcomes.unsent += other.outcomes.unsent;
+        self.outcomes.given_up += other.outcomes.given_up;
         for (kind, times) in &other.outcomes.by_kind {
             count_kind(&mut self.outcomes, kind, *times);
+        }
+        for (kind, said) in &other.outcomes.samples {
+            self.outcomes.samples.entry(kind.clone()).or_insert_with(|| said.clone());
         }
         self.latency.add(&other.latency);
         self.from_sent.add(&other.from_sent);
         self.lag.add(&other.lag);
+        self.own_lag.add(&other.own_lag);
         self.failed_latency.add(&other.failed_latency);
         self.good += other.good;
+        self.in_time += other.in_time;
         if let Some(streams) = &other.streams {
             self.streams.get_or_insert_with(StreamTotals::new).add(streams);
         }
         self.server.add(&other.server);
+        self.waited += other.waited;
+        self.paused += other.paused;
         self.behind += other.behind;
         self.without_socket += other.without_socket;
-        self.last_due = self.last_due.max(other.last_due);
-        self.last_done = self.last_done.max(other.last_done);
+        self.last = self.last.max(other.last);
+    }
+
+    pub fn in_time(&self) -> InTime {
+        self.in_time
+    }
+
+    /// Milliseconds from when a request could be sent to when it was, at p99; None if nothing was sent.
+    pub fn own_lag_p99(&self) -> Option<f64> {
+        self.own_lag.at(0.99)
     }
 
     /// The figures of a run that measured for so long; how it was loaded, its windows and limits are left to the caller.
     pub fn summary(&self, measured: Duration, has_objective: bool) -> Run {
         let seconds = measured.as_secs_f64();
+        let rate = |count| per_second(count, seconds);
+        let mut outcomes = self.outcomes.clone();
+        outcomes.samples.retain(|kind, _| self.outcomes.by_kind.contains_key(kind));
+        outcomes.good = has_objective.then_some(self.good);
         Run {
             seconds,
             due: self.due,
-            due_rate: per_second(self.due, seconds),
-            outcomes: self.outcomes.clone(),
-            rate: per_second(self.outcomes.ok, seconds),
-            goodput: has_objective.then(|| per_second(self.good, seconds)),
+            due_rate: rate(self.due),
+            outcomes,
+            rate: rate(self.in_time.ok),
+            goodput: has_objective.then(|| rate(self.in_time.good)),
             latency: self.latency.distribution(),
             from_sent: self.from_sent.distribution(),
             lag: self.lag.distribution(),
             failed_latency: self.failed_latency.distribution(),
-            streams: self.streams.as_ref().map(|streams| streams.summary(seconds)),
+            streams: self.streams.as_ref().map(|streams| streams.summary(rate(self.in_time.output_tokens))),
             server: self.server.summary(),
             ..Run::default()
         }
@@ -148,24 +226,24 @@ impl Default for Totals {
 }
 
 /// Of no time there is no rate.
-pub(super) fn per_second(count: u64, seconds: f64) -> f64 {
+fn per_second(count: u64, seconds: f64) -> f64 {
     if seconds > 0.0 { count as f64 / seconds } else { 0.0 }
 }
 
-fn count(outcomes: &mut Outcomes, outcome: &Outcome, times: u64) {
+fn count(outcomes: &mut Outcomes, outcome: &Outcome) {
     let of_kind = match outcome {
         Outcome::Ok => {
-            outcomes.ok += times;
+            outcomes.ok += 1;
             return;
         }
         Outcome::Shed(_) => &mut outcomes.shed,
         Outcome::Error(_) => &mut outcomes.errors,
         Outcome::TimedOut => &mut outcomes.timeouts,
         Outcome::Wrong(_) => &mut outcomes.wrong,
-        Outcome::Unsent => &mut outcomes.unsent,
+        Outcome::Unsent { .. } => &mut outcomes.unsent,
     };
-    *of_kind += times;
-    count_kind(outcomes, &outcome.kind(), times);
+    *of_kind += 1;
+    count_kind(outcomes, &outcome.kind(), 1);
 }
 
 fn count_kind(outcomes: &mut Outcomes, kind: &str, times: u64) {
@@ -193,7 +271,9 @@ mod tests {
             one.record(
                 &Ended {
                     measured: true,
+                    in_time: true,
                     due: now,
+                    ready: now,
                     sent: None,
                     done: now,
                     behind: false,
@@ -212,6 +292,33 @@ mod tests {
         assert_eq!(all.outcomes.by_kind["other"], 140);
     }
 
+    fn ended(
+        outcome: &Outcome,
+        due: Instant,
+        sent: Instant,
+        done: Instant,
+        measured: bool,
+        in_time: bool,
+    ) -> Ended<'_> {
+        Ended { measured, in_time, due, ready: due, sent: Some(sent), done, behind: false, outcome, answer: None }
+    }
+
+    #[test]
+    fn rates_are_of_what_came_in_measured_time_and_outcomes_of_what_was_due() {
+        let now = Instant::now();
+        let mut totals = Totals::new();
+        // Due before, and in time; due in time, and answered in it; due in time, and answered after its end.
+        for (measured, in_time) in [(false, false), (false, true), (true, true), (true, false), (true, false)] {
+            if measured {
+                totals.due(now);
+            }
+            totals.record(&ended(&Outcome::Ok, now, now, now, measured, in_time), None);
+        }
+        let run = totals.summary(Duration::from_secs(1), false);
+        assert_eq!((run.due, run.outcomes.ok, run.latency.count), (3, 3, 3));
+        assert_eq!((run.due_rate, run.rate), (3.0, 2.0));
+    }
+
     #[test]
     fn latency_counts_from_due_and_the_naive_one_from_sent() {
         let due = Instant::now();
@@ -219,10 +326,7 @@ mod tests {
         let mut totals = Totals::new();
         totals.due(due);
         let outcome = Outcome::Ok;
-        totals.record(
-            &Ended { measured: true, due, sent: Some(sent), done, behind: false, outcome: &outcome, answer: None },
-            None,
-        );
+        totals.record(&ended(&outcome, due, sent, done, true, true), None);
         let run = totals.summary(Duration::from_secs(2), false);
         for (distribution, expected) in [(&run.latency, 50.0), (&run.from_sent, 10.0), (&run.lag, 40.0)] {
             assert!((distribution.max / expected - 1.0).abs() < 0.001, "{distribution:?}");
@@ -231,13 +335,13 @@ mod tests {
     }
 
     #[test]
-    fn what_never_ended_is_a_timeout() {
+    fn what_never_ended_is_as_if_it_had_not_been_due() {
         let mut totals = Totals::new();
         for _ in 0..3 {
             totals.due(Instant::now());
         }
         totals.give_up_unfinished();
-        assert_eq!((totals.outcomes.timeouts, totals.outcomes.total()), (3, 3));
+        assert_eq!((totals.due, totals.outcomes.given_up, totals.outcomes.total()), (0, 3, 0));
         assert_eq!(totals.summary(Duration::ZERO, false).due_rate, 0.0);
     }
 }

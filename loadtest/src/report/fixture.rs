@@ -103,7 +103,7 @@ fn window(index: usize, rate: f64, base: f64, tail: f64, seed: u64) -> Window {
         max: at(0.9995, 5),
         in_flight: (rate * base / 1000.0 * behind * (1.3 + 0.3 * chance(7))) as u64 + 1,
         output_tokens: 0,
-        client_cpu: rounded(0.3 + 0.02 * chance(6)),
+        client_cpu: Some(rounded(0.3 + 0.02 * chance(6))),
     }
 }
 

@@ -151,7 +151,7 @@ fn value(figure: Figure, run: &Run) -> Result<f64, &'static str> {
                 Share::Shed => of_due(outcomes.shed),
                 Share::Timeouts => of_due(outcomes.timeouts),
                 Share::Wrong => of_due(outcomes.wrong),
-                Share::Good => good(run).map(|rate| rate / run.due_rate),
+                Share::Good => outcomes.good.map_or_else(|| good(run).map(|rate| rate / run.due_rate), of_due),
             }
         }
         Figure::Rate(Rate::Answers) => Ok(run.rate),

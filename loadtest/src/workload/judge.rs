@@ -12,7 +12,7 @@ const SHED_GRPC: [u8; 2] = [8, 14];
 const SHED_HTTP: [u16; 2] = [429, 503];
 
 /// Kinds are few, so that they can be counted; what the server said goes into the samples.
-pub fn judge(request: &Request, answer: &Answer, samples: &Samples) -> Outcome {
+pub fn judge(request: &Request, answer: &Answer, samples: &mut Samples) -> Outcome {
     if !answer.is_ok() {
         let kind = answer.outcome();
         samples.note(&kind, || error_text(answer));
@@ -32,8 +32,9 @@ pub fn judge(request: &Request, answer: &Answer, samples: &Samples) -> Outcome {
     match request.expect.as_ref().and_then(|expect| expect.check(answer)) {
         None => Outcome::Ok,
         Some(difference) => {
-            samples.note(&difference.kind, || Some(difference.detail));
-            Outcome::Wrong(difference.kind)
+            let outcome = Outcome::Wrong(difference.kind);
+            samples.note(&outcome.kind(), || Some(difference.detail));
+            outcome
         }
     }
 }
@@ -84,8 +85,8 @@ mod tests {
     use crate::workload::fixtures::{answer, streamed};
 
     fn outcome(request: &Request, answer: &Answer) -> (Outcome, Vec<(String, String)>) {
-        let samples = Samples::default();
-        (judge(request, answer, &samples), samples.all().into_iter().collect())
+        let mut samples = Samples::default();
+        (judge(request, answer, &mut samples), samples.into_all().into_iter().collect())
     }
 
     #[test]

@@ -40,14 +40,13 @@ mod tensors;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::build::{Ask, build, check};
 use self::recorded::Recorded;
 pub use self::recorded::Sizes;
-use self::samples::Samples;
+pub use self::samples::Samples;
 use self::synthetic::Synthetic;
 use crate::outcome::Outcome;
 use crate::request::{Answer, Request};
@@ -60,7 +59,6 @@ pub struct Workload {
     requests: Requests,
     /// Between an answer and the next turn of its conversation.
     think: Duration,
-    samples: Samples,
 }
 
 #[derive(Debug)]
@@ -102,7 +100,7 @@ impl Workload {
     }
 
     fn new(summary: WorkloadSummary, requests: Requests) -> Workload {
-        Workload { summary, requests, think: Duration::ZERO, samples: Samples::default() }
+        Workload { summary, requests, think: Duration::ZERO }
     }
 
     /// The same with callers who think between the turns of their conversations.
@@ -129,30 +127,23 @@ impl Workload {
         }
     }
 
-    /// Whether some requests are turns of conversations, which are due when their callers come to them.
+    /// Whether answers are gone on from, so that more is asked than arrives.
     pub fn has_conversations(&self) -> bool {
         match &self.requests {
             Requests::Prepared(requests) => requests.iter().any(|request| request.turn.is_some()),
-            Requests::Fresh(fresh) => match &**fresh {
-                Fresh::Synthetic(synthetic) => synthetic.shape.turns > 1,
-                Fresh::Recorded(_) => false,
-            },
+            Requests::Fresh(_) => self.request(0, 0).turn.is_some(),
         }
     }
 
-    /// What became of a request that was answered.
-    pub fn judge(&self, request: &Request, answer: &Answer) -> Outcome {
-        judge::judge(request, answer, &self.samples)
+    /// What became of a request that was answered. What the server said of a failure, or what came instead of the expected,
+    /// is noted once for its kind.
+    pub fn judge(&self, request: &Request, answer: &Answer, samples: &mut Samples) -> Outcome {
+        judge::judge(request, answer, samples)
     }
 
     /// The next turn of the conversation that this request belongs to, if the answer is one to go on from.
     pub fn next(&self, request: &Request, answer: &Answer) -> Option<Next> {
         let next = request.turn.as_ref()?.next(answer)?;
         Some(Next { after: self.think, request: Arc::new(Request { index: request.index, ..next }) })
-    }
-
-    /// What the server said, or what came instead of the expected, once for each kind of failure and for 20 kinds at most.
-    pub fn samples(&self) -> BTreeMap<String, String> {
-        self.samples.all()
     }
 }

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
@@ -16,27 +15,26 @@ const MOST_CHARACTERS: usize = 160;
 /// Characters of an address in it.
 const SHOWN: usize = 120;
 
-/// One text for each kind of failure.
+/// One text for each kind of failure, as [`Outcome::kind`](crate::outcome::Outcome::kind) calls it. Each thread has its own.
 #[derive(Debug, Default)]
 pub struct Samples {
-    by_kind: Mutex<BTreeMap<String, String>>,
+    by_kind: BTreeMap<String, String>,
 }
 
 impl Samples {
     /// Keeps a text if it is the first of its kind.
-    pub fn note(&self, kind: &str, text: impl FnOnce() -> Option<String>) {
-        let mut by_kind = self.by_kind.lock().unwrap_or_else(PoisonError::into_inner);
-        if by_kind.len() >= MOST_KINDS || by_kind.contains_key(kind) {
+    pub fn note(&mut self, kind: &str, text: impl FnOnce() -> Option<String>) {
+        if self.by_kind.len() >= MOST_KINDS || self.by_kind.contains_key(kind) {
             return;
         }
         if let Some(text) = text() {
-            by_kind.insert(kind.to_owned(), cut(&text, MOST_CHARACTERS).into_owned());
+            self.by_kind.insert(kind.to_owned(), cut(&text, MOST_CHARACTERS).into_owned());
         }
     }
 
     /// All texts, by kind.
-    pub fn all(&self) -> BTreeMap<String, String> {
-        self.by_kind.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn into_all(self) -> BTreeMap<String, String> {
+        self.by_kind
     }
 }
 
@@ -84,12 +82,12 @@ mod tests {
 
     #[test]
     fn the_first_text_of_each_kind_stays_and_kinds_are_few() {
-        let samples = Samples::default();
+        let mut samples = Samples::default();
         for index in 0..30 {
             samples.note(&format!("kind {index:02}"), || Some("first".to_owned()));
             samples.note(&format!("kind {index:02}"), || Some("second".to_owned()));
         }
-        let all = samples.all();
+        let all = samples.into_all();
         assert_eq!(all.len(), MOST_KINDS);
         assert!(all.values().all(|text| text == "first"));
     }

@@ -10,6 +10,7 @@ use weirgate_protocol::{Datatype, Dim, TensorSpec, oip, v2};
 
 use super::build::{Ask, Prepared};
 use super::fixtures::{answer, chat, payload, streamed};
+use super::samples::Samples;
 use super::{Sizes, Workload};
 use crate::outcome::Outcome;
 use crate::request::{Protocol, Request};
@@ -102,15 +103,21 @@ fn prompts_become_requests_and_conversations() {
     assert!(workload.summary.what.ends_with("p.jsonl, of them 1 conversation"), "{}", workload.summary.what);
     assert!(workload.next(&workload.request(0, 0), &chat("A")).is_none());
     let first = workload.request(0, 1);
-    assert_eq!(workload.judge(&first, &chat("A")), Outcome::Ok, "only the last answer must say bye");
+    assert_eq!(
+        workload.judge(&first, &chat("A"), &mut Samples::default()),
+        Outcome::Ok,
+        "only the last answer must say bye"
+    );
     let next = workload.next(&first, &chat("A")).unwrap();
     assert_eq!((next.after, next.request.index), (Duration::from_secs(2), 1));
     let body = json_of(&next.request);
     assert_eq!((body["messages"][1]["content"].as_str(), body["max_tokens"].as_u64()), (Some("A"), Some(3)));
     assert_eq!((&body["temperature"], &json_of(&first)["temperature"]), (&json!(0.5), &json!(0.5)));
-    assert_eq!(workload.judge(&next.request, &chat("good bye")), Outcome::Ok);
-    assert_eq!(workload.judge(&next.request, &chat("hello")), Outcome::Wrong("does not contain 'bye'".to_owned()));
-    assert_eq!(workload.samples()["does not contain 'bye'"], "got hello");
+    assert_eq!(workload.judge(&next.request, &chat("good bye"), &mut Samples::default()), Outcome::Ok);
+    let mut samples = Samples::default();
+    let wrong = workload.judge(&next.request, &chat("hello"), &mut samples);
+    assert_eq!(wrong, Outcome::Wrong("does not contain 'bye'".to_owned()));
+    assert_eq!(samples.into_all()[&*wrong.kind()], "got hello");
 
     for (protocol, line, part) in [
         (Protocol::Chat, r#"{"input":"a"}"#, "input is of embeddings, not of chat"),
@@ -198,7 +205,10 @@ fn a_trace_is_made_when_it_is_due() {
     assert_eq!(workload.summary.distinct_requests, Some(2));
     let request = workload.request(0, 3);
     assert_eq!((request.index, json_of(&request)["max_tokens"].as_u64()), (1, Some(4)));
-    assert_eq!(workload.judge(&request, &streamed("y")), Outcome::Wrong("does not contain 'x'".to_owned()));
+    assert_eq!(
+        workload.judge(&request, &streamed("y"), &mut Samples::default()),
+        Outcome::Wrong("does not contain 'x'".to_owned())
+    );
     let times_alone = try_build(Protocol::V2, &[], &[], vec![sizes(1, vec![])]).unwrap();
     assert!(times_alone.summary.what.ends_with(": x [1, 4], at the trace's times, without its sizes"));
 }
@@ -208,13 +218,14 @@ fn same_is_asked_of_each_request_by_itself() {
     let workload = build(Protocol::Chat, &["--distinct", "2"], &["same", "contains:e"]);
     let (one, other) = (workload.request(0, 0), workload.request(0, 1));
     assert!(one.wants_body());
-    assert_eq!(workload.judge(&one, &chat("one")), Outcome::Ok);
-    assert_eq!(workload.judge(&other, &chat("other")), Outcome::Ok);
-    assert_eq!(workload.judge(&workload.request(0, 2), &chat("one")), Outcome::Ok);
+    assert_eq!(workload.judge(&one, &chat("one"), &mut Samples::default()), Outcome::Ok);
+    assert_eq!(workload.judge(&other, &chat("other"), &mut Samples::default()), Outcome::Ok);
+    assert_eq!(workload.judge(&workload.request(0, 2), &chat("one"), &mut Samples::default()), Outcome::Ok);
     let wrong = |kind: &str| Outcome::Wrong(kind.to_owned());
-    assert_eq!(workload.judge(&one, &chat("other")), wrong("not the same as the first answer"));
+    let not_same = workload.judge(&one, &chat("other"), &mut Samples::default());
+    assert_eq!(not_same, wrong("not the same as the first answer"));
     assert_eq!(
-        workload.judge(&build(Protocol::Chat, &[], &["contains:e"]).request(0, 0), &chat("x")),
+        workload.judge(&build(Protocol::Chat, &[], &["contains:e"]).request(0, 0), &chat("x"), &mut Samples::default()),
         wrong("does not contain 'e'")
     );
 }
@@ -224,7 +235,8 @@ fn the_first_answer_that_counts_is_a_good_one() {
     let workload = build(Protocol::Chat, &["--distinct", "1"], &["same"]);
     let request = workload.request(0, 0);
     let refused = answer(Protocol::Chat, 503, r#"{"error":{"message":"busy"}}"#);
-    assert_eq!(workload.judge(&request, &refused), Outcome::Shed("503".to_owned()));
-    assert_eq!(workload.judge(&request, &chat("one")), Outcome::Ok);
-    assert_eq!(workload.samples()["503"], "busy");
+    let mut samples = Samples::default();
+    assert_eq!(workload.judge(&request, &refused, &mut samples), Outcome::Shed("503".to_owned()));
+    assert_eq!(workload.judge(&request, &chat("one"), &mut samples), Outcome::Ok);
+    assert_eq!(samples.into_all()["503"], "busy");
 }

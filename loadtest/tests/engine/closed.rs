@@ -16,7 +16,7 @@ fn callers_send_one_request_at_a_time() {
     assert_eq!((run.due, run.outcomes.ok, server.saw.requests()), (300, 300, 300));
     assert_eq!((server.saw.most_in_flight(), server.saw.connections(), run.limits.connections), (5, 5, 5));
     assert_eq!((run.load.callers, run.limits.threads, run.limits.most_waiting), (Some(5), 2, 0));
-    // Each caller goes through its own numbers; which one gets how far is its own affair.
+    // Callers share one sequence.
     let mut numbers = server.saw.numbers.lock().unwrap().clone();
     numbers.sort_unstable();
     numbers.dedup();
@@ -28,6 +28,21 @@ fn a_caller_less_than_threads_leaves_threads_out() {
     let server = Server::http1(Does::Answers(Duration::ZERO));
     let run = run(setup(server.address, 3), &closed(1), &requests(50));
     assert_eq!((run.outcomes.ok, run.limits.threads, server.saw.connections()), (50, 1, 1));
+}
+
+/// With one caller for each kind of request, none may keep to its own kind.
+#[test]
+fn each_request_is_sent_equally_often_however_long_it_takes() {
+    let server = Server::http1(Does::SlowWhereOdd(Duration::from_millis(10)));
+    for (callers, threads) in [(2, 1), (4, 2)] {
+        let setup = Setup { workload: workload(Protocol::V2, 2), ..setup(server.address, threads) };
+        server.saw.numbers.lock().unwrap().clear();
+        let run = run(setup, &closed(callers), &requests(100));
+        assert_eq!(run.outcomes.ok, 100);
+        let odd = server.saw.numbers.lock().unwrap().iter().filter(|number| **number == 1).count();
+        // But for those at the very end that are no longer sent.
+        assert!(odd.abs_diff(50) <= callers, "{odd} of 100");
+    }
 }
 
 #[test]
@@ -64,7 +79,7 @@ fn a_server_that_closes_after_each_answer_is_connected_to_anew() {
     let server = Server::http1(Does::AnswersAndCloses);
     let run = run(setup(server.address, 1), &closed(2), &requests(60));
     assert_eq!((run.outcomes.ok, run.due), (60, 60), "{:?}", run.outcomes);
-    assert_eq!(server.saw.connections(), 60);
+    assert_eq!((server.saw.connections(), run.limits.opened), (60, 60));
 }
 
 #[test]
@@ -74,6 +89,7 @@ fn a_dead_server_is_not_asked_as_fast_as_the_machine_can() {
     // 10, 20, 40 ... ms apart: eight in a second, of each caller.
     assert!((2..=16).contains(&run.due), "{}", run.due);
     assert_eq!((run.outcomes.errors, run.outcomes.total()), (run.due, run.due));
+    assert!(run.limits.remarks.iter().any(|remark| remark.starts_with("callers paused")), "{:?}", run.limits);
 }
 
 #[test]

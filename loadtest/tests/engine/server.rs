@@ -38,6 +38,10 @@ data: [DONE]
 pub enum Does {
     /// Answers after a time.
     Answers(Duration),
+    /// Answers at once, but those of an odd `x-number` after a time.
+    SlowWhereOdd(Duration),
+    /// Answers 500 at once.
+    Refuses,
     /// Answers with events, all at once.
     Streams,
     /// Answers at once, and closes the connection.
@@ -169,9 +173,8 @@ async fn answer(
 ) -> Result<Response<Body>, hyper::Error> {
     let turn = saw.requests.fetch_add(1, Ordering::SeqCst);
     let _in_flight = InFlight::new(saw.clone());
-    if let Some(number) = request.headers().get("x-number") {
-        saw.numbers.lock().unwrap().push(number.to_str().unwrap().parse().unwrap());
-    }
+    let number: Option<u64> = request.headers().get("x-number").map(|number| number.to_str().unwrap().parse().unwrap());
+    saw.numbers.lock().unwrap().extend(number);
     let body = request.into_body().collect().await?.to_bytes();
     let messages =
         serde_json::from_slice(&body).map_or(0, |body: Value| body["messages"].as_array().map_or(0, Vec::len));
@@ -189,6 +192,9 @@ async fn answer(
     response.headers_mut().insert("x-weirgate-overhead-us", HeaderValue::from_static("25"));
     match does {
         Does::Answers(after) => tokio::time::sleep(after).await,
+        Does::SlowWhereOdd(after) if number.is_some_and(|number| number % 2 == 1) => tokio::time::sleep(after).await,
+        Does::SlowWhereOdd(_) => {}
+        Does::Refuses => *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR,
         Does::Streams => {
             response.headers_mut().insert("content-type", HeaderValue::from_static("text/event-stream"));
         }

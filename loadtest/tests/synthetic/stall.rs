@@ -52,5 +52,6 @@ fn latency_counts_from_when_a_request_was_due_not_from_when_it_was_sent() {
     assert!(latency(&run, 0.99) >= 1000.0, "{:?}", run.latency);
     assert!(run.lag.at(0.99).unwrap() >= 1000.0, "{:?}", run.lag);
     assert!(run.limits.most_waiting > 50, "{:?}", run.limits);
-    assert!(!run.limits.reached.is_empty(), "too few connections are the load tester's limit");
+    // One connection is too few to load it, and the server holds it: that is told, and nobody is blamed.
+    assert!(run.limits.remarks[0].contains("all 1 in flight were taken"), "{:?}", run.limits);
 }

@@ -147,5 +147,6 @@ async fn ended_by(signal: &str, code: i32) {
     let run = &result["findings"]["run"];
     let seconds = run["seconds"].as_f64().unwrap();
     assert!(run["outcomes"]["ok"].as_u64().unwrap() >= 50, "{run}");
+    assert_eq!((&run["stopped"], &run["outcomes"]["timeouts"]), (&Value::Bool(true), &Value::from(0)), "{run}");
     assert!(Duration::from_secs_f64(seconds) < Duration::from_secs(600), "{seconds}");
 }

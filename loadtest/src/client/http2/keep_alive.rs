@@ -47,7 +47,7 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_millis(50);
+    const PATIENCE: Duration = Duration::from_millis(300);
 
     /// Whether the connection to a server that answers no call is given up after one, and has ended without its calls. The
     /// server answers PINGs unless it goes `silent`.
@@ -78,7 +78,7 @@ mod tests {
         let other = waiting.call(origin, &request, false, &gauges);
         let watch = async {
             assert!(timeout(PATIENCE, http2.call(origin, &request, false, &gauges)).await.is_err());
-            for _ in 0..10 {
+            for _ in 0..4 {
                 sleep(PATIENCE).await;
                 if !http2.is_open() {
                     return true;
@@ -90,7 +90,7 @@ mod tests {
             call = other => panic!("{call:?}"),
             given_up = watch => given_up,
         };
-        let ended = timeout(10 * PATIENCE, drivers.join_next()).await.is_ok();
+        let ended = timeout(4 * PATIENCE, drivers.join_next()).await.is_ok();
         assert_eq!(ended, given_up);
         given_up
     }

@@ -34,8 +34,9 @@ async fn a_sweep_goes_up_until_the_server_no_longer_keeps_up() {
     // It did not end for want of points, and says why it went no higher.
     let failed = sweep["failed_rate"].as_f64().unwrap_or_else(|| panic!("{}", tested.told()));
     assert!(failed > sweep["best_rate"].as_f64().unwrap(), "{}", tested.told());
-    let missed = sweep["points"].as_array().unwrap().iter().find(|point| point["rate"] == failed).unwrap();
-    let missed = missed["missed"].to_string();
+    // A rate is met only if it is met twice, so the first try may have gone well.
+    let missed = sweep["points"].as_array().unwrap().iter().filter(|point| point["rate"] == failed);
+    let missed: String = missed.map(|point| point["missed"].to_string()).collect();
     assert!(missed.contains("does not keep up") || missed.contains("errors"), "{missed}");
 }
 

@@ -51,6 +51,7 @@ pub mod slo;
 pub mod stats;
 pub mod synthetic;
 pub mod target;
+mod time;
 pub mod workload;
 
 pub use std::io::Result;

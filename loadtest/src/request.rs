@@ -14,6 +14,7 @@ use weirgate_protocol::{InferRequest, InferResponse, oip, v1, v2};
 
 use crate::Result;
 use crate::client::openai::Usage;
+use crate::client::shape::Fault;
 use crate::workload::expect::Expect;
 
 /// `Inference-Header-Content-Length`, as the `http` crate wants header names.
@@ -89,6 +90,8 @@ pub struct Request {
     pub index: usize,
     /// Whether the answer is asked for as server-sent events.
     pub streams: bool,
+    /// Whether the answer must have the shape of its protocol's answers: of a workload's requests at the protocol's own path.
+    pub is_checked: bool,
     /// What the answer must be, besides well-formed and without an error.
     pub expect: Option<Arc<Expect>>,
     /// Where in a conversation it stands, if another turn follows.
@@ -117,6 +120,7 @@ impl Request {
             body: Bytes::new(),
             index: 0,
             streams: false,
+            is_checked: false,
             expect: None,
             turn: None,
         }
@@ -220,6 +224,9 @@ pub struct Answer {
     pub stream: Option<Stream>,
     /// The server's own count of tokens, in an answer of OpenAI's endpoints that came whole. A stream has its own.
     pub usage: Option<Usage>,
+    /// Why an answer that came whole with a success is none, where that was looked at. Its body then has the beginning of
+    /// what came.
+    pub fault: Option<Fault>,
 }
 
 /// When the parts of a streamed answer came.
@@ -314,6 +321,7 @@ mod tests {
             overhead_us: None,
             stream: None,
             usage: None,
+            fault: None,
         }
     }
 

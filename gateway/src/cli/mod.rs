@@ -92,9 +92,8 @@ pub enum Command {
     ///
     /// With a rate requests are sent on time whatever becomes of those before (open loop), and latency counts from when
     /// each was due; without one, each caller waits for its answer (closed loop). A run that misses its objective, or that
-    /// got no right answer, exits with 1.
-    ///
-    /// Example: weirgate loadtest http://127.0.0.1:8080 -m digits -r 200 --slo 'p99<50ms,errors<0.1%' --html report.html
+    /// got no right answer, exits with 1. SIGINT or SIGTERM ends a run early; it tells what was measured, and exits with
+    /// 130 or 143.
     Loadtest(Box<Loadtest>),
 }
 
@@ -104,6 +103,8 @@ pub enum Wrong {
     Usage(String),
     /// What failed, a line each; none: it has been told already.
     Failed(Vec<String>),
+    /// A signal ended it, and all has been told. Holds the code to exit with.
+    Interrupted(u8),
 }
 
 impl Wrong {
@@ -130,6 +131,7 @@ impl From<weirgate_loadtest::cli::Wrong> for Wrong {
             weirgate_loadtest::cli::Wrong::Usage(text) => Wrong::Usage(text),
             weirgate_loadtest::cli::Wrong::Failed(text) => Wrong::failed(format!("error: {text}")),
             weirgate_loadtest::cli::Wrong::Missed => Wrong::Failed(Vec::new()),
+            weirgate_loadtest::cli::Wrong::Interrupted(code) => Wrong::Interrupted(code),
         }
     }
 }
@@ -152,6 +154,7 @@ impl Cli {
                 eprintln!("error: {text}\n\nFor more information, try '--help'.");
                 ExitCode::from(2)
             }
+            Err(Wrong::Interrupted(code)) => ExitCode::from(code),
             Err(Wrong::Failed(lines)) => {
                 lines.iter().for_each(|line| eprintln!("{line}"));
                 ExitCode::FAILURE

@@ -124,7 +124,7 @@ fn shown(rate: f64) -> String {
 
 fn step(text: &str) -> Result<(f64, Duration), String> {
     let (at, length) = text.split_once(':').ok_or_else(|| format!("step '{text}' has no time: give it as 100:10s"))?;
-    let length = humantime::parse_duration(length.trim()).map_err(|error| format!("step '{text}': {error}"))?;
+    let length = crate::time::parse(length).map_err(|error| format!("step '{text}': {error}"))?;
     if length.is_zero() {
         return Err(format!("step '{text}' lasts no time"));
     }

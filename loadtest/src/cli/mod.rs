@@ -5,9 +5,10 @@
 //! given      which of them stand on the command line
 //! rules      which of them go together
 //! plan       from options to a workload, a load and a way to drive it
+//! sockets    whether the system lets it
 //! run        drives it, and writes down what was found
 //! results    compares two results, shows one again
-//! interrupt  Ctrl-C ends a run early; a second one ends the program
+//! interrupt  Ctrl-C and SIGTERM end a run early; a second one ends the program
 //! ```
 
 mod given;
@@ -17,8 +18,9 @@ mod plan;
 mod results;
 mod rules;
 mod run;
+mod sockets;
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 
 pub use self::given::Given;
 pub use self::options::{
@@ -34,6 +36,8 @@ pub enum Wrong {
     Failed(String),
     /// It did what it was asked, and what it found is not good enough. That has been told already.
     Missed,
+    /// A signal ended it early, and what was measured until then has been told. Holds the code to exit with.
+    Interrupted(u8),
 }
 
 impl From<std::io::Error> for Wrong {
@@ -54,7 +58,12 @@ impl Loadtest {
 }
 
 /// Prints to standard output; one that nobody reads any more is no reason to fail.
-fn print(text: &str) {
+fn print(text: &str) -> Result<(), Wrong> {
     let mut stdout = std::io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Wrong::Failed(format!("can't write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
 }

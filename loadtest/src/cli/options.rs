@@ -202,7 +202,7 @@ pub struct PayloadOptions {
 #[command(next_help_heading = "Load")]
 #[serde(rename_all = "kebab-case")]
 pub struct LoadOptions {
-    /// Requests a second, whatever becomes of them (open loop): 200, a ramp as 100..500, or steps as 100:10s,200:10s
+    /// Requests a second, or of --turns conversations, whatever becomes of them (open loop): 200, a ramp as 100..500, or steps as 100:10s,200:10s
     #[arg(short, long, value_name = "RATE", env = "WEIRGATE_LOADTEST_RATE")]
     pub rate: Option<String>,
 
@@ -223,12 +223,12 @@ pub struct LoadOptions {
     pub callers: Option<usize>,
 
     /// Time between an answer and the same caller's next request, in a closed loop or a conversation
-    #[arg(long, value_name = "TIME", env = "WEIRGATE_LOADTEST_THINK_TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", env = "WEIRGATE_LOADTEST_THINK_TIME", value_parser = crate::time::parse, allow_hyphen_values = true)]
     #[serde(serialize_with = "time_if_any")]
     pub think_time: Option<Duration>,
 
-    /// Time to measure: by default 10s, a trace to its end
-    #[arg(short, long, value_name = "TIME", env = "WEIRGATE_LOADTEST_DURATION", value_parser = humantime::parse_duration)]
+    /// Time to measure, as 30s or, in seconds, 30: by default 10s, a trace to its end
+    #[arg(short, long, value_name = "TIME", env = "WEIRGATE_LOADTEST_DURATION", value_parser = crate::time::parse, allow_hyphen_values = true)]
     #[serde(serialize_with = "time_if_any")]
     pub duration: Option<Duration>,
 
@@ -237,11 +237,11 @@ pub struct LoadOptions {
     pub requests: Option<u64>,
 
     /// Time at the start that is not measured, or auto (the default): until rate and latency are steady
-    #[arg(long, value_name = "TIME", env = "WEIRGATE_LOADTEST_WARMUP")]
+    #[arg(long, value_name = "TIME", env = "WEIRGATE_LOADTEST_WARMUP", allow_hyphen_values = true)]
     pub warmup: Option<String>,
 
     /// Time from when a request is due to when it is given up
-    #[arg(long, value_name = "TIME", env = "WEIRGATE_LOADTEST_TIMEOUT", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", env = "WEIRGATE_LOADTEST_TIMEOUT", default_value = "30s", value_parser = crate::time::parse, allow_hyphen_values = true)]
     #[serde(serialize_with = "time")]
     pub timeout: Duration,
 }
@@ -308,7 +308,7 @@ pub struct JudgeOptions {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Output")]
 pub struct OutputOptions {
-    /// Write the result as JSON
+    /// Write the result as JSON; - is standard output, and the table goes to standard error then
     #[arg(short, long, value_name = "FILE", env = "WEIRGATE_LOADTEST_OUT")]
     pub out: Option<PathBuf>,
 
@@ -428,6 +428,17 @@ pub(super) mod tests {
         let told = ["out", "html", "progress", "help"];
         for flag in flags {
             assert!(names.contains(&flag) || told.contains(&flag), "--{flag} is left out: {names:?}");
+        }
+    }
+
+    #[test]
+    fn times_are_of_seconds_where_they_have_no_unit_and_never_below_0() {
+        let load = parse(&["-d", "10", "--timeout", "1.5", "--think-time", "20ms"]).load;
+        assert_eq!((load.duration, load.timeout), (Some(Duration::from_secs(10)), Duration::from_millis(1500)));
+        assert_eq!(load.think_time, Some(Duration::from_millis(20)));
+        for flag in ["-d", "--timeout", "--think-time"] {
+            let error = Command::try_parse_from(["loadtest", "127.0.0.1:1", flag, "-5s"]).unwrap_err().to_string();
+            assert!(error.contains("'-5s' is below 0"), "{error}");
         }
     }
 

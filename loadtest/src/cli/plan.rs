@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use super::Wrong;
 use super::options::{LoadOptions, Options};
-use super::rules;
+use super::{rules, sockets};
 use crate::arrivals::{Arrivals, Course, Gaps, Trace};
 use crate::client::TlsOptions;
 use crate::engine::{Load, Span, Until, Warmup};
+use crate::workload;
 
 /// A warm-up that ends by itself takes half of the time to measure at most, but this long at most however long that is.
 const LONGEST_WARMUP: Duration = Duration::from_secs(10);
@@ -25,6 +26,7 @@ pub(super) struct Plan {
     pub(super) gaps: Gaps,
     pub(super) trace: Option<Trace>,
     pub(super) threads: usize,
+    pub(super) most_in_flight: usize,
 }
 
 impl Plan {
@@ -34,13 +36,21 @@ impl Plan {
         let speed = options.load.speed.unwrap_or(1.0);
         let trace = options.load.trace.as_deref().map(|path| trace(path, speed)).transpose()?;
         rules::check(&mut options, trace.as_ref().is_some_and(Trace::has_sizes))?;
-        let gaps = options.load.arrivals.as_deref().map_or(Ok(Gaps::Poisson), str::parse).map_err(Wrong::Usage)?;
+        let gaps = options.load.arrivals.as_deref().map_or(Ok(Gaps::Poisson), arrivals)?;
         let load = load(&options.load, gaps, options.payload.seed, trace.as_ref())?;
         let span = span(&options.load, &load)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         // The server is often on the same machine.
         let threads = options.connection.threads.unwrap_or((cores / 2).max(1));
-        Ok(Plan { options, load, span, gaps, trace, threads })
+        workload::check(
+            options.protocol,
+            &options.payload,
+            &options.judge.expect,
+            trace.as_ref().is_some_and(Trace::has_sizes),
+        )
+        .map_err(Wrong::Usage)?;
+        let most_in_flight = sockets::most_in_flight(&options, sockets::most_files())?;
+        Ok(Plan { options, load, span, gaps, trace, threads, most_in_flight })
     }
 
     /// The rate at which a search begins, where one was given.
@@ -72,7 +82,8 @@ fn load(options: &LoadOptions, gaps: Gaps, seed: u64, trace: Option<&Trace>) -> 
     Ok(match (&options.rate, trace) {
         (_, Some(trace)) => Load::Open(Arrivals::Recorded(trace.times().into())),
         (Some(rate), None) => {
-            let course = Course::parse(rate, options.duration()).map_err(Wrong::Usage)?;
+            let course = Course::parse(rate, options.duration());
+            let course = course.map_err(|error| Wrong::Usage(format!("--rate '{rate}': {error}")))?;
             Load::Open(Arrivals::Drawn { course, gaps, seed })
         }
         (None, None) => Load::Closed { callers: options.callers.unwrap_or(1), think: options.think_time() },
@@ -98,11 +109,15 @@ fn span(options: &LoadOptions, load: &Load) -> Result<Span, Wrong> {
         "auto" if changes => Warmup::For(Duration::ZERO),
         "auto" => Warmup::Steady { at_most: (options.duration() / 2).clamp(LONG_ENOUGH, LONGEST_WARMUP) },
         text => Warmup::For(
-            humantime::parse_duration(text)
-                .map_err(|error| Wrong::Usage(format!("--warmup {text} is neither auto nor a time, as 2s: {error}")))?,
+            crate::time::parse(text)
+                .map_err(|error| Wrong::Usage(format!("--warmup '{text}' is neither auto nor a time: {error}")))?,
         ),
     };
     Ok(Span { warmup, until })
+}
+
+fn arrivals(text: &str) -> Result<Gaps, Wrong> {
+    text.parse().map_err(|error| Wrong::Usage(format!("--arrivals '{text}': {error}")))
 }
 
 fn trace(path: &Path, speed: f64) -> Result<Trace, Wrong> {
@@ -173,9 +188,11 @@ mod tests {
         for (flags, part) in [
             (&["-d", "0s"][..], "--duration is 0"),
             (&["--trace", "x", "--speed", "0"], "--speed 0"),
-            (&["--warmup", "soon"], "--warmup soon"),
-            (&["-r", "fast"], "fast"),
-            (&["-r", "1", "--arrivals", "odd"], "odd"),
+            (&["--warmup", "soon"], "--warmup 'soon'"),
+            (&["--warmup", "-2s"], "below 0"),
+            (&["-r", "fast"], "--rate 'fast': "),
+            (&["-r", "5:0"], "--rate '5:0': "),
+            (&["-r", "1", "--arrivals", "odd"], "--arrivals 'odd': "),
         ] {
             let Err(Wrong::Usage(error)) = plan(flags) else { panic!("{flags:?}") };
             assert!(error.contains(part), "{flags:?}: {error}");

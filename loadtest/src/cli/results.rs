@@ -13,14 +13,14 @@ pub(super) fn compare(options: &Compare) -> Result<(), Wrong> {
     }
     let (a, b) = (Report::read(&options.a)?, Report::read(&options.b)?);
     let comparison = comparing::files(&a, &b)?;
-    print(&report::comparison(&comparison));
+    print(&report::comparison(&comparison))?;
     if let Some(path) = &options.out {
         let text = serde_json::to_string_pretty(&comparison).map_err(|error| Wrong::Failed(error.to_string()))?;
         write_whole(path, format!("{text}\n").as_bytes())?;
     }
     let Some(factor) = options.fail_above else { return Ok(()) };
     if !comparison.incomparable.is_empty() {
-        print(&format!("\nnot comparable: {}\n", comparison.incomparable.join("; ")));
+        print(&format!("\nnot comparable: {}\n", comparison.incomparable.join("; ")))?;
         return Err(Wrong::Missed);
     }
     let worse = comparison.surely_worse(factor);
@@ -30,7 +30,7 @@ pub(super) fn compare(options: &Compare) -> Result<(), Wrong> {
             true => format!("is {:.4} % and that of A {:.4} %", ratio.b, ratio.a),
             false => format!("is {:.2} times A's", ratio.ratio),
         };
-        print(&format!("{figure} of B {told}, surely worse than by {factor}\n"));
+        print(&format!("{figure} of B {told}, surely worse than by {factor}\n"))?;
     }
     if worse.is_empty() && comparison.lost.is_empty() { Ok(()) } else { Err(Wrong::Missed) }
 }
@@ -39,9 +39,6 @@ pub(super) fn show(options: &Show) -> Result<(), Wrong> {
     let result = Report::read(&options.result)?;
     match &options.html {
         Some(path) => Ok(write_whole(path, report::html(&result).as_bytes())?),
-        None => {
-            print(&report::text(&result));
-            Ok(())
-        }
+        None => print(&report::text(&result)),
     }
 }

@@ -1,6 +1,7 @@
 //! Drives what the options ask for, and writes down what was found.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -8,7 +9,7 @@ use std::time::SystemTime;
 use serde_json::Value;
 
 use super::interrupt::Interrupts;
-use super::options::Options;
+use super::options::{Options, OutputOptions};
 use super::plan::{self, Plan};
 use super::{Wrong, print};
 use crate::arrivals::Trace;
@@ -23,7 +24,8 @@ use crate::{record, report, search};
 
 /// Where the flags don't say.
 const ROUNDS: usize = 5;
-const MOST_IN_FLIGHT: usize = 1_024;
+/// The path that stands for standard output.
+const STDOUT: &str = "-";
 
 pub(super) fn run(options: Options) -> Result<(), Wrong> {
     let plan = Plan::of(options)?;
@@ -32,6 +34,7 @@ pub(super) fn run(options: Options) -> Result<(), Wrong> {
         return Err(Wrong::Usage("the server's URL is missing: give one, as http://127.0.0.1:8080".to_owned()));
     };
     let tls = plan::tls(options)?;
+    refuse_one_file_for_two(&options.output)?;
     for path in files(options) {
         // It would be a pity to learn it after the run.
         check_writable(path)?;
@@ -52,14 +55,14 @@ pub(super) fn run(options: Options) -> Result<(), Wrong> {
             client,
             workload: workload.clone(),
             threads: plan.threads,
-            most_in_flight: options.connection.max_in_flight.unwrap_or(MOST_IN_FLIGHT),
+            most_in_flight: plan.most_in_flight,
             connections: options.connection.connections,
             timeout: options.load.timeout,
             slo: options.judge.slo.clone(),
             stop: stop.clone(),
         })
     };
-    let _interrupts = Interrupts::listen(stop.clone(), options.load.timeout)?;
+    let interrupts = Interrupts::listen(stop.clone(), options.load.timeout)?;
     let started = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let machine = record::machine();
     let mut progress = Progress::stderr(options.output.progress);
@@ -96,8 +99,12 @@ pub(super) fn run(options: Options) -> Result<(), Wrong> {
         slo: options.judge.slo.as_ref().map(|slo| slo.text.clone()),
         findings,
     };
-    print(&report::text(&report));
+    let told = tell(options, &report::text(&report));
     write(options, &report)?;
+    told?;
+    if let Some(code) = interrupts.code() {
+        return Err(Wrong::Interrupted(code));
+    }
     if is_good(options, &report) { Ok(()) } else { Err(Wrong::Missed) }
 }
 
@@ -138,18 +145,65 @@ fn given(options: &Options) -> Result<BTreeMap<String, Value>, Wrong> {
 
 /// What is to be written.
 fn files(options: &Options) -> impl Iterator<Item = &Path> {
-    [&options.output.out, &options.output.html].into_iter().flatten().map(PathBuf::as_path)
+    [&options.output.out, &options.output.html]
+        .into_iter()
+        .flatten()
+        .map(PathBuf::as_path)
+        .filter(|path| *path != Path::new(STDOUT))
+}
+
+fn prints_result(options: &Options) -> bool {
+    options.output.out.as_deref() == Some(Path::new(STDOUT))
+}
+
+/// Tells people, where a program reads the result on standard output.
+fn tell(options: &Options, text: &str) -> Result<(), Wrong> {
+    if !prints_result(options) {
+        return print(text);
+    }
+    // Whoever closed standard error doesn't want to be told.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+    Ok(())
+}
+
+/// The second of two that go to the same file would take the place of the first.
+fn refuse_one_file_for_two(output: &OutputOptions) -> Result<(), Wrong> {
+    let (Some(out), Some(html)) = (&output.out, &output.html) else { return Ok(()) };
+    if html == Path::new(STDOUT) {
+        return Err(Wrong::Usage("--html has no - for standard output: give a file".to_owned()));
+    }
+    // One that is not there yet has its place by its folder.
+    let place = |path: &Path| {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let named = || Some(folder.canonicalize().ok()?.join(path.file_name()?));
+        path.canonicalize().ok().or_else(named)
+    };
+    // What is no file, as a terminal, takes both.
+    let is_special = out.metadata().is_ok_and(|metadata| !metadata.is_file());
+    if !is_special && (out == html || place(out).is_some_and(|out| place(html) == Some(out))) {
+        return Err(Wrong::Usage(format!("--out and --html are both {}: give each a file of its own", out.display())));
+    }
+    Ok(())
 }
 
 /// Writes what was asked for, the one even where the other fails.
 fn write(options: &Options, report: &Report) -> Result<(), Wrong> {
-    let out = options.output.out.as_deref().map(|path| ("result", path, report.write(path)));
+    let mut failures = Vec::new();
+    let mut out = None;
+    match options.output.out.as_deref() {
+        Some(_) if prints_result(options) => {
+            let text = serde_json::to_string(report).map_err(|error| Wrong::Failed(error.to_string()))?;
+            if let Err(Wrong::Failed(error)) = print(&format!("{text}\n")) {
+                failures.push(error);
+            }
+        }
+        path => out = path.map(|path| ("result", path, report.write(path))),
+    }
     let html = options.output.html.as_deref();
     let html = html.map(|path| ("page", path, write_whole(path, report::html(report).as_bytes())));
-    let mut failures = Vec::new();
     for (what, path, written) in out.into_iter().chain(html) {
         match written {
-            Ok(()) => print(&format!("{what}: {}\n", path.display())),
+            Ok(()) => tell(options, &format!("{what}: {}\n", path.display()))?,
             Err(error) => failures.push(error.to_string()),
         }
     }
@@ -166,6 +220,31 @@ fn is_good(options: &Options, report: &Report) -> bool {
         Findings::Ab { ab } => {
             let answered = ab.a.iter().chain(&ab.b).all(|run| run.outcomes.ok > 0) && !ab.a.is_empty();
             answered && ab.ended.is_none() && ab.missed_a.is_empty() && ab.missed_b.is_empty()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::options::tests::parse;
+    use super::*;
+
+    #[test]
+    fn two_results_need_two_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        std::fs::create_dir(path("inner")).unwrap();
+        for (out, html, is_refused) in [
+            (path("a"), path("a"), true),
+            (path("a"), path("inner/../a"), true),
+            (path("a"), path("b"), false),
+            (path("none/a"), path("none/a"), true),
+            ("/dev/null".to_owned(), "/dev/null".to_owned(), false),
+            (path("a"), "-".to_owned(), true),
+            ("-".to_owned(), path("a"), false),
+        ] {
+            let refused = refuse_one_file_for_two(&parse(&["--out", &out, "--html", &html]).output);
+            assert_eq!(matches!(refused, Err(Wrong::Usage(_))), is_refused, "{out} {html}");
         }
     }
 }

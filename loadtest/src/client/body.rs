@@ -7,12 +7,17 @@ use bytes::{Bytes, BytesMut};
 use super::Failure;
 use super::gauges::{Gauges, Kept};
 use super::openai::{Reader, Usage};
+use super::shape::{self, Fault};
 use crate::request::{Protocol, Request, Stream, is_success};
 
 /// Longest body that is kept whole, and longest text of a stream.
 const MAX_KEPT: usize = 64 << 20;
 /// How much is kept of the body of an error, to tell what the server says.
 const KEPT_OF_ERRORS: usize = 4 << 10;
+/// Longest body whose shape is looked at as a whole; of longer ones the ends are.
+const MOST_CHECKED: usize = 64 << 10;
+/// Up to this much of each the room for all that are kept is not asked for: most answers are as short.
+const UNCOUNTED: usize = 4 << 10;
 
 /// Whether a `Content-Type` is that of server-sent events.
 pub(super) fn is_event_stream(content_type: &[u8]) -> bool {
@@ -23,6 +28,10 @@ pub(super) fn is_event_stream(content_type: &[u8]) -> bool {
 #[derive(Debug)]
 pub(super) struct Body<'a> {
     length: u64,
+    /// Whether the shape of the answer is looked at.
+    is_checked: bool,
+    /// The last byte that is no white space, of one that is kept to be checked.
+    last: Option<u8>,
     keeps: Keeps,
     bytes: BytesMut,
     events: Option<Box<Reader>>,
@@ -37,6 +46,8 @@ enum Keeps {
     All,
     /// All, but only until the tokens in it are counted.
     ToCount,
+    /// As much as is looked at, until it is.
+    ToCheck,
 }
 
 /// What a whole body told.
@@ -46,6 +57,7 @@ pub(super) struct Told {
     pub(super) body: Bytes,
     pub(super) stream: Option<Stream>,
     pub(super) usage: Option<Usage>,
+    pub(super) fault: Option<Fault>,
 }
 
 impl<'a> Body<'a> {
@@ -63,10 +75,12 @@ impl<'a> Body<'a> {
             (_, true, _) => Keeps::All,
             (_, _, false) => Keeps::Beginning,
             _ if request.protocol.is_openai() => Keeps::ToCount,
+            _ if request.is_checked => Keeps::ToCheck,
             _ => Keeps::Nothing,
         };
+        let is_checked = request.is_checked && !events && is_success(status);
         let events = events.then(|| Box::new(Reader::new(keep)));
-        Body { length: 0, keeps, bytes: BytesMut::new(), events, kept: Kept::new(gauges) }
+        Body { length: 0, is_checked, last: None, keeps, bytes: BytesMut::new(), events, kept: Kept::new(gauges) }
     }
 
     /// Takes the next piece, read at `at`.
@@ -78,9 +92,14 @@ impl<'a> Body<'a> {
         }
         match self.keeps {
             Keeps::Nothing => {}
-            Keeps::Beginning => {
-                let room = KEPT_OF_ERRORS.saturating_sub(self.bytes.len());
-                self.bytes.extend_from_slice(&piece[..room.min(piece.len())]);
+            Keeps::Beginning => self.keep_up_to(KEPT_OF_ERRORS, piece),
+            Keeps::ToCheck => {
+                self.last = piece.trim_ascii_end().last().copied().or(self.last);
+                self.keep_up_to(MOST_CHECKED, piece);
+                // Where others keep all that may be kept, this one is let pass.
+                if self.bytes.len() > UNCOUNTED && self.kept.grow_to(self.bytes.len()).is_err() {
+                    (self.keeps, self.is_checked, self.bytes) = (Keeps::Nothing, false, BytesMut::new());
+                }
             }
             Keeps::All | Keeps::ToCount => {
                 within_caps(&mut self.kept, self.bytes.len() + piece.len())?;
@@ -90,12 +109,36 @@ impl<'a> Body<'a> {
         Ok(())
     }
 
-    pub(super) fn finish(self, protocol: Protocol) -> Result<Told, Failure> {
-        let stream = self.events.map(|events| events.finish()).transpose()?;
+    fn keep_up_to(&mut self, most: usize, piece: &[u8]) {
+        let room = most.saturating_sub(self.bytes.len());
+        self.bytes.extend_from_slice(&piece[..room.min(piece.len())]);
+    }
+
+    /// `header_length` is what the answer's head says of the JSON before binary tensors.
+    pub(super) fn finish(mut self, protocol: Protocol, header_length: Option<u64>) -> Result<Told, Failure> {
+        let stream = self.events.take().map(|events| events.finish()).transpose()?;
         let counts = protocol.is_openai() && matches!(self.keeps, Keeps::All | Keeps::ToCount);
-        let usage = counts.then(|| Usage::of(&self.bytes)).flatten();
-        let body = if self.keeps == Keeps::ToCount { Bytes::new() } else { self.bytes.freeze() };
-        Ok(Told { length: self.length, body, stream, usage })
+        let (usage, fault) = match (counts, self.is_checked) {
+            (true, true) => shape::openai(protocol, &self.bytes),
+            (true, false) => (Usage::of(&self.bytes), None),
+            (false, true) => {
+                let last =
+                    if self.keeps == Keeps::All { self.bytes.trim_ascii_end().last().copied() } else { self.last };
+                let seen = shape::Seen { bytes: &self.bytes, length: self.length, last, header_length };
+                (None, shape::tensors(protocol, seen))
+            }
+            (false, false) => (None, None),
+        };
+        let body = match self.keeps {
+            // What came instead is told, as of an error.
+            Keeps::ToCount | Keeps::ToCheck if fault.is_some() => {
+                self.bytes.truncate(KEPT_OF_ERRORS);
+                self.bytes.freeze()
+            }
+            Keeps::ToCount | Keeps::ToCheck => Bytes::new(),
+            Keeps::Nothing | Keeps::Beginning | Keeps::All => self.bytes.freeze(),
+        };
+        Ok(Told { length: self.length, body, stream, usage, fault })
     }
 }
 
@@ -130,7 +173,7 @@ mod tests {
         for _ in 0..3 {
             body.push(&[b'e'; 3000], Instant::now()).unwrap();
         }
-        let told = body.finish(request.protocol).unwrap();
+        let told = body.finish(request.protocol, None).unwrap();
         assert_eq!((told.length, told.body.len()), (9000, KEPT_OF_ERRORS));
     }
 
@@ -152,7 +195,7 @@ mod tests {
         let gauges = Gauges::default();
         let mut body = Body::new(&request, true, 200, true, &gauges);
         body.push(b"data: {\"choices\":[{\"text\":\"hi\"}]}\n\n", Instant::now()).unwrap();
-        let told = body.finish(request.protocol).unwrap();
+        let told = body.finish(request.protocol, None).unwrap();
         assert_eq!((told.stream.unwrap().text.as_str(), told.body.len()), ("hi", 0));
     }
 
@@ -170,9 +213,33 @@ mod tests {
             for piece in answer.chunks(7) {
                 body.push(piece, Instant::now()).unwrap();
             }
-            let told = body.finish(protocol).unwrap();
+            let told = body.finish(protocol, None).unwrap();
             assert_eq!(told.usage.and_then(|usage| usage.completion_tokens), counted.then_some(2), "{protocol}");
             assert_eq!((told.length, told.body.len()), (answer.len() as u64, kept), "{protocol}");
         }
+    }
+
+    #[test]
+    fn what_is_checked_is_not_kept_but_for_the_beginning_of_what_is_wrong() {
+        let gauges = Gauges::default();
+        let long = format!("{{\"outputs\":[\"{}\"]}}", "x".repeat(2 * MOST_CHECKED));
+        for (answer, fault, kept) in [
+            ("{\"outputs\":[1]}", None, 0),
+            ("<html>", Some(Fault::NotJson), 6),
+            (&long, None, 0),
+            (&long[..long.len() - 1], Some(Fault::NotJson), KEPT_OF_ERRORS),
+        ] {
+            let request = Request { is_checked: true, ..Request::new(Protocol::V2, "/", Bytes::new()) };
+            let mut body = Body::new(&request, false, 200, false, &gauges);
+            for piece in answer.as_bytes().chunks(10_000) {
+                body.push(piece, Instant::now()).unwrap();
+            }
+            let told = body.finish(Protocol::V2, None).unwrap();
+            assert_eq!((told.fault, told.body.len(), told.length), (fault, kept, answer.len() as u64));
+        }
+        let unchecked = Request::new(Protocol::V2, "/", Bytes::new());
+        let mut body = Body::new(&unchecked, false, 200, false, &gauges);
+        body.push(b"<html>", Instant::now()).unwrap();
+        assert_eq!(body.finish(Protocol::V2, None).unwrap().fault, None);
     }
 }

@@ -67,6 +67,15 @@ impl Failure {
             None => Failure::Unsendable(error.to_string()),
         }
     }
+
+    /// Of an error before the server's first word in HTTP/2.
+    pub(super) fn greeting(error: &h2::Error) -> Failure {
+        match Failure::http2(error, false) {
+            // What came was no frame.
+            Failure::Malformed(_) => Failure::Malformed("this server does not speak HTTP/2".to_owned()),
+            failure => failure,
+        }
+    }
 }
 
 /// The failure of TLS inside an error of a stream, if that is what it is.

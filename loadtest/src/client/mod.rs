@@ -7,6 +7,7 @@
 //! socket   bytes, plain or inside TLS
 //! body     of an answer: counted, kept or read as events
 //! sse      server-sent events
+//! shape    whether an answer is one of its protocol
 //! openai   what the events of a streamed answer tell, and how many tokens a whole one has
 //! gauges   what the connections to a target are at in all threads
 //! failure  how a request can fail before it is answered
@@ -18,6 +19,7 @@ mod gauges;
 mod http1;
 mod http2;
 pub mod openai;
+pub mod shape;
 mod socket;
 mod sse;
 mod tls;

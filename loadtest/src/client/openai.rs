@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::time::Instant;
 
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 
 use super::Failure;
 use super::sse::Parser;
@@ -138,6 +138,45 @@ struct Delta<'a> {
     tool_calls: Option<Vec<IgnoredAny>>,
 }
 
+/// An answer in one piece.
+#[derive(Deserialize)]
+pub(super) struct Whole<'a> {
+    #[serde(borrow, default, deserialize_with = "some_or_none")]
+    pub(super) choices: Vec<WholeChoice<'a>>,
+    /// Of embeddings.
+    pub(super) data: Option<Vec<IgnoredAny>>,
+    pub(super) usage: Option<Usage>,
+    pub(super) error: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct WholeChoice<'a> {
+    #[serde(borrow)]
+    message: Option<Delta<'a>>,
+    #[serde(borrow)]
+    text: Option<Cow<'a, str>>,
+}
+
+impl WholeChoice<'_> {
+    pub(super) fn has_output(&self) -> bool {
+        has_output(self.message.as_ref(), self.text.as_deref())
+    }
+}
+
+/// A list that may be null.
+fn some_or_none<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Whether the model put out anything: text, reasoning, a refusal, or a call of a tool.
+fn has_output(message: Option<&Delta<'_>>, text: Option<&str>) -> bool {
+    let texts =
+        message.map(|message| [&message.content, &message.reasoning_content, &message.reasoning, &message.refusal]);
+    let texts = texts.into_iter().flatten().filter_map(Option::as_deref);
+    let calls = message.and_then(|message| message.tool_calls.as_ref());
+    text.into_iter().chain(texts).any(|text| !text.is_empty()) || calls.is_some_and(|calls| !calls.is_empty())
+}
+
 impl Choice<'_> {
     /// The answer's own text, without the reasoning before it.
     fn text(&self) -> Option<&str> {
@@ -145,13 +184,9 @@ impl Choice<'_> {
         content.or(self.text.as_deref())
     }
 
-    /// Whether the model put out anything: text, reasoning, a refusal, or a piece of a tool's call.
+    /// Whether the part has output in it, which may be a piece of a tool's call.
     fn has_output(&self) -> bool {
-        let texts = self.delta.as_ref().map(|delta| [&delta.reasoning_content, &delta.reasoning, &delta.refusal]);
-        let texts = texts.into_iter().flatten().filter_map(Option::as_deref);
-        let calls = self.delta.as_ref().and_then(|delta| delta.tool_calls.as_ref());
-        self.text().into_iter().chain(texts).any(|text| !text.is_empty())
-            || calls.is_some_and(|calls| !calls.is_empty())
+        has_output(self.delta.as_ref(), self.text.as_deref())
     }
 }
 

@@ -4,10 +4,12 @@ use std::io;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{AlertDescription, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::server::ParsedCertificate;
+use rustls::{AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -87,22 +89,87 @@ fn config(options: &TlsOptions) -> Result<ClientConfig> {
         _ if options.insecure => {
             builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
         }
-        Some(pem) => builder.with_root_certificates(roots(pem)?),
+        Some(pem) => {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(GivenCertificates::new(pem, provider)?))
+        }
         None => builder.with_platform_verifier().map_err(crate::error)?,
     };
     Ok(builder.with_no_client_auth())
 }
 
-fn roots(pem: &[u8]) -> Result<RootCertStore> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|error| crate::error(format!("certificates to trust: {error}")))?;
-        roots.add(certificate).map_err(|error| crate::error(format!("certificates to trust: {error}")))?;
+/// Trusts what certificates that were given have signed, and those certificates themselves: an ordinary self-signed one
+/// says that it is an authority's, which no server's may be.
+#[derive(Debug)]
+struct GivenCertificates {
+    given: Vec<CertificateDer<'static>>,
+    signed: Arc<WebPkiServerVerifier>,
+}
+
+impl GivenCertificates {
+    fn new(pem: &[u8], provider: Arc<CryptoProvider>) -> Result<GivenCertificates> {
+        let wrong = |why: &dyn std::fmt::Display| crate::error(format!("certificates to trust: {why}"));
+        let given = CertificateDer::pem_slice_iter(pem).collect::<std::result::Result<Vec<_>, _>>();
+        let given = given.map_err(|error| wrong(&error))?;
+        if given.is_empty() {
+            return Err(wrong(&"there is none in the PEM"));
+        }
+        let mut roots = RootCertStore::empty();
+        for certificate in &given {
+            roots.add(certificate.clone()).map_err(|error| wrong(&error))?;
+        }
+        let signed = WebPkiServerVerifier::builder_with_provider(roots.into(), provider).build();
+        Ok(GivenCertificates { given, signed: signed.map_err(|error| wrong(&error))? })
     }
-    if roots.is_empty() {
-        return Err(crate::error("certificates to trust: there is none in the PEM"));
+}
+
+impl ServerCertVerifier for GivenCertificates {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> std::result::Result<ServerCertVerified, rustls::Error> {
+        match self.signed.verify_server_cert(certificate, intermediates, name, ocsp, now) {
+            // Its time is looked at first, before what it says of itself.
+            Err(error) if self.given.iter().any(|given| given == certificate) && !is_out_of_time(&error) => {
+                verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            verified => verified,
+        }
     }
-    Ok(roots)
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        self.signed.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        self.signed.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.signed.supported_verify_schemes()
+    }
+}
+
+fn is_out_of_time(error: &rustls::Error) -> bool {
+    use CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
+    matches!(
+        error,
+        rustls::Error::InvalidCertificate(Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. })
+    )
 }
 
 /// Takes any certificate, but still wants proof that the server has its key.

@@ -65,6 +65,17 @@ impl Load {
         }
     }
 
+    /// The same of a workload whose arrivals begin conversations.
+    pub(super) fn summary_of_conversations(&self) -> LoadSummary {
+        let summary = self.summary();
+        match self {
+            Load::Open(Arrivals::Drawn { .. }) => {
+                LoadSummary { what: summary.what.replace("/s", " conversations/s"), ..summary }
+            }
+            Load::Open(Arrivals::Recorded(_)) | Load::Closed { .. } => summary,
+        }
+    }
+
     pub(super) fn is_open(&self) -> bool {
         matches!(self, Load::Open(_))
     }
@@ -132,6 +143,8 @@ mod tests {
             let summary = load.summary();
             assert_eq!((summary.what.as_str(), summary.rate), (what, rate));
         }
+        let talks = drawn(Course::Constant(10.0), Gaps::Poisson).summary_of_conversations();
+        assert_eq!((talks.what.as_str(), talks.rate), ("open, poisson, 10 conversations/s", Some(10.0)));
     }
 
     #[test]

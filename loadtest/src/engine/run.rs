@@ -9,7 +9,7 @@ use super::worker::{Job, Part, Told};
 use super::{Begin, Load, Observer, Setup, Span, Thread, Until, part};
 use crate::Result;
 use crate::measure::{self, Grid, Observed, Seen, Steady, Totals, Windows};
-use crate::result::{Run, Warmup, Window};
+use crate::result::{LoadSummary, Run, Warmup, Window};
 
 /// From the start of a run to its first request, for all threads to be there.
 const LEAD: Duration = Duration::from_millis(10);
@@ -39,7 +39,7 @@ pub(super) fn run(
     observer: &mut dyn Observer,
 ) -> Result<Run> {
     load.check(span)?;
-    let summary = load.summary();
+    let summary = summary(setup, load);
     observer.begins(&Begin { what: &summary.what, label });
     // A thread without a request of its own would have nothing to do.
     let most_senders = match load {
@@ -107,6 +107,11 @@ fn deal(load: &Load, span: &Span, schedule: &Schedule, number: usize, threads: u
         }
         Load::Closed { callers, think } => Part::Closed { callers: part(*callers, number, threads), think: *think },
     }
+}
+
+/// What is told of the load.
+fn summary(setup: &Setup, load: &Load) -> LoadSummary {
+    if setup.workload.has_conversations() { load.summary_of_conversations() } else { load.summary() }
 }
 
 /// How long a window is.
@@ -221,7 +226,7 @@ impl Progress<'_> {
         });
         Ok(Run {
             stopped: stopped_at.is_some(),
-            load: self.load.summary(),
+            load: summary(setup, self.load),
             warmup: Warmup { seconds: warmup.as_secs_f64(), steady: self.steady.map(|_| self.is_steady) },
             windows: self.windows.into_complete(),
             limits,

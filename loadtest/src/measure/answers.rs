@@ -251,6 +251,7 @@ mod tests {
             overhead_us: None,
             stream: None,
             usage: None,
+            fault: None,
         }
     }
 

@@ -16,7 +16,8 @@ pub struct Body {
     pub bytes: Bytes,
 }
 
-/// Reads files and folders of files, those in the order of their names. What begins with a dot is left out.
+/// Reads files and folders of files, those in the order of their names. What begins with a dot is left out, and
+/// so are folders in them.
 pub fn read(paths: &[PathBuf]) -> Result<Vec<Body>, String> {
     let mut budget = Budget::new("give fewer files");
     let mut bodies = Vec::new();
@@ -28,8 +29,9 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<Body>, String> {
         let mut files = Vec::new();
         for entry in std::fs::read_dir(path).map_err(|error| wrong(path, &error))? {
             let entry = entry.map_err(|error| wrong(path, &error))?;
-            if !entry.file_name().as_encoded_bytes().starts_with(b".") {
-                files.push(entry.path());
+            let path = entry.path();
+            if !entry.file_name().as_encoded_bytes().starts_with(b".") && !path.is_dir() {
+                files.push(path);
             }
         }
         if files.is_empty() {
@@ -45,9 +47,6 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<Body>, String> {
 
 fn read_one(file: &Path, budget: &mut Budget) -> Result<Body, String> {
     let metadata = std::fs::metadata(file).map_err(|error| wrong(file, &error))?;
-    if metadata.is_dir() {
-        return Err(wrong(file, &"is a folder in a folder: give it by itself"));
-    }
     budget.take(metadata.len()).map_err(|why| wrong(file, &why))?;
     let bytes = std::fs::read(file).map_err(|error| wrong(file, &error))?;
     Ok(Body { file: file.to_owned(), bytes: bytes.into() })
@@ -100,7 +99,7 @@ mod tests {
         assert!(error.ends_with("the folder has no files"), "{error}");
         std::fs::create_dir(folder.path().join("inner")).unwrap();
         let error = read(&[folder.path().to_owned()]).unwrap_err();
-        assert!(error.ends_with("inner: is a folder in a folder: give it by itself"), "{error}");
+        assert!(error.ends_with("the folder has no files"), "a folder in it is none: {error}");
         assert!(read(&["nowhere.json".into()]).unwrap_err().starts_with("--body nowhere.json: "));
         let body = Body { file: "x.json".into(), bytes: Bytes::from_static(b"{\"inputs\":1}") };
         assert!(body.tensors().unwrap_err().starts_with("--body x.json: is not a request of V2 in JSON: "));

@@ -9,12 +9,12 @@ use weirgate_protocol::TensorSpec;
 use super::bodies::{self, Body};
 use super::dress::Dress;
 use super::expect::Term;
-use super::make::Maker;
+use super::make::{Maker, SAME_OF_NONE};
 use super::prompts::{self, Prompt};
 use super::range::Counts;
 use super::recorded::Sizes;
 use super::synthetic::Shape;
-use super::{Workload, metadata};
+use super::{Workload, metadata, tensors};
 use crate::cli::PayloadOptions;
 use crate::client::Client;
 use crate::request::Protocol;
@@ -46,6 +46,23 @@ pub enum Source {
     Synthetic(Shape),
     Recorded(Vec<Sizes>),
     Random,
+}
+
+/// What is wrong with the flags by themselves, before a file is read or a server is asked. `is_sized` is whether a trace
+/// has sizes.
+pub fn check(protocol: Protocol, payload: &PayloadOptions, expect: &[String], is_sized: bool) -> Result<(), String> {
+    for text in expect.iter().filter(|text| !text.starts_with("file:")) {
+        Term::parse(text, protocol, payload.stream)?;
+    }
+    Dress::check(payload)?;
+    tensors::check(&payload.shapes, &payload.values)?;
+    if protocol.is_openai() && payload.bodies.is_empty() && payload.prompts.is_none() && !is_sized {
+        shape(payload)?.check()?;
+        if payload.distinct.is_none() && expect.iter().any(|text| text == "same") {
+            return Err(SAME_OF_NONE.to_owned());
+        }
+    }
+    Ok(())
 }
 
 /// Builds a workload. Reads files, and asks the server for what the flags leave open: the model, and its metadata.
@@ -132,14 +149,18 @@ fn source(ask: Ask<'_>) -> Result<Source, String> {
     if !sizes.is_empty() {
         return Ok(Source::Recorded(sizes));
     }
-    Ok(Source::Synthetic(Shape {
+    Ok(Source::Synthetic(shape(payload)?))
+}
+
+fn shape(payload: &PayloadOptions) -> Result<Shape, String> {
+    Ok(Shape {
         words: Counts::parse("--prompt-words", payload.prompt_words.as_deref().unwrap_or(WORDS))?,
         shared_prefix: payload.shared_prefix.unwrap_or(0),
         prefixes: payload.prefixes.unwrap_or(1),
         turns: payload.turns.unwrap_or(1),
         max_tokens: payload.max_tokens(),
         seed: payload.seed,
-    }))
+    })
 }
 
 #[cfg(test)]
@@ -158,6 +179,28 @@ mod tests {
         assert!(error.contains("--prompt-words 'x'"), "{error}");
         let (none, wrong) = (payload(&[]), ["equal".to_owned()]);
         assert!(Prepared::of(Ask { expect: &wrong, ..ask(Protocol::V2, &none) }).unwrap_err().contains("--expect"));
+    }
+
+    #[test]
+    fn flags_are_wrong_before_anything_is_read() {
+        for (protocol, flags, expect, part) in [
+            (Protocol::V2, &[][..], "foo", "--expect 'foo'"),
+            (Protocol::V2, &["--values", "x=5..1"], "", "--values x=5..1: '5..1' ends before"),
+            (Protocol::V2, &["--values", "5..1"], "", "does not name an input"),
+            (Protocol::V2, &["--shape", "x=0"], "", "--shape 'x=0'"),
+            (Protocol::V2, &["--path", "x"], "", "--path 'x'"),
+            (Protocol::V2, &["--api-key-file", "/nowhere", "-H", "authorization: x"], "", "give one"),
+            (Protocol::Chat, &["--prompt-words", "9..3"], "", "--prompt-words '9..3'"),
+            (Protocol::Chat, &["--prompt-words", "99999999"], "", "the limit is"),
+            (Protocol::Chat, &[], "same", "--distinct"),
+        ] {
+            let expect = if expect.is_empty() { vec![] } else { vec![expect.to_owned()] };
+            let error = check(protocol, &payload(flags), &expect, false).unwrap_err();
+            assert!(error.contains(part), "{flags:?} {expect:?}: {error}");
+        }
+        let files = ["file:/nowhere".to_owned(), "same".to_owned()];
+        let flags = ["--api-key-file", "/nowhere", "--distinct", "5"];
+        assert_eq!(check(Protocol::Chat, &payload(&flags), &files, false), Ok(()), "a file is no flag");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::expect::{Expect, text_of};
-use super::openai::{Format, Message};
+use super::openai::{Format, Message, More};
 use crate::request::{Answer, Request};
 
 /// Bytes of a request at which a conversation ends.
@@ -13,6 +13,7 @@ const MOST_BYTES: usize = 8 << 20;
 #[derive(Debug)]
 pub struct Script {
     format: Arc<Format>,
+    more: More,
     later: Vec<Line>,
 }
 
@@ -37,13 +38,18 @@ pub struct Turn {
 impl Script {
     /// The request that opens a conversation, or the only one if nothing comes later. Completions are of texts alone.
     pub fn open(format: &Arc<Format>, opening: &Line, later: Vec<Line>) -> Request {
-        Arc::new(Script { format: format.clone(), later }).request(opening, 0, Vec::new())
+        Script::open_with(format, More::default(), opening, later)
+    }
+
+    /// The same where all requests say something more.
+    pub fn open_with(format: &Arc<Format>, more: More, opening: &Line, later: Vec<Line>) -> Request {
+        Arc::new(Script { format: format.clone(), more, later }).request(opening, 0, Vec::new())
     }
 
     /// The request of a line, after all that was said before it.
     fn request(self: &Arc<Self>, line: &Line, next: usize, mut said: Vec<Message>) -> Request {
         said.extend_from_slice(&line.messages);
-        let mut request = self.format.generate(&said, line.max_tokens);
+        let mut request = self.format.generate(&said, line.max_tokens, &self.more);
         request.expect.clone_from(&line.expect);
         // Nothing follows the last turn, so its answer need not be kept.
         if next < self.later.len() {

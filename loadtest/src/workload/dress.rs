@@ -14,22 +14,29 @@ pub struct Dress {
 }
 
 impl Dress {
-    /// Reads the key's file, if there is one.
-    pub fn of(payload: &PayloadOptions) -> Result<Dress, String> {
+    /// What is wrong with the flags, whatever the key's file holds.
+    pub fn check(payload: &PayloadOptions) -> Result<(), String> {
         if let Some(path) = &payload.path {
             let is_path = path.starts_with('/') && path.parse::<PathAndQuery>().is_ok();
             if !is_path {
                 return Err(format!("--path '{path}' is not a path: begin it with / and write it as it is sent"));
             }
         }
+        let has_key = payload.headers.iter().any(|(name, _)| name == header::AUTHORIZATION);
+        if has_key && payload.api_key_file.is_some() {
+            return Err("--api-key-file and -H authorization are both given: give one".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Reads the key's file, if there is one.
+    pub fn of(payload: &PayloadOptions) -> Result<Dress, String> {
+        Dress::check(payload)?;
         let mut headers = HeaderMap::new();
         for (name, value) in &payload.headers {
             headers.append(name, value.clone());
         }
         if let Some(file) = &payload.api_key_file {
-            if headers.contains_key(header::AUTHORIZATION) {
-                return Err("--api-key-file and -H authorization are both given: give one".to_owned());
-            }
             let wrong = |why: &dyn std::fmt::Display| format!("--api-key-file {}: {why}", file.display());
             let key = std::fs::read_to_string(file).map_err(|error| wrong(&error))?;
             let mut value = HeaderValue::from_str(&format!("Bearer {}", key.trim()))
@@ -44,11 +51,14 @@ impl Dress {
         self.path.is_some()
     }
 
-    /// Puts headers and path on a request of the load.
+    /// Puts headers and path on a request of the load, whose answer is looked at where the path is its own.
     pub fn on(&self, request: Request) -> Request {
         let request = self.headers_on(request);
-        let path = self.path.clone().unwrap_or(request.path);
-        Request { path, ..request }
+        match &self.path {
+            // What answers there is the user's affair.
+            Some(path) => Request { path: path.clone(), is_checked: false, ..request },
+            None => Request { is_checked: true, ..request },
+        }
     }
 
     /// Puts the headers alone on a question about the server.
@@ -74,7 +84,8 @@ mod tests {
         let flags = ["--path", "/x?y=1", "-H", "content-type: text/plain", "-H", "a: 1", "-H", "a: 2"];
         let dress = Dress::of(&payload(&flags)).unwrap();
         let request = dress.on(Request::new(Protocol::V2, "/v2/models/m/infer", "{}"));
-        assert_eq!(request.path, "/x?y=1");
+        assert_eq!((request.path.as_str(), request.is_checked), ("/x?y=1", false));
+        assert!(Dress::default().on(request.clone()).is_checked);
         assert_eq!(request.headers.get_all("content-type").iter().collect::<Vec<_>>(), ["text/plain"]);
         assert_eq!(request.headers.get_all("a").iter().count(), 2);
         assert_eq!(dress.headers_on(Request::get(Protocol::V2, "/v2")).path, "/v2");

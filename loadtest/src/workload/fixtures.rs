@@ -20,6 +20,7 @@ pub fn answer(protocol: Protocol, status: u16, body: impl Into<Bytes>) -> Answer
         overhead_us: None,
         stream: None,
         usage: None,
+        fault: None,
     }
 }
 

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::samples::{Samples, error_text};
+use crate::client::shape::Fault;
 use crate::outcome::Outcome;
 use crate::request::{Answer, Protocol, Request, Stream};
 
@@ -18,9 +19,14 @@ pub fn judge(request: &Request, answer: &Answer, samples: &mut Samples) -> Outco
         return if is_shed(answer) { Outcome::Shed(kind) } else { Outcome::Error(kind) };
     }
     if request.streams
-        && let Some((kind, said)) = broken(answer.stream.as_ref())
+        && let Some((kind, said)) = broken(answer.stream.as_ref(), request.is_checked)
     {
         samples.note(&kind, || said);
+        return Outcome::Error(kind);
+    }
+    if let Some(fault) = answer.fault {
+        let kind = fault.to_string();
+        samples.note(&kind, || error_text(answer));
         return Outcome::Error(kind);
     }
     match request.expect.as_ref().and_then(|expect| expect.check(answer)) {
@@ -43,12 +49,16 @@ fn is_shed(answer: &Answer) -> bool {
 }
 
 /// Why a stream that began well is no answer, and what the server said of it.
-fn broken(stream: Option<&Stream>) -> Option<(String, Option<String>)> {
+fn broken(stream: Option<&Stream>, is_checked: bool) -> Option<(String, Option<String>)> {
     let Some(stream) = stream else { return Some(("answer is not a stream".to_owned(), None)) };
     if let Some(said) = &stream.error {
         return Some((stream_error(said), Some(said.clone())));
     }
-    (!stream.whole).then(|| ("stream cut".to_owned(), None))
+    match stream {
+        Stream { whole: false, .. } => Some(("stream cut".to_owned(), None)),
+        Stream { parts: 0, .. } if is_checked => Some((Fault::Empty.to_string(), None)),
+        _ => None,
+    }
 }
 
 /// The type or code of OpenAI's error object, where the event holds one.
@@ -96,6 +106,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_answer_of_its_protocol_is_an_error_with_what_came() {
+        let request = Request::new(Protocol::V2, "/", "{}");
+        for (fault, body, kind, said) in [
+            (Fault::NotJson, "<html>hi", "malformed answer: not a JSON object", "<html>hi"),
+            (Fault::SaysError, r#"{"error":"busy"}"#, "200 with an error", "busy"),
+        ] {
+            let answer = Answer { fault: Some(fault), ..answer(Protocol::V2, 200, body) };
+            let noted = vec![(kind.to_owned(), said.to_owned())];
+            assert_eq!(outcome(&request, &answer), (Outcome::Error(kind.to_owned()), noted));
+        }
+    }
+
+    #[test]
     fn grpc_is_judged_by_its_trailers() {
         let request = Request::new(Protocol::Grpc, "/", "");
         let of = |status: u16, code: Option<&str>| {
@@ -120,7 +143,12 @@ mod tests {
         let request = Request { streams: true, ..Request::new(Protocol::Chat, "/", "{}") };
         let of =
             |stream: Stream| outcome(&request, &Answer { stream: Some(stream), ..answer(Protocol::Chat, 200, "") }).0;
-        assert_eq!(outcome(&request, &streamed("")).0, Outcome::Ok, "no tokens are an answer");
+        assert_eq!(outcome(&request, &streamed("")).0, Outcome::Ok, "a part may have no text, as a call of a tool");
+        let empty = || Stream { whole: true, ..Stream::default() };
+        assert_eq!(of(empty()), Outcome::Ok, "at a path of the user's own");
+        let checked = Request { is_checked: true, ..request.clone() };
+        let nothing = Answer { stream: Some(empty()), ..answer(Protocol::Chat, 200, "") };
+        assert_eq!(outcome(&checked, &nothing).0, Outcome::Error("empty completion".to_owned()));
         assert_eq!(of(Stream::default()), Outcome::Error("stream cut".to_owned()));
         for (said, kind) in [
             (r#"{"error":{"message":"x","type":"overloaded","code":503}}"#, "stream error: overloaded"),

@@ -29,6 +29,10 @@ const SAMPLED: u64 = 64;
 /// Bytes that a raw byte of a tensor takes in JSON, about.
 const IN_JSON: u64 = 5;
 
+/// Why there is nothing to compare.
+pub const SAME_OF_NONE: &str = "--expect same compares answers to one request, and no two prompts are the same: ask some \
+                                of them again and again with --distinct";
+
 /// All that requests of one workload have in common.
 #[derive(Debug)]
 pub struct Maker {
@@ -143,9 +147,7 @@ impl Maker {
             return self.prepared(what, (0..distinct as u64).map(|index| synthetic.request(0, index)).collect());
         }
         if self.terms.iter().any(|term| matches!(term, Term::Same)) {
-            return Err("--expect same compares answers to one request, and no two prompts are the same: ask some of \
-                        them again and again with --distinct"
-                .to_owned());
+            return Err(SAME_OF_NONE.to_owned());
         }
         let sampled: Vec<_> = (0..SAMPLED).map(|arrival| synthetic.request(0, arrival)).collect();
         Ok(Workload::fresh(self.summary(what, &sampled, None), Fresh::Synthetic(synthetic)))
@@ -178,38 +180,35 @@ impl Maker {
 
     fn prompt(&self, format: &Arc<Format>, prompt: &Prompt) -> Result<Request, String> {
         let embeds = self.protocol == Protocol::Embeddings;
+        let more = &prompt.more;
+        match more.stream {
+            Some(true) if !self.payload.stream => return Err("it has \"stream\": true: give --stream".to_owned()),
+            Some(false) if self.payload.stream => {
+                return Err("it has \"stream\": false, and --stream is given".to_owned());
+            }
+            _ => {}
+        }
         let expect = prompt.expect.as_deref();
         let request = match &prompt.asked {
             Asked::Input(_) if !embeds => return Err(format!("input is of embeddings, not of {}", self.protocol)),
             Asked::Turns(_) if embeds => return Err("messages are of chat, not of embeddings".to_owned()),
-            Asked::Input(input) => format.embed(input),
-            Asked::Text(text) if embeds => format.embed(&Value::from(text.as_str())),
+            Asked::Input(input) => format.embed(input, more),
+            Asked::Text(text) if embeds => format.embed(&Value::from(text.as_str()), more),
             Asked::Body(body) => format.given(body)?,
             Asked::Text(text) => {
                 let turns = vec![vec![Message::new("user", text.as_str())]];
-                return self.conversation(
-                    format,
-                    turns,
-                    prompt.max_tokens.unwrap_or(self.payload.max_tokens()),
-                    expect,
-                );
+                return self.conversation(format, turns, prompt);
             }
-            Asked::Turns(turns) => {
-                let max_tokens = prompt.max_tokens.unwrap_or(self.payload.max_tokens());
-                return self.conversation(format, turns.clone(), max_tokens, expect);
-            }
+            Asked::Turns(turns) => return self.conversation(format, turns.clone(), prompt),
         };
         Ok(Request { expect: Expect::all(&self.terms_and(expect)), ..request })
     }
 
-    /// A conversation of these turns, or a single request if there is but one. The last answer must contain `expect`.
-    fn conversation(
-        &self,
-        format: &Arc<Format>,
-        turns: Vec<Vec<Message>>,
-        max_tokens: u32,
-        expect: Option<&str>,
-    ) -> Result<Request, String> {
+    /// A conversation of these turns, or a single request if there is but one. The last answer must contain what the
+    /// prompt expects.
+    fn conversation(&self, format: &Arc<Format>, turns: Vec<Vec<Message>>, prompt: &Prompt) -> Result<Request, String> {
+        let max_tokens = prompt.max_tokens.unwrap_or(self.payload.max_tokens());
+        let expect = prompt.expect.as_deref();
         let is_text = |message: &Message| message.content.is_string();
         if self.protocol == Protocol::Completions && !turns.iter().flatten().all(is_text) {
             return Err("it has a message of parts, which is of chat: give it as text".to_owned());
@@ -221,7 +220,7 @@ impl Maker {
         };
         let mut lines = turns.into_iter().enumerate().map(line);
         let opening = lines.next().ok_or("it has no message of a user")?;
-        Ok(Script::open(format, &opening, lines.collect()))
+        Ok(Script::open_with(format, prompt.more.clone(), &opening, lines.collect()))
     }
 
     fn terms_and(&self, contains: Option<&str>) -> Arc<[Term]> {

@@ -43,7 +43,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use self::build::{Ask, build};
+pub use self::build::{Ask, build, check};
 use self::recorded::Recorded;
 pub use self::recorded::Sizes;
 pub use self::samples::Samples;

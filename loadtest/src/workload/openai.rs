@@ -2,7 +2,7 @@
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::dress::Dress;
 use crate::request::{Protocol, Request};
@@ -31,6 +31,15 @@ impl Message {
     }
 }
 
+/// What a request says besides, in place of what all have in common.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct More {
+    pub model: Option<String>,
+    /// Whether it was to be streamed, where that was said.
+    pub stream: Option<bool>,
+    pub fields: Map<String, Value>,
+}
+
 /// The model comes first, so that a gateway can route by it before the rest has come.
 #[derive(Serialize)]
 struct Body<'a> {
@@ -39,6 +48,8 @@ struct Body<'a> {
     asked: Asked<'a>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     generation: Option<Generation>,
+    #[serde(flatten)]
+    more: &'a Map<String, Value>,
 }
 
 #[derive(Serialize)]
@@ -51,9 +62,11 @@ enum Asked<'a> {
 
 #[derive(Serialize)]
 struct Generation {
-    max_tokens: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u32>,
     /// The likeliest token each time, so that a request has one answer.
-    temperature: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<u8>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     stream: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,7 +100,7 @@ const fn path(protocol: Protocol) -> &'static str {
 
 impl Format {
     /// A chat with these messages, or a completion of their texts, a line each.
-    pub fn generate(&self, messages: &[Message], max_tokens: u32) -> Request {
+    pub fn generate(&self, messages: &[Message], max_tokens: u32, more: &More) -> Request {
         let prompt;
         let asked = match self.protocol {
             Protocol::Completions => {
@@ -97,19 +110,23 @@ impl Format {
             }
             _ => Asked::Messages(messages),
         };
+        let says = |field: &str| more.fields.contains_key(field);
+        let counts = self.stream && !says("stream_options");
         let generation = Generation {
-            max_tokens,
-            temperature: 0,
+            max_tokens: (!says("max_completion_tokens")).then_some(max_tokens),
+            temperature: (!says("temperature")).then_some(0),
             stream: self.stream,
-            stream_options: self.stream.then_some(StreamOptions { include_usage: true }),
-            ignore_eos: self.ignore_eos,
+            stream_options: counts.then_some(StreamOptions { include_usage: true }),
+            ignore_eos: self.ignore_eos && !says("ignore_eos"),
         };
-        self.request(self.stream, body(&Body { model: &self.model, asked, generation: Some(generation) }))
+        let model = more.model.as_deref().unwrap_or(&self.model);
+        self.request(self.stream, body(&Body { model, asked, generation: Some(generation), more: &more.fields }))
     }
 
     /// The embedding of a text, or of a list of them.
-    pub fn embed(&self, input: &Value) -> Request {
-        self.request(false, body(&Body { model: &self.model, asked: Asked::Input(input), generation: None }))
+    pub fn embed(&self, input: &Value, more: &More) -> Request {
+        let model = more.model.as_deref().unwrap_or(&self.model);
+        self.request(false, body(&Body { model, asked: Asked::Input(input), generation: None, more: &more.fields }))
     }
 
     /// A body as it was given; model and stream are put before the rest if it has none.
@@ -176,7 +193,7 @@ mod tests {
     #[test]
     fn chats_completions_and_embeddings_as_openai_has_them() {
         let messages = [Message::new("system", "be brief"), Message::new("user", "hello")];
-        let chat = format(Protocol::Chat, true).generate(&messages, 9);
+        let chat = format(Protocol::Chat, true).generate(&messages, 9, &More::default());
         assert!(chat.streams && chat.path == "/v1/chat/completions" && chat.body.starts_with(br#"{"model":"m""#));
         assert_eq!(
             json_of(&chat),
@@ -187,14 +204,29 @@ mod tests {
             })
         );
         let completions = Format { ignore_eos: true, ..format(Protocol::Completions, false) };
-        let completion = completions.generate(&messages, 9);
+        let completion = completions.generate(&messages, 9, &More::default());
         assert!(!completion.streams && completion.path == "/v1/completions");
         let wanted =
             json!({ "model": "m", "prompt": "be brief\nhello", "max_tokens": 9, "temperature": 0, "ignore_eos": true });
         assert_eq!(json_of(&completion), wanted);
-        let embedding = format(Protocol::Embeddings, false).embed(&json!(["a", "b"]));
+        let embedding = format(Protocol::Embeddings, false).embed(&json!(["a", "b"]), &More::default());
         assert_eq!(json_of(&embedding), json!({ "model": "m", "input": ["a", "b"] }));
         assert_eq!(embedding.path, "/v1/embeddings");
+    }
+
+    #[test]
+    fn what_a_request_says_itself_holds() {
+        let fields = json!({ "temperature": 0.7, "stream_options": {}, "max_completion_tokens": 3, "tools": [] });
+        let fields = fields.as_object().unwrap().clone();
+        let more = More { model: Some("other".to_owned()), stream: Some(true), fields };
+        let chat = format(Protocol::Chat, true).generate(&[Message::new("user", "a")], 9, &more);
+        let wanted = json!({
+            "model": "other", "messages": [{ "role": "user", "content": "a" }], "stream": true,
+            "temperature": 0.7, "stream_options": {}, "max_completion_tokens": 3, "tools": []
+        });
+        assert_eq!(json_of(&chat), wanted);
+        let keys = std::str::from_utf8(&chat.body).unwrap().matches("\"temperature\"").count();
+        assert_eq!(keys, 1, "nothing is said twice");
     }
 
     #[test]

@@ -8,22 +8,26 @@
 //! - `input`: what is to be embedded
 //! - `body`: a request's body, sent as it is
 //!
-//! and besides, perhaps `max_tokens` (or `output_len`) and `expect`, a text that the last answer must contain. Recorded
+//! and besides, perhaps `max_tokens` (or `output_len`) and `expect`, a text that the last answer must contain. What else
+//! stands beside `prompt`, `messages` or `input`, as `temperature` or `tools`, is sent with them, all but `id`. Recorded
 //! answers are not sent: each turn goes on from what the server itself answered.
 
 use std::path::Path;
 
 use serde::Deserialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use super::budget::{Budget, MOST_BYTES};
-use super::openai::{Message, names_model};
+use super::openai::{Message, More, names_model};
 use super::samples::cut;
 
 /// Characters of a line that are shown in an error.
 const SHOWN: usize = 60;
 const FORMS: &str = "give a text, or an object with prompt, messages, conversations, input or body";
+
+/// Fields that are read here.
+const OWN: [&str; 7] = ["prompt", "messages", "input", "max_tokens", "output_len", "expect", "id"];
 
 /// A line.
 #[derive(Debug, PartialEq)]
@@ -31,6 +35,7 @@ pub struct Prompt {
     pub asked: Asked,
     pub max_tokens: Option<u32>,
     pub expect: Option<String>,
+    pub more: More,
     /// From 1, where the file has it.
     pub line: usize,
 }
@@ -89,9 +94,10 @@ fn parse(text: &str, line: usize) -> Result<Prompt, String> {
     let wrong = |error: serde_json::Error| format!("'{}' can't be read: {error}: {FORMS}", cut(text, SHOWN));
     if text.trim_start().starts_with('"') {
         let asked = Asked::Text(serde_json::from_str(text).map_err(wrong)?);
-        return Ok(Prompt { asked, max_tokens: None, expect: None, line });
+        return Ok(Prompt { asked, max_tokens: None, expect: None, more: More::default(), line });
     }
     let fields: Fields<'_> = serde_json::from_str(text).map_err(wrong)?;
+    let is_endpoints_own = fields.conversations.is_none() && fields.body.is_none();
     let given = [
         fields.prompt.map(|text| Ok(Asked::Text(text))),
         fields.messages.map(|messages| turns(messages).map(Asked::Turns)),
@@ -104,7 +110,18 @@ fn parse(text: &str, line: usize) -> Result<Prompt, String> {
     if given.next().is_some() {
         return Err(format!("'{}' asks in two ways: {FORMS}", cut(text, SHOWN)));
     }
-    Ok(Prompt { asked: asked?, max_tokens: fields.max_tokens, expect: fields.expect, line })
+    // Those two have forms of their own.
+    let more = if is_endpoints_own { more(text).map_err(wrong)? } else { More::default() };
+    Ok(Prompt { asked: asked?, max_tokens: fields.max_tokens, expect: fields.expect, more, line })
+}
+
+/// What a line says besides.
+fn more(text: &str) -> serde_json::Result<More> {
+    let mut fields: Map<String, Value> = serde_json::from_str(text)?;
+    fields.retain(|name, value| !OWN.contains(&name.as_str()) && !value.is_null());
+    let model = fields.remove("model").map(serde_json::from_value).transpose()?;
+    let stream = fields.remove("stream").map(serde_json::from_value).transpose()?;
+    Ok(More { model, stream, fields })
 }
 
 fn message(said: Said) -> Message {
@@ -144,7 +161,7 @@ impl Prompt {
     pub fn needs_model(&self) -> bool {
         match &self.asked {
             Asked::Body(body) => names_model(body) != Ok(true),
-            _ => true,
+            _ => self.more.model.is_none(),
         }
     }
 }
@@ -174,6 +191,19 @@ mod tests {
         assert_eq!(asked(line), Asked::Turns(vec![vec![Message::new("system", "s"), parts]]));
         let with = parse(r#"{"prompt":"x","output_len":5,"expect":"y"}"#, 3).unwrap();
         assert_eq!((with.max_tokens, with.expect.as_deref(), with.line), (Some(5), Some("y"), 3));
+    }
+
+    #[test]
+    fn what_stands_beside_is_kept_but_for_names_and_what_is_read_here() {
+        let more = |line| parse(line, 1).unwrap().more;
+        let fields = |value: Value| value.as_object().unwrap().clone();
+        let line = r#"{"id":1,"messages":[{"role":"user","content":"a"}],"temperature":0.7,"tools":[{}],"max_tokens":5,
+            "expect":"x","model":"m","stream":true,"seed":null}"#;
+        let wanted = fields(json!({ "temperature": 0.7, "tools": [{}] }));
+        assert_eq!(more(line), More { model: Some("m".to_owned()), stream: Some(true), fields: wanted });
+        assert_eq!(more(r#"{"prompt":"a","top_p":1}"#).fields, fields(json!({ "top_p": 1 })));
+        assert_eq!(more(r#"{"conversations":[{"from":"human","value":"a"}],"lang":"en"}"#), More::default());
+        assert!(parse(r#"{"prompt":"a","stream":"yes"}"#, 1).unwrap_err().contains("can't be read"));
     }
 
     #[test]
@@ -216,8 +246,9 @@ mod tests {
     }
 
     #[test]
-    fn only_a_body_may_name_its_model() {
+    fn a_line_may_name_its_model() {
         let needs = |line: &str| parse(line, 1).unwrap().needs_model();
         assert!(needs("\"a\"") && needs(r#"{"body":{}}"#) && !needs(r#"{"body":{"model":"m"}}"#));
+        assert!(!needs(r#"{"prompt":"a","model":"m"}"#));
     }
 }

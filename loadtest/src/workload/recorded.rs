@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::expect::{Expect, Term};
-use super::openai::{Format, Message};
+use super::openai::{Format, Message, More};
 use super::random::{Use, Words, rng};
 use super::synthetic::MOST_WORDS;
 use crate::request::{Protocol, Request};
@@ -63,10 +63,10 @@ impl Recorded {
         let index = (arrival % self.sizes.len() as u64) as usize;
         let text = self.text(run, arrival, &self.sizes[index]);
         let request = match self.format.protocol {
-            Protocol::Embeddings => self.format.embed(&text.into()),
+            Protocol::Embeddings => self.format.embed(&text.into(), &More::default()),
             _ => {
                 let max_tokens = self.sizes[index].output_tokens.unwrap_or(self.max_tokens);
-                self.format.generate(&[Message::new("user", text)], max_tokens)
+                self.format.generate(&[Message::new("user", text)], max_tokens, &More::default())
             }
         };
         Request { index, expect: Expect::all(&self.terms), ..request }

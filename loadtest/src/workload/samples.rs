@@ -12,6 +12,8 @@ use crate::request::{Answer, Protocol};
 const MOST_KINDS: usize = 20;
 /// Characters of a sample.
 const MOST_CHARACTERS: usize = 160;
+/// Characters of an address in it.
+const SHOWN: usize = 120;
 
 /// One text for each kind of failure, as [`Outcome::kind`](crate::outcome::Outcome::kind) calls it. Each thread has its own.
 #[derive(Debug, Default)]
@@ -52,6 +54,12 @@ pub fn error_text(answer: &Answer) -> Option<String> {
         let message = trailers.get("grpc-message")?.as_bytes();
         let message = percent_decode_str(std::str::from_utf8(message).ok()?).decode_utf8_lossy();
         return Some(cut(&message, MOST_CHARACTERS).into_owned());
+    }
+    if let (300..=399, Some(location)) = (answer.status, answer.headers.get(http::header::LOCATION)) {
+        return Some(format!(
+            "it is at {}: give that address",
+            cut(&String::from_utf8_lossy(location.as_bytes()), SHOWN)
+        ));
     }
     let message = match serde_json::from_slice::<Value>(&answer.body) {
         Ok(body) => ["/error/message", "/error", "/detail", "/message"]
@@ -101,6 +109,9 @@ mod tests {
         ] {
             assert_eq!(error_text(&answer(Protocol::V2, 500, body)).as_deref(), said, "{body}");
         }
+        let mut moved = answer(Protocol::V2, 308, "<html>");
+        moved.headers.insert("location", "https://x/v2".parse().unwrap());
+        assert_eq!(error_text(&moved).as_deref(), Some("it is at https://x/v2: give that address"));
         let mut trailers = HeaderMap::new();
         trailers.insert("grpc-message", "queue%20is full".parse().unwrap());
         let refused = Answer { trailers: Some(trailers), ..answer(Protocol::Grpc, 200, "") };

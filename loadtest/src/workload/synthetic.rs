@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::conversation::{Line, Script};
 use super::expect::{Expect, Term};
-use super::openai::{Format, Message};
+use super::openai::{Format, Message, More};
 use super::random::{Use, Words, rng};
 use super::range::Counts;
 use crate::request::{Protocol, Request};
@@ -82,7 +82,7 @@ impl Synthetic {
         let mut texts = self.texts(run, arrival);
         match self.format.protocol {
             Protocol::Embeddings => {
-                let request = self.format.embed(&texts.concat().into());
+                let request = self.format.embed(&texts.concat().into(), &More::default());
                 Request { expect: Expect::all(&self.terms), ..request }
             }
             _ => {

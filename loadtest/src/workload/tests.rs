@@ -95,7 +95,7 @@ fn prompts_become_requests_and_conversations() {
         json!({ "messages": [
             { "role": "user", "content": "a" }, { "role": "assistant", "content": "recorded" },
             { "role": "user", "content": "b" },
-        ], "max_tokens": 3, "expect": "bye" })
+        ], "max_tokens": 3, "expect": "bye", "temperature": 0.5 })
         .to_string(),
     ];
     let path = file(&folder, "p.jsonl", &lines.join("\n"));
@@ -112,6 +112,7 @@ fn prompts_become_requests_and_conversations() {
     assert_eq!((next.after, next.request.index), (Duration::from_secs(2), 1));
     let body = json_of(&next.request);
     assert_eq!((body["messages"][1]["content"].as_str(), body["max_tokens"].as_u64()), (Some("A"), Some(3)));
+    assert_eq!((&body["temperature"], &json_of(&first)["temperature"]), (&json!(0.5), &json!(0.5)));
     assert_eq!(workload.judge(&next.request, &chat("good bye"), &mut Samples::default()), Outcome::Ok);
     let mut samples = Samples::default();
     let wrong = workload.judge(&next.request, &chat("hello"), &mut samples);
@@ -123,6 +124,7 @@ fn prompts_become_requests_and_conversations() {
         (Protocol::Embeddings, r#"{"messages":[{"role":"user","content":"a"}]}"#, "messages are of chat"),
         (Protocol::Completions, r#"{"messages":[{"role":"user","content":[]}]}"#, "a message of parts"),
         (Protocol::Chat, r#"{"body":[]}"#, "not a JSON object"),
+        (Protocol::Chat, r#"{"prompt":"a","stream":true}"#, "give --stream"),
     ] {
         let path = file(&folder, "wrong.jsonl", &format!("\n{line}"));
         let error = try_build(protocol, &["--prompts", &path], &[], vec![]).unwrap_err();

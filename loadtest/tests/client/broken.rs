@@ -128,6 +128,27 @@ fn a_request_is_written_as_it_should() {
 }
 
 #[test]
+fn who_speaks_another_protocol_is_told_by_it() {
+    run(async {
+        let (old, _old) = listen(|_, mut stream| async move {
+            stream.write_all(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n").await.unwrap();
+            let mut rest = Vec::new();
+            let _ = stream.read_to_end(&mut rest).await;
+        })
+        .await;
+        match Client::plain(old).unwrap().connect(Protocol::Grpc, &mut JoinSet::new()).await {
+            Err(Failure::Malformed(why)) => assert_eq!(why, "this server does not speak HTTP/2"),
+            other => panic!("{other:?}"),
+        }
+        let (tls, _tls) = fixed(b"\x15\x03\x01\x00\x02\x02\x46", &[]).await;
+        match call(tls, &post("{}")).await.result {
+            Err(Failure::Malformed(why)) => assert!(why.contains("https://"), "{why}"),
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
+#[test]
 fn nobody_there() {
     run(async {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedKey, IsCa, KeyPair, date_time_ymd, generate_simple_self_signed,
+};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use tokio::io::AsyncWriteExt;
@@ -17,7 +19,15 @@ use crate::server::{listen, post, request, run, seen};
 /// A server for `name` that names what it speaks if it has `alpn`, and answers two requests of each connection; without an
 /// orderly end after this head if it has one.
 async fn serve(name: &str, alpn: bool, cuts: Option<&'static str>) -> (SocketAddr, JoinSet<()>, Vec<u8>) {
-    let CertifiedKey { cert, signing_key } = generate_simple_self_signed([name.to_owned()]).unwrap();
+    serve_with(generate_simple_self_signed([name.to_owned()]).unwrap(), alpn, cuts).await
+}
+
+async fn serve_with(
+    certificate: CertifiedKey<KeyPair>,
+    alpn: bool,
+    cuts: Option<&'static str>,
+) -> (SocketAddr, JoinSet<()>, Vec<u8>) {
+    let CertifiedKey { cert, signing_key } = certificate;
     let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
@@ -98,6 +108,37 @@ fn unknown_misnamed_or_without_http2() {
         }
         let none = TlsOptions { roots: Some(b"no certificate".to_vec()), insecure: false };
         assert!(Client::new("https://models.example".parse().unwrap(), &none).is_err());
+    });
+}
+
+/// As `openssl req -x509` makes it.
+#[test]
+fn a_servers_own_certificate_is_trusted_though_it_says_to_be_an_authoritys() {
+    run(async {
+        for (name, until, part) in [
+            ("127.0.0.1", 4000, None),
+            ("models.example", 4000, Some("not valid for name")),
+            ("127.0.0.1", 2001, Some("expired")),
+        ] {
+            let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            (params.not_before, params.not_after) = (date_time_ymd(2000, 1, 1), date_time_ymd(until, 1, 1));
+            let signing_key = KeyPair::generate().unwrap();
+            let cert = params.self_signed(&signing_key).unwrap();
+            let (address, _server, pem) = serve_with(CertifiedKey { cert, signing_key }, false, None).await;
+            let trust = |roots: &[u8]| TlsOptions { roots: Some(roots.to_vec()), insecure: false };
+            let connected = async |tls: &TlsOptions| {
+                client(address, "127.0.0.1", tls).connect(Protocol::Grpc, &mut JoinSet::new()).await.map(|_| ())
+            };
+            match (connected(&trust(&pem)).await, part) {
+                // That far it comes only with a certificate that is taken.
+                (Err(Failure::Tls(why)), None) => assert!(why.contains("ALPN"), "{why}"),
+                (Err(Failure::Tls(why)), Some(part)) => assert!(why.contains(part), "{part}: {why}"),
+                other => panic!("{name} {until}: {other:?}"),
+            }
+            let (_, _other, other) = serve("127.0.0.1", false, None).await;
+            assert!(matches!(connected(&trust(&other)).await, Err(Failure::Tls(why)) if !why.contains("ALPN")));
+        }
     });
 }
 

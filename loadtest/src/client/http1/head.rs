@@ -29,6 +29,8 @@ pub(super) struct Head {
     pub(super) headers: HeaderMap,
     pub(super) revision: Option<Bytes>,
     pub(super) overhead_us: Option<u32>,
+    /// Of the JSON before binary tensors; what is no number is too much.
+    pub(super) header_length: Option<u64>,
 }
 
 impl Head {
@@ -44,7 +46,7 @@ impl Head {
         let mut response = Response::new(&mut []);
         let within = input.get(..MAX_HEAD).unwrap_or(input);
         let parsed = ParserConfig::default().parse_response_with_uninit_headers(&mut response, within, &mut headers);
-        let length = match parsed.map_err(malformed)? {
+        let length = match parsed.map_err(|error| if is_tls_alert(input) { in_tls() } else { malformed(error) })? {
             Status::Complete(length) => length,
             Status::Partial if within.len() == MAX_HEAD => {
                 return Err(Failure::Malformed(format!("head: more than {MAX_HEAD} bytes")));
@@ -64,6 +66,7 @@ impl Head {
             headers: HeaderMap::new(),
             revision: None,
             overhead_us: None,
+            header_length: None,
         };
         head.read(response.headers, last_revision)?;
         if wants_headers || !is_success(status) {
@@ -99,6 +102,9 @@ impl Head {
                 22 if is("x-weirgate-overhead-us") => {
                     self.overhead_us = number(value).and_then(|micros| u32::try_from(micros).ok());
                 }
+                31 if is("inference-header-content-length") => {
+                    self.header_length = Some(number(value).unwrap_or(u64::MAX));
+                }
                 _ => {}
             }
         }
@@ -121,6 +127,15 @@ impl Head {
             }
         }
     }
+}
+
+/// Whether it is what a server of TLS says to one who does not begin with a handshake.
+fn is_tls_alert(input: &[u8]) -> bool {
+    input.starts_with(&[21, 3])
+}
+
+fn in_tls() -> Failure {
+    Failure::Malformed("the server speaks TLS: give its address as https://".to_owned())
 }
 
 fn malformed(error: httparse::Error) -> Failure {
@@ -223,6 +238,10 @@ mod tests {
             let Err(Failure::Malformed(error)) = parse(text) else { panic!("{text} was taken") };
             assert!(error.contains(part), "{text}: {error}");
         }
+        let Err(Failure::Malformed(error)) = parse("\x15\x03\x01\x00\x02\x02\x46") else {
+            panic!("an alert was taken")
+        };
+        assert!(error.contains("https://"), "{error}");
         assert!(parse("HTTP/1.1 200 OK\r\ncontent-le").unwrap().is_none());
     }
 }

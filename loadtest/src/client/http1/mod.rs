@@ -167,7 +167,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Http1<S> {
         }
         // Bytes that follow belong to no request, and an answer before the request was sent leaves half of one behind.
         let stays_open = head.stays_open && unsent.is_sent() && self.input.bytes().is_empty();
-        let told = body.finish(request.protocol)?;
+        let told = body.finish(request.protocol, head.header_length)?;
         let answer = Answer {
             protocol: request.protocol,
             status: head.status,
@@ -179,6 +179,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Http1<S> {
             overhead_us: head.overhead_us,
             stream: told.stream,
             usage: told.usage,
+            fault: told.fault,
         };
         Ok((answer, stays_open))
     }

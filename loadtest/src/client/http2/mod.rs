@@ -105,7 +105,7 @@ impl Http2 {
             .map_err(|error| Failure::http2(&error, false))?;
         poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
             Poll::Ready(Ok(())) => Poll::Ready(Err(Failure::Closed)),
-            Poll::Ready(Err(error)) => Poll::Ready(Err(Failure::http2(&error, false))),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(Failure::greeting(&error))),
             Poll::Pending if sender.current_max_send_streams() > 0 => Poll::Ready(Ok(())),
             Poll::Pending => Poll::Pending,
         })
@@ -190,7 +190,7 @@ impl Http2 {
             progress.read = Some(Instant::now());
         }
         let (revision, overhead_us) = headers_told(&head.headers);
-        let told = body.finish(request.protocol)?;
+        let told = body.finish(request.protocol, None)?;
         Ok(Answer {
             protocol: request.protocol,
             status,
@@ -202,6 +202,7 @@ impl Http2 {
             overhead_us,
             stream: told.stream,
             usage: told.usage,
+            fault: told.fault,
         })
     }
 }

@@ -14,6 +14,7 @@ use weirgate_protocol::{InferRequest, Shape, Tensor, TensorSpec};
 use self::values::Values;
 use super::budget::MOST_BYTES;
 use super::random::{Use, Words, rng};
+use super::range::Bounds;
 
 /// Draws requests for one model.
 #[derive(Debug)]
@@ -84,11 +85,24 @@ impl RandomTensors {
     }
 }
 
+/// What is wrong with `--shape` and `--values` whatever the model takes.
+pub fn check(shapes: &[String], values: &[String]) -> Result<(), String> {
+    shapes.iter().try_for_each(|text| shapes::parse(text, split("--shape", text)?.1).map(|_| ()))?;
+    values.iter().try_for_each(|text| {
+        let bounds = Bounds::parse(split("--values", text)?.1);
+        bounds.map(|_| ()).map_err(|why| format!("--values {text}: {why}"))
+    })
+}
+
+/// Splits `NAME=REST` at the last `=`. `flag` is named in errors.
+fn split<'a>(flag: &str, text: &'a str) -> Result<(&'a str, &'a str), String> {
+    text.rsplit_once('=')
+        .ok_or_else(|| format!("{flag} '{text}' does not name an input: write it as NAME=..., the input's name first"))
+}
+
 /// Splits `NAME=REST` at the last `=` and finds the input of that name. `flag` is named in errors.
 fn named<'a>(inputs: &[TensorSpec], flag: &str, text: &'a str) -> Result<(usize, &'a str), String> {
-    let (name, rest) = text.rsplit_once('=').ok_or_else(|| {
-        format!("{flag} '{text}' does not name an input: write it as NAME=..., the input's name first")
-    })?;
+    let (name, rest) = split(flag, text)?;
     match inputs.iter().position(|spec| *spec.name == *name) {
         Some(index) => Ok((index, rest)),
         None => {

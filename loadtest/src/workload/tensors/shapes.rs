@@ -25,7 +25,7 @@ pub fn of(inputs: &[TensorSpec], rows: usize, given: &[String]) -> Result<Vec<Sh
         .collect()
 }
 
-fn parse(text: &str, dims: &str) -> Result<Shape, String> {
+pub(super) fn parse(text: &str, dims: &str) -> Result<Shape, String> {
     let wrong = || format!("--shape '{text}' is not a shape: write it as NAME=1,128, each dimension at least 1");
     dims.split(',').map(|dim| dim.trim().parse::<usize>().ok().filter(|&dim| dim > 0).ok_or_else(wrong)).collect()
 }

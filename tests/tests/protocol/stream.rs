@@ -1,6 +1,6 @@
 //! `ModelStreamInfer`: order, errors, back-pressure, deadlines, the end.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prost::Message as _;
 use weirgate_protocol::oip::infer_parameter::ParameterChoice;
@@ -183,7 +183,13 @@ async fn a_stream_is_read_no_faster_than_it_is_answered_and_ends_with_its_client
 #[tokio::test(flavor = "multi_thread")]
 async fn each_call_has_its_own_time_and_the_stream_has_the_calls() {
     let server = Server::start([Service::new("slow_second"), Service::new("identity")]).await;
-    let mut stream = Stream::open(server.data, PATH, &[("x-request-timeout-seconds", "0.8")]).await;
+    // How long the slow model takes is the machine's affair: half of that is too little for it anywhere.
+    let mut unhurried = open(&server).await;
+    let started = Instant::now();
+    unhurried.send(&request(SLOW, "unhurried", 1.0)).await;
+    answer(&mut unhurried).await;
+    let limit = format!("{:.3}", (started.elapsed() / 2).as_secs_f64());
+    let mut stream = Stream::open(server.data, PATH, &[("x-request-timeout-seconds", &limit)]).await;
     stream.send(&request(SLOW, "late", 1.0)).await;
     let (id, text) = error(&mut stream).await;
     assert_eq!(id, "late");

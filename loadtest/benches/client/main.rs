@@ -23,10 +23,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use weirgate_loadtest::process::{Cores, Log, Server, spawn_on};
-use weirgate_loadtest::request::{Protocol, Request};
+use weirgate_loadtest::request::{Protocol, Request, framed};
 use weirgate_loadtest::stats::Spread;
 use weirgate_loadtest::{Result, floor, record};
-use weirgate_protocol::v2;
+use weirgate_protocol::{oip, v2};
 
 use self::rivals::{Load, Measured, Rival};
 
@@ -127,7 +127,10 @@ fn serve(protocol: Protocol) -> Result<()> {
     }
     // HTTP/2 has no shortcut: frames and compressed heads are to be read and written.
     let captured = rivals::folder()?.join("answer");
-    std::fs::write(&captured, format!("content-type application/grpc\n\n\0\0\0\0\x40{}", "x".repeat(64)))?;
+    let answer =
+        v2::decode_response(&bytes::Bytes::from_static(BODY.as_bytes()), None).map_err(std::io::Error::other)?;
+    let message = framed(&oip::encode_response(answer, true).map_err(std::io::Error::other)?)?;
+    std::fs::write(&captured, [b"content-type application/grpc\n\n", &message[..]].concat())?;
     floor::serve(&captured, protocol)
 }
 

@@ -304,25 +304,14 @@ impl Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workload::fixtures;
 
     fn answer(protocol: Protocol, status: u16, grpc_status: Option<&str>) -> Answer {
-        let mut headers = HeaderMap::new();
+        let mut answer = fixtures::answer(protocol, status, "");
         if let Some(status) = grpc_status {
-            headers.insert("grpc-status", status.parse().unwrap());
+            answer.headers.insert("grpc-status", status.parse().unwrap());
         }
-        Answer {
-            protocol,
-            status,
-            headers,
-            body: Bytes::new(),
-            length: 0,
-            trailers: None,
-            revision: None,
-            overhead_us: None,
-            stream: None,
-            usage: None,
-            fault: None,
-        }
+        answer
     }
 
     #[test]

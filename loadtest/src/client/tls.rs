@@ -85,44 +85,51 @@ fn config(options: &TlsOptions) -> Result<ClientConfig> {
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(crate::error)?;
-    let builder = match &options.roots {
-        _ if options.insecure => {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-        }
-        Some(pem) => {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(GivenCertificates::new(pem, provider)?))
-        }
-        None => builder.with_platform_verifier().map_err(crate::error)?,
+    let trust = match &options.roots {
+        _ if options.insecure => Trust::Any,
+        Some(pem) => Trust::given(pem, provider.clone())?,
+        None => return Ok(builder.with_platform_verifier().map_err(crate::error)?.with_no_client_auth()),
     };
-    Ok(builder.with_no_client_auth())
+    let verifier = Arc::new(Verifier { provider, trust });
+    Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
 }
 
-/// Trusts what certificates that were given have signed, and those certificates themselves: an ordinary self-signed one
-/// says that it is an authority's, which no server's may be.
+/// Judges certificates otherwise than the platform does. Whatever it trusts, the server must prove that it has the key.
 #[derive(Debug)]
-struct GivenCertificates {
-    given: Vec<CertificateDer<'static>>,
-    signed: Arc<WebPkiServerVerifier>,
+struct Verifier {
+    provider: Arc<CryptoProvider>,
+    trust: Trust,
 }
 
-impl GivenCertificates {
-    fn new(pem: &[u8], provider: Arc<CryptoProvider>) -> Result<GivenCertificates> {
+#[derive(Debug)]
+enum Trust {
+    Any,
+    /// What certificates that were given have signed, and those certificates themselves: an ordinary self-signed one says
+    /// that it is an authority's, which no server's may be.
+    Given {
+        certificates: Vec<CertificateDer<'static>>,
+        signed: Arc<WebPkiServerVerifier>,
+    },
+}
+
+impl Trust {
+    fn given(pem: &[u8], provider: Arc<CryptoProvider>) -> Result<Trust> {
         let wrong = |why: &dyn std::fmt::Display| crate::error(format!("certificates to trust: {why}"));
-        let given = CertificateDer::pem_slice_iter(pem).collect::<std::result::Result<Vec<_>, _>>();
-        let given = given.map_err(|error| wrong(&error))?;
-        if given.is_empty() {
+        let certificates = CertificateDer::pem_slice_iter(pem).collect::<std::result::Result<Vec<_>, _>>();
+        let certificates = certificates.map_err(|error| wrong(&error))?;
+        if certificates.is_empty() {
             return Err(wrong(&"there is none in the PEM"));
         }
         let mut roots = RootCertStore::empty();
-        for certificate in &given {
+        for certificate in &certificates {
             roots.add(certificate.clone()).map_err(|error| wrong(&error))?;
         }
         let signed = WebPkiServerVerifier::builder_with_provider(roots.into(), provider).build();
-        Ok(GivenCertificates { given, signed: signed.map_err(|error| wrong(&error))? })
+        Ok(Trust::Given { certificates, signed: signed.map_err(|error| wrong(&error))? })
     }
 }
 
-impl ServerCertVerifier for GivenCertificates {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -131,9 +138,10 @@ impl ServerCertVerifier for GivenCertificates {
         ocsp: &[u8],
         now: UnixTime,
     ) -> std::result::Result<ServerCertVerified, rustls::Error> {
-        match self.signed.verify_server_cert(certificate, intermediates, name, ocsp, now) {
+        let Trust::Given { certificates, signed } = &self.trust else { return Ok(ServerCertVerified::assertion()) };
+        match signed.verify_server_cert(certificate, intermediates, name, ocsp, now) {
             // Its time is looked at first, before what it says of itself.
-            Err(error) if self.given.iter().any(|given| given == certificate) && !is_out_of_time(&error) => {
+            Err(error) if certificates.iter().any(|given| given == certificate) && !is_out_of_time(&error) => {
                 verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
                 Ok(ServerCertVerified::assertion())
             }
@@ -147,7 +155,7 @@ impl ServerCertVerifier for GivenCertificates {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        self.signed.verify_tls12_signature(message, certificate, signed)
+        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -156,11 +164,11 @@ impl ServerCertVerifier for GivenCertificates {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        self.signed.verify_tls13_signature(message, certificate, signed)
+        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.signed.supported_verify_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 
@@ -170,43 +178,4 @@ fn is_out_of_time(error: &rustls::Error) -> bool {
         error,
         rustls::Error::InvalidCertificate(Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. })
     )
-}
-
-/// Takes any certificate, but still wants proof that the server has its key.
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> std::result::Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

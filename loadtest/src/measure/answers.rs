@@ -184,6 +184,8 @@ impl ServerTotals {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request::Protocol;
+    use crate::workload::fixtures;
 
     fn stream(start: Instant, at_ms: &[u64], output_tokens: Option<u32>) -> Stream {
         let at = |ms: &u64| start + Duration::from_millis(*ms);
@@ -240,19 +242,7 @@ mod tests {
     }
 
     fn answer(revision: Option<String>) -> Answer {
-        Answer {
-            protocol: crate::request::Protocol::V2,
-            status: 200,
-            headers: http::HeaderMap::new(),
-            body: Bytes::new(),
-            length: 0,
-            trailers: None,
-            revision: revision.map(Bytes::from),
-            overhead_us: None,
-            stream: None,
-            usage: None,
-            fault: None,
-        }
+        Answer { revision: revision.map(Bytes::from), ..fixtures::answer(Protocol::V2, 200, "") }
     }
 
     #[test]

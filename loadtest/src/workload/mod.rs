@@ -25,7 +25,7 @@ pub mod conversation;
 mod dress;
 pub mod expect;
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 mod judge;
 mod make;
 mod metadata;

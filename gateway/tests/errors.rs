@@ -29,6 +29,7 @@ fn error(code: ErrorCode) -> Error {
         ErrorCode::QueueFull => Error::queue_full(TEXT, Duration::from_millis(1_500)),
         ErrorCode::Cancelled => Error::cancelled(TEXT),
         ErrorCode::EngineFailed => Error::engine(TEXT),
+        ErrorCode::UpstreamFailed => Error::upstream(TEXT, RetryClass::MayHaveExecuted),
         ErrorCode::Internal => Error::internal(TEXT),
         ErrorCode::Unsupported => Error::unsupported(TEXT),
         ErrorCode::Unavailable => Error::unavailable(TEXT),

@@ -276,7 +276,7 @@ mod tests {
     use weirgate_models::Interrupt;
     use weirgate_protocol::tensor::raw_bytes;
     use weirgate_protocol::{
-        Call, Datatype, Dim, ErrorCode, Head, InferRequest, ModelSpec, Protocol, Shape, Target, TensorSpec,
+        Call, Datatype, Dim, ErrorCode, Head, InferRequest, ModelSpec, Priority, Protocol, Shape, Target, TensorSpec,
     };
 
     use super::*;
@@ -324,7 +324,14 @@ mod tests {
         let x = Tensor::new("x", datatype, Shape::from_slice(&[1]), raw_bytes(vec![10_u8])).unwrap();
         let (work, payload) = spec.bind(&mut InferRequest { inputs: vec![x], ..Default::default() }, pinned).unwrap();
         let now = Instant::now();
-        let head = Head { request_id: "".into(), traceparent: None, protocol: Protocol::V2Http, arrived: now };
+        let head = Head {
+            request_id: "".into(),
+            traceparent: None,
+            protocol: Protocol::V2Http,
+            arrived: now,
+            identity: None,
+            priority: Priority::default(),
+        };
         let target = Target { namespace: "".into(), service: "".into(), model: "".into() };
         let deadline = now + Duration::from_secs(60);
         let (job, parts) = Job::new(Call { head, target, deadline, work, payload }, now);

@@ -8,6 +8,7 @@ use weirgate_replicas_core::{BatchPolicy, CloseReason};
 
 use crate::credits::Credits;
 use crate::job::{Finished, Job, Timing};
+use crate::remote::Remote;
 
 /// Whoever executes calls.
 pub trait Replica: Send + Sync {
@@ -36,6 +37,18 @@ pub trait Feed: Send + Sync {
 
     /// The set of replicas behind this lane changed.
     fn state_changed(&self, state: SetState);
+
+    /// A server is ready to be passed calls to; before the state says so.
+    fn remote_joined(&self, remote: Arc<Remote>);
+
+    /// What the server takes at a time, or speaks, is another.
+    fn remote_changed(&self, id: u64);
+
+    /// The server is passed no more calls; it finishes those it has.
+    fn remote_drains(&self, id: u64);
+
+    /// The server is gone.
+    fn remote_left(&self, id: u64);
 }
 
 /// What a pull gave.

@@ -6,6 +6,7 @@
 mod hash;
 pub mod lane;
 mod names;
+pub mod pool;
 mod service;
 pub mod split;
 pub mod sticky;

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use crate::annotations::Annotations;
 use crate::inference_service::{InferenceService, ModelFormatSpec, ModelServerSpec, PredictorSpec, Resources};
-use crate::plan::{BatcherPlan, CanaryPlan, ModelFormat, ModelPlan, RevisionPlan, ServicePlan, Settings, TrafficPlan};
+use crate::plan::{
+    BatcherPlan, CanaryPlan, Executor, Isolation, ModelFormat, ModelPlan, Retry, RevisionPlan, ServicePlan, Settings,
+    TrafficPlan,
+};
 use crate::problem::{Report, quoted};
 use crate::storage::{Misplaced, location};
 use crate::values::{check_metadata, check_name, count};
@@ -49,6 +52,8 @@ pub(crate) fn draw(service: &InferenceService, report: &mut Report) -> Option<Se
             timeout: seconds(component.timeout).unwrap_or(DEFAULT_TIMEOUT),
             max_queued_requests: annotations.max_queued_requests,
             sticky: annotations.sticky,
+            retry: Retry::default(),
+            stream_idle_timeout: None,
             replacement: component::replacement(component.deployment_strategy.as_ref()),
             stopped: annotations.stopped,
         },
@@ -115,7 +120,7 @@ pub(crate) fn draw_revision(
         name: revision::name(service, predictor),
         variant: predictor.name.clone(),
         replicas: count(component.min_replicas).unwrap_or(NonZeroUsize::MIN),
-        model: plan?,
+        executor: Executor::Model { model: plan?, isolation: Isolation::Thread },
         batcher: BatcherPlan {
             max_batch_size: batcher.and_then(|batcher| count(batcher.max_batch_size)),
             max_latency: batcher.and_then(|batcher| count(batcher.max_latency)).map(millis),

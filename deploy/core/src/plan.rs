@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use weirgate_protocol::{RemoteUrl, StickyKey};
+use weirgate_protocol::{RemoteUrl, StickyKey, UpstreamUrl};
 
 use crate::inference_service::PredictorSpec;
 
@@ -28,9 +28,26 @@ pub struct Settings {
     pub max_queued_requests: Option<NonZeroUsize>,
     /// What keeps calls together while traffic is split.
     pub sticky: Option<StickyKey>,
+    /// Whether a call that may have been executed may be executed again.
+    pub retry: Retry,
+    /// How long a stream may pause once its first byte has come; none: as long as the timeout.
+    pub stream_idle_timeout: Option<Duration>,
     pub replacement: Replacement,
     /// Nothing shall run: `serving.kserve.io/stop: "true"`.
     pub stopped: bool,
+}
+
+/// Whether calls may be executed more than once: `weirgate.dev/retry`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Retry {
+    /// Only what surely was not executed is executed elsewhere.
+    #[default]
+    NotExecuted,
+    /// Executing a call twice does no harm: one that was handed over and broke is repeated, within the retry budget.
+    Idempotent {
+        /// A second replica is asked where the first has not answered within the usual time.
+        hedge: bool,
+    },
 }
 
 /// The order in which a revision takes another's place.
@@ -68,7 +85,7 @@ pub struct RevisionPlan {
     pub variant: Option<String>,
     /// Replicas that shall run when it takes its traffic.
     pub replicas: NonZeroUsize,
-    pub model: ModelPlan,
+    pub executor: Executor,
     pub batcher: BatcherPlan,
     /// Calls that one replica may hold unfinished; none: no limit.
     pub container_concurrency: Option<NonZeroUsize>,
@@ -78,6 +95,114 @@ pub struct RevisionPlan {
     pub memory: Option<u64>,
     /// The predictor this was made from, defaults filled in and paths made absolute: enough to make it again.
     pub predictor: PredictorSpec,
+}
+
+/// Who executes a revision's calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Executor {
+    /// Engines of ours.
+    Model { model: ModelPlan, isolation: Isolation },
+    /// A command of the user's, once per replica: `predictor.containers[]`.
+    Command(Box<CommandPlan>),
+    /// Servers that somebody else runs: `weirgate.dev/upstream`.
+    Upstream(Box<UpstreamPlan>),
+}
+
+impl Executor {
+    /// The model, where engines of ours run it.
+    pub fn model(&self) -> Option<&ModelPlan> {
+        match self {
+            Executor::Model { model, .. } => Some(model),
+            Executor::Command(_) | Executor::Upstream(_) => None,
+        }
+    }
+}
+
+/// Where an engine of ours runs: `weirgate.dev/isolation`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// On a thread of the gateway.
+    #[default]
+    Thread,
+    /// In a child process for each replica, whose crash takes nothing else down.
+    Process,
+}
+
+/// What a container would run, as a child process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandPlan {
+    /// The container's name, for logs.
+    pub name: String,
+    /// The program and its arguments: `command` and then `args`, with `$(NAME)` filled in from `env`.
+    pub command: Vec<String>,
+    pub env: Vec<(String, String)>,
+    pub working_dir: Option<PathBuf>,
+    /// `ports[0].containerPort`; none: a free one is told by the environment variable `PORT`.
+    pub port: Option<u16>,
+    /// It speaks gRPC: the port's name is `h2c` or `grpc`.
+    pub grpc: bool,
+    pub startup: Option<ProbePlan>,
+    pub readiness: Option<ProbePlan>,
+    pub liveness: Option<ProbePlan>,
+    /// From SIGTERM to SIGKILL: `terminationGracePeriodSeconds`.
+    pub grace: Duration,
+}
+
+/// A probe of a container, with Kubernetes' defaults filled in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbePlan {
+    pub check: ProbeCheck,
+    pub initial_delay: Duration,
+    pub period: Duration,
+    pub timeout: Duration,
+    pub success_threshold: u32,
+    pub failure_threshold: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProbeCheck {
+    /// Anything from 200 to 399 is a success. None: the container's port.
+    Http {
+        path: String,
+        port: Option<u16>,
+        headers: Vec<(String, String)>,
+    },
+    Tcp {
+        port: Option<u16>,
+    },
+    Grpc {
+        port: Option<u16>,
+        service: Option<String>,
+    },
+    Exec {
+        command: Vec<String>,
+    },
+}
+
+/// Servers that calls are passed to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamPlan {
+    /// Each is one replica.
+    pub urls: Vec<UpstreamUrl>,
+    /// What they speak, where the manifest says; none: they are asked.
+    pub protocols: Option<Vec<UpstreamProtocol>>,
+    pub tls: UpstreamTls,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum UpstreamProtocol {
+    V1,
+    V2,
+    GrpcV2,
+    OpenAi,
+}
+
+/// Whom to trust and what to show; all are PEM files. None: the machine's own roots, and no certificate of ours.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UpstreamTls {
+    pub ca: Option<PathBuf>,
+    pub client_cert: Option<PathBuf>,
+    pub client_key: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

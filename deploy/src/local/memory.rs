@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use weirgate_deploy_core::{Location, RevisionPlan};
+use weirgate_deploy_core::{Executor, Location, RevisionPlan};
 
 /// A loaded model takes about its file's size, and its arena once more of what a run needs.
 const PER_FILE_BYTE: u64 = 2;
@@ -13,7 +13,11 @@ const DEEPEST: usize = 2;
 
 /// What is missing for one replica to start now; nothing: it fits.
 pub(super) fn missing(plan: &RevisionPlan) -> Option<String> {
-    let needs = plan.memory.unwrap_or_else(|| PER_FILE_BYTE * size(&plan.model.location));
+    let needs = plan.memory.or_else(|| match &plan.executor {
+        Executor::Model { model, .. } => Some(PER_FILE_BYTE * size(&model.location)),
+        // What a command needs its manifest has to say; servers elsewhere need none of ours.
+        Executor::Command(_) | Executor::Upstream(_) => None,
+    })?;
     let available = available()?;
     (needs > available).then(|| format!("a replica needs {needs} bytes of memory, {available} are available"))
 }

@@ -7,11 +7,11 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch as channel;
 use tokio::task::JoinSet;
 use weirgate_deploy_core::rollout::Health;
-use weirgate_deploy_core::{Location, ModelFormat, RevisionPlan};
+use weirgate_deploy_core::{Executor, Location, ModelFormat, RevisionPlan};
 use weirgate_replicas::local::Loader;
 use weirgate_replicas::{
-    BatchReport, Feed, Finished, OnnxSource, Pull, Replica, ReplicaSet, ReplicaSetConfig, SetState, Source, Wanted,
-    onnx_loader,
+    BatchReport, Feed, Finished, LoadError, OnnxSource, Pull, Remote, Replica, ReplicaSet, ReplicaSetConfig, SetState,
+    Source, Wanted, onnx_loader,
 };
 
 use super::LocalConfig;
@@ -118,12 +118,15 @@ fn config(service: &Named, plan: &RevisionPlan, platform: &LocalConfig) -> Repli
 
 fn loader(service: &Named, plan: &RevisionPlan, platform: &LocalConfig) -> Arc<Loader> {
     let intra_threads = plan.cpu_limit.unwrap_or_else(process_cpus);
-    let source = match &plan.model.location {
+    let Executor::Model { model, .. } = &plan.executor else {
+        return Arc::new(|_| Err(LoadError("only models of this process are built".to_owned())));
+    };
+    let source = match &model.location {
         Location::Path(path) => Source::Local { location: path.clone(), roots: platform.model_roots.clone() },
         // The set has the loader for as long as it runs, and so keeps the copy.
         Location::Url(url) => Source::Remote(platform.store.hold(url.clone())),
     };
-    match plan.model.format {
+    match model.format {
         ModelFormat::Onnx => {
             onnx_loader(OnnxSource { service: service.to_string(), model: service.name.clone(), source, intra_threads })
         }
@@ -165,6 +168,22 @@ impl Feed for Reporting {
 
     fn ran(&self, replica: &Arc<dyn Replica>, report: &BatchReport, finished: Vec<Finished>) {
         self.feed.ran(replica, report, finished);
+    }
+
+    fn remote_joined(&self, remote: Arc<Remote>) {
+        self.feed.remote_joined(remote);
+    }
+
+    fn remote_changed(&self, id: u64) {
+        self.feed.remote_changed(id);
+    }
+
+    fn remote_drains(&self, id: u64) {
+        self.feed.remote_drains(id);
+    }
+
+    fn remote_left(&self, id: u64) {
+        self.feed.remote_left(id);
     }
 
     fn state_changed(&self, state: SetState) {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::identity::{Identity, Priority};
 use crate::model::ModelSpec;
 use crate::tensor::Tensor;
 
@@ -27,6 +28,9 @@ pub struct Head {
     pub protocol: Protocol,
     /// When the head had been read.
     pub arrived: Instant,
+    /// Who calls; none where callers need not say.
+    pub identity: Option<Arc<Identity>>,
+    pub priority: Priority,
 }
 
 /// The protocol a call came in by.

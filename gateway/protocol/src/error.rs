@@ -36,6 +36,8 @@ pub enum ErrorCode {
     Cancelled,
     /// The engine failed while executing the call.
     EngineFailed,
+    /// The server that a call was passed to broke off, or gave an answer that is none.
+    UpstreamFailed,
     /// A fault of Weirgate itself.
     Internal,
     /// Known, and not built (yet).
@@ -60,7 +62,7 @@ pub struct ErrorRow {
 }
 
 impl ErrorCode {
-    pub const ALL: [ErrorCode; 16] = [
+    pub const ALL: [ErrorCode; 17] = [
         ErrorCode::InvalidRequest,
         ErrorCode::Unauthenticated,
         ErrorCode::Forbidden,
@@ -73,6 +75,7 @@ impl ErrorCode {
         ErrorCode::QueueFull,
         ErrorCode::Cancelled,
         ErrorCode::EngineFailed,
+        ErrorCode::UpstreamFailed,
         ErrorCode::Internal,
         ErrorCode::Unsupported,
         ErrorCode::Unavailable,
@@ -97,6 +100,8 @@ impl ErrorCode {
             ErrorCode::QueueFull => row(429, 8, "rate_limit_error", "queue_full"),
             ErrorCode::Cancelled => row(499, 1, "api_error", "cancelled"),
             ErrorCode::EngineFailed => row(500, 13, "api_error", "engine_failed"),
+            // Not gRPC's UNAVAILABLE: clients take that for leave to call again.
+            ErrorCode::UpstreamFailed => row(502, 13, "api_error", "upstream_failed"),
             ErrorCode::Internal => row(500, 13, "api_error", "internal"),
             ErrorCode::Unsupported => row(501, 12, "invalid_request_error", "unsupported"),
             ErrorCode::Unavailable => row(503, 14, "api_error", "unavailable"),
@@ -187,6 +192,11 @@ impl Error {
 
     pub fn engine(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorCode::EngineFailed, Origin::Engine, RetryClass::MayHaveExecuted, message)
+    }
+
+    /// `retry` is what is known of the call: whether any of it was sent.
+    pub fn upstream(message: impl Into<Cow<'static, str>>, retry: RetryClass) -> Self {
+        Self::new(ErrorCode::UpstreamFailed, Origin::Replica, retry, message)
     }
 
     pub fn internal(message: impl Into<Cow<'static, str>>) -> Self {

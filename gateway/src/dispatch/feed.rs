@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use weirgate_replicas::{BatchReport, Feed, Finished, Grant, Job, Pull, Replica, SetState};
+use weirgate_replicas::{BatchReport, Feed, Finished, Grant, Job, Pull, Remote, Replica, SetState};
 use weirgate_replicas_core::{Candidate, Decision};
 use weirgate_router::Ticket;
 
@@ -114,6 +114,14 @@ impl Feed for Lane {
         self.answer(&mut core, finished);
         self.show(&core);
     }
+
+    fn remote_joined(&self, _: Arc<Remote>) {}
+
+    fn remote_changed(&self, _: u64) {}
+
+    fn remote_drains(&self, _: u64) {}
+
+    fn remote_left(&self, _: u64) {}
 
     fn state_changed(&self, state: SetState) {
         let mut batching = None;

@@ -11,7 +11,7 @@ use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request, Response, Ve
 use hyper::body::Incoming;
 use tower::Service;
 use weirgate_protocol::deadline::{parse_grpc_timeout, parse_timeout_seconds};
-use weirgate_protocol::{Head, Protocol, Result};
+use weirgate_protocol::{Head, Priority, Protocol, Result};
 
 use super::untaken::{Answer, Untaken};
 use crate::observe::Stages;
@@ -108,6 +108,8 @@ impl Arrival {
             traceparent: parts.headers.get(TRACEPARENT).and_then(text),
             protocol,
             arrived: at,
+            identity: None,
+            priority: Priority::default(),
         };
         let asked = [request_timeout(&parts.headers)?, grpc_timeout(&parts.headers)?];
         Ok(Arrival { head, timeout: asked.into_iter().flatten().min() })

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use tokio::task::JoinSet;
 use weirgate::dispatch::{Lane, Turned};
 use weirgate_deploy::plane::LaneOf;
-use weirgate_protocol::{Call, ErrorCode, Head, InferRequest, Protocol, Target};
+use weirgate_protocol::{Call, ErrorCode, Head, InferRequest, Priority, Protocol, Target};
 use weirgate_replicas::{Answer, Failure, Feed, ReplicaSet, ReplicaSetConfig, SetState, Wanted};
 use weirgate_router::LaneLimits;
 
@@ -80,7 +80,14 @@ async fn call_while(
     let mut request = InferRequest { inputs: vec![tensor("x", &shape, &given)], ..Default::default() };
     let (work, payload) = spec.newest().bind(&mut request, false)?;
     happens(&lane);
-    let head = Head { request_id: "test".into(), traceparent: None, protocol: Protocol::V2Http, arrived: now };
+    let head = Head {
+        request_id: "test".into(),
+        traceparent: None,
+        protocol: Protocol::V2Http,
+        arrived: now,
+        identity: None,
+        priority: Priority::default(),
+    };
     let target = Target { namespace: "test".into(), service: "plus-one".into(), model: "plus-one".into() };
     reservation.submit(Call { head, target, deadline, work, payload }, Instant::now())?.answer().await
 }

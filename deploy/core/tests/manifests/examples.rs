@@ -73,11 +73,12 @@ fn render(loaded: &Loaded) -> String {
 }
 
 fn write_revision(revision: &RevisionPlan, text: &mut String) {
-    let RevisionPlan { name, variant, replicas, model, batcher, container_concurrency, cpu_limit, memory, .. } =
+    let RevisionPlan { name, variant, replicas, executor, batcher, container_concurrency, cpu_limit, memory, .. } =
         revision;
-    let location = match &model.location {
-        Location::Path(path) => path.display().to_string(),
-        Location::Url(url) => url.to_string(),
+    let location = match executor.model().map(|model| &model.location) {
+        Some(Location::Path(path)) => path.display().to_string(),
+        Some(Location::Url(url)) => url.to_string(),
+        None => format!("{executor:?}"),
     };
     writeln!(
         text,

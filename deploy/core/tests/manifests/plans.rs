@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use weirgate_deploy_core::{
-    BatcherPlan, InferenceService, Location, ModelFormat, ModelPlan, Replacement, ServicePlan, Settings, Severity,
-    TrafficPlan, claimed_twice, load, plan,
+    BatcherPlan, Executor, InferenceService, Isolation, Location, ModelFormat, ModelPlan, Replacement, Retry,
+    ServicePlan, Settings, Severity, TrafficPlan, claimed_twice, load, plan,
 };
 use weirgate_protocol::StickyKey;
 
@@ -27,6 +27,8 @@ fn defaults() {
             timeout: Duration::from_secs(300),
             max_queued_requests: None,
             sticky: None,
+            retry: Retry::default(),
+            stream_idle_timeout: None,
             replacement: Replacement::StartFirst,
             stopped: false,
         },
@@ -38,7 +40,8 @@ fn defaults() {
     assert!(revision.name.starts_with("digits-predictor-"), "{}", revision.name);
     assert_eq!((revision.variant, revision.replicas.get()), (None, 1));
     let location = Location::Path(PathBuf::from("/manifests/digits"));
-    assert_eq!(revision.model, ModelPlan { format: ModelFormat::Onnx, location });
+    let model = ModelPlan { format: ModelFormat::Onnx, location };
+    assert_eq!(revision.executor, Executor::Model { model, isolation: Isolation::Thread });
     assert_eq!(revision.batcher, BatcherPlan { max_batch_size: None, max_latency: None });
     assert_eq!((revision.container_concurrency, revision.cpu_limit, revision.memory), (None, None, None));
     let predictor = serde_json::to_value(&revision.predictor).unwrap();
@@ -96,6 +99,8 @@ status: {conditions: []}
         timeout: Duration::from_secs(20),
         max_queued_requests: count(500),
         sticky: StickyKey::parse("cookie:SID"),
+        retry: Retry::default(),
+        stream_idle_timeout: None,
         replacement: Replacement::StopFirst,
         stopped: true,
     };
@@ -104,7 +109,8 @@ status: {conditions: []}
     let revision = &found.predictor;
     assert_eq!((revision.variant.as_deref(), revision.replicas.get()), (Some("v7"), 3));
     let location = Location::Path(PathBuf::from("/models/digits 1"));
-    assert_eq!(revision.model, ModelPlan { format: ModelFormat::Onnx, location });
+    let model = ModelPlan { format: ModelFormat::Onnx, location };
+    assert_eq!(revision.executor, Executor::Model { model, isolation: Isolation::Thread });
     let batcher = BatcherPlan { max_batch_size: count(8), max_latency: Some(Duration::from_millis(40)) };
     assert_eq!(revision.batcher, batcher);
     assert_eq!((revision.container_concurrency, revision.cpu_limit), (count(16), count(2)));
@@ -226,8 +232,10 @@ fn what_has_no_effect_yet_is_said() {
 #[test]
 fn relative_paths_start_at_the_base() {
     let text = manifest(&model(json!({ "storageUri": "../models/./digits/" }))).to_string();
-    let location =
-        |base: &str| load(&text, "a.yaml", Path::new(base)).services[0].plan.clone().unwrap().predictor.model.location;
+    let location = |base: &str| {
+        let plan = load(&text, "a.yaml", Path::new(base)).services[0].plan.clone().unwrap();
+        plan.predictor.executor.model().unwrap().location.clone()
+    };
     assert_eq!(location("/manifests"), Location::Path("/manifests/../models/digits".into()));
     assert_eq!(location("manifests"), Location::Path("manifests/../models/digits".into()));
     assert_eq!(location(""), Location::Path("../models/digits".into()));
@@ -236,7 +244,8 @@ fn relative_paths_start_at_the_base() {
 #[test]
 fn a_url_is_a_place_too() {
     let of = |uri: &str| planned(&model(json!({ "storageUri": uri }))).predictor;
-    let Location::Url(url) = of("https://user:pw@host/a.tar.gz?sig=1").model.location else { panic!("no URL") };
+    let executor = of("https://user:pw@host/a.tar.gz?sig=1").executor;
+    let Location::Url(url) = &executor.model().unwrap().location else { panic!("no URL") };
     assert_eq!(url.as_written(), "https://user:pw@host/a.tar.gz?sig=1");
     // Its name is made of the URL as it is written: another signature may fetch something else.
     assert_ne!(of("https://host/a.onnx?sig=1").name, of("https://host/a.onnx?sig=2").name);

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use weirgate_deploy_core::rollout::{Decision, Health, Rollout};
 use weirgate_deploy_core::{
-    BatcherPlan, CanaryPlan, Location, ModelFormat, ModelPlan, PredictorSpec, Replacement, RevisionPlan, ServicePlan,
-    Settings, TrafficPlan,
+    BatcherPlan, CanaryPlan, Executor, Isolation, Location, ModelFormat, ModelPlan, PredictorSpec, Replacement, Retry,
+    RevisionPlan, ServicePlan, Settings, TrafficPlan,
 };
 
 /// A plan whose predictor is the revision of this name.
@@ -22,6 +22,8 @@ fn plan(revision: &str, traffic: TrafficPlan) -> ServicePlan {
             timeout: Duration::from_secs(300),
             max_queued_requests: None,
             sticky: None,
+            retry: Retry::default(),
+            stream_idle_timeout: None,
             replacement: Replacement::StartFirst,
             stopped: false,
         },
@@ -35,7 +37,10 @@ fn revision(name: &str) -> RevisionPlan {
         name: name.to_owned(),
         variant: None,
         replicas: NonZeroUsize::MIN,
-        model: ModelPlan { format: ModelFormat::Onnx, location: Location::Path(name.into()) },
+        executor: Executor::Model {
+            model: ModelPlan { format: ModelFormat::Onnx, location: Location::Path(name.into()) },
+            isolation: Isolation::Thread,
+        },
         batcher: BatcherPlan::default(),
         container_concurrency: None,
         cpu_limit: None,

@@ -1,0 +1,77 @@
+//! Remote replicas: servers in other processes, ours or somebody else's, that calls are passed to.
+//!
+//! ```text
+//! transport  the connections to one server: pooled HTTP/1.1 and h2, TLS, Unix sockets
+//! body       a caller's body on its way, kept as far as it may have to be sent again
+//! fault      what went wrong, and whether the call may have been executed
+//! describe   which protocols a server speaks, and what its model takes and gives
+//! watch      asks the model, not the port, whether it is ready; and our own replicas for their credits
+//! infer      a batch of calls for tensors, in the server's protocol
+//! ```
+//!
+//! A call that is passed as bytes is executed on its caller's task: the lane picks the replica, and the caller sends to it.
+
+pub mod body;
+pub mod fault;
+pub mod transport;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::RwLock;
+use weirgate_protocol::LoadedModel;
+
+pub use body::{InBody, OutBody};
+pub use fault::{Fault, FaultKind};
+pub use transport::{Address, Transport, TransportConfig};
+
+/// A server that calls are passed to.
+pub struct Remote {
+    /// Unique within its set.
+    pub id: u64,
+    /// For logs, metrics and explanations: `http://10.0.0.1:8080`, or `child 3`.
+    pub name: Arc<str>,
+    pub transport: Transport,
+    /// It is one of ours: it grants credits, and says of a call that it was not executed.
+    pub ours: bool,
+    /// Calls it takes at a time.
+    slots: AtomicUsize,
+    described: RwLock<Arc<Described>>,
+}
+
+/// What a server is found to speak.
+#[derive(Clone, Debug, Default)]
+pub struct Described {
+    pub v1: bool,
+    pub v2: bool,
+    pub grpc: bool,
+    /// Where its OpenAI routes begin, `/v1` or `/openai/v1`; none where it has none.
+    pub openai: Option<&'static str>,
+    /// What the model takes and gives; none where the server does not say.
+    pub model: Option<Arc<LoadedModel>>,
+}
+
+impl Remote {
+    /// A server that has not been described yet. `slots`: calls it takes at a time, as long as it grants no others.
+    pub fn new(id: u64, name: Arc<str>, transport: Transport, ours: bool, slots: usize) -> Arc<Remote> {
+        let (slots, described) = (AtomicUsize::new(slots), RwLock::default());
+        Arc::new(Remote { id, name, transport, ours, slots, described })
+    }
+
+    pub fn slots(&self) -> usize {
+        self.slots.load(Ordering::Acquire)
+    }
+
+    /// Tell the feed afterwards ([`Feed::remote_changed`](crate::Feed::remote_changed)).
+    pub fn grant(&self, slots: usize) {
+        self.slots.store(slots, Ordering::Release);
+    }
+
+    pub fn described(&self) -> Arc<Described> {
+        self.described.read().clone()
+    }
+
+    pub fn describe(&self, described: Described) {
+        *self.described.write() = Arc::new(described);
+    }
+}

@@ -105,13 +105,34 @@ impl<T> Lane<T> {
     /// Turns a place that holds `reserved_bytes` into a waiting call.
     pub fn enter(&mut self, reserved_bytes: usize, call: Waiting<T>) -> Ticket {
         self.release(reserved_bytes);
+        let ticket = self.take_ticket();
+        self.add(ticket, call);
+        ticket
+    }
+
+    /// Lets a call with a place past the queue: a replica has room for it, and nobody waits. What is returned is its turn,
+    /// should it have to come back.
+    pub fn pass_by(&mut self, reserved_bytes: usize) -> Ticket {
+        self.release(reserved_bytes);
+        self.take_ticket()
+    }
+
+    /// A call that had left comes back to its turn. It has been let in before, so no bound refuses it.
+    pub fn put_back(&mut self, ticket: Ticket, call: Waiting<T>) {
+        self.add(ticket, call);
+    }
+
+    fn take_ticket(&mut self) -> Ticket {
+        let ticket = Ticket(self.next);
+        self.next += 1;
+        ticket
+    }
+
+    fn add(&mut self, ticket: Ticket, call: Waiting<T>) {
         self.bytes += call.bytes;
         self.waiting_bytes += call.bytes;
         self.rows = self.rows.saturating_add(call.rows);
-        let ticket = Ticket(self.next);
-        self.next += 1;
         self.waiting.insert(ticket, call);
-        ticket
     }
 
     /// Takes one call out: for a replica, or because its caller is gone. `None` where it has left already.
@@ -272,6 +293,23 @@ mod tests {
         lane.set_limits(LaneLimits { max_calls: 2, max_bytes: 10 });
         lane.reserve(0).and_then(|()| lane.grow(0, 300)).unwrap();
         assert_eq!(lane.reserve(1), Err(Full::Bytes { held: 300, asked: 1, limit: 10 }));
+    }
+
+    #[test]
+    fn a_call_that_comes_back_has_its_turn() {
+        #[allow(clippy::disallowed_methods)]
+        let now = Instant::now();
+        let mut lane = Lane::new(LaneLimits { max_calls: 2, max_bytes: 1_000 });
+        lane.reserve(10).and_then(|()| lane.grow(0, 10)).unwrap();
+        let first = lane.pass_by(10);
+        assert_eq!((lane.held(), lane.bytes()), (0, 0));
+        for item in [1, 2] {
+            lane.reserve(0).unwrap();
+            lane.enter(0, call(item, 0, now));
+        }
+        lane.put_back(first, call(0, 10, now));
+        assert_eq!((lane.held(), lane.bytes(), lane.reserve(0)), (3, 10, Err(Full::Calls { limit: 2 })));
+        assert_eq!(lane.drain().into_iter().map(|call| call.item).collect::<Vec<_>>(), [0, 1, 2]);
     }
 
     #[test]

@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use weirgate_protocol::{Error, Priority, Result, RetryClass};
 use weirgate_replicas::Remote;
-use weirgate_router::lane::Waiting;
-use weirgate_router::pool::{Because, Considered, Outcome, Wish};
 use weirgate_router::Ticket;
+use weirgate_router::lane::Waiting;
+use weirgate_router::pool::{Because, Outcome, Wish};
 
+use super::Lane;
 use super::lane::{Core, Entry};
 use super::remotes::{Ended, Taken};
-use super::{Lane, Reservation};
 
 /// What a passed call would like, kept while it waits.
 #[derive(Clone, Debug, Default)]
@@ -38,7 +38,7 @@ impl Wanting {
 /// A passed call in the queue.
 pub(super) struct Waiter {
     pub wanting: Wanting,
-    /// When it first entered: what is handed out again keeps its place.
+    /// When it first entered.
     pub entered: Instant,
     pub grant: oneshot::Sender<Result<Lease>>,
 }
@@ -46,20 +46,29 @@ pub(super) struct Waiter {
 /// A slot of a server.
 pub struct Lease {
     lane: Arc<Lane>,
+    /// The call's turn in the queue, should it have to come back; none for a batch.
+    turn: Option<Ticket>,
     remote: Arc<Remote>,
     because: Because,
     calls: usize,
     entered: Instant,
     taken: Instant,
-    /// How it ends, and when that was known. Until then its caller may still go away.
+    /// How it ends, and when that was first known. Until then its caller may still go away.
     ends: Option<(Outcome, Instant)>,
     given_back: bool,
 }
 
 impl Lease {
-    pub(super) fn new(lane: Arc<Lane>, taken: Taken, calls: usize, entered: Instant, now: Instant) -> Lease {
+    pub(super) fn new(
+        lane: Arc<Lane>,
+        turn: Option<Ticket>,
+        taken: Taken,
+        calls: usize,
+        entered: Instant,
+        now: Instant,
+    ) -> Lease {
         let Taken { remote, because } = taken;
-        Lease { lane, remote, because, calls, entered, taken: now, ends: None, given_back: false }
+        Lease { lane, turn, remote, because, calls, entered, taken: now, ends: None, given_back: false }
     }
 
     pub fn remote(&self) -> &Arc<Remote> {
@@ -71,61 +80,129 @@ impl Lease {
         self.because
     }
 
-    /// When the call entered the lane, the first time.
-    pub fn entered(&self) -> Instant {
-        self.entered
-    }
-
+    /// When the slot was taken.
     pub fn taken(&self) -> Instant {
         self.taken
     }
 
-    /// How long the call has waited for it.
+    /// How long the call has waited for it, from when it first entered the lane.
     pub fn queued(&self) -> Duration {
         self.taken.saturating_duration_since(self.entered)
     }
 
-    /// Notes how the call went, as of `now`. What is noted later replaces it, but the time to the first byte stays.
+    /// Notes how the call went. What is noted later replaces it, but the time to the first byte stays.
     pub fn ends(&mut self, outcome: Outcome, now: Instant) {
-        let at = self.ends.map_or(now, |(_, first)| first);
-        self.ends = Some((outcome, at));
+        let first = self.ends.map_or(now, |(_, first)| first);
+        self.ends = Some((outcome, first));
     }
 
-    /// Gives the slot back, and has the call wait for another one in its old place.
+    /// Gives the slot back, and waits for another one at the call's old turn. `bytes`: what it holds meanwhile.
     pub async fn again(mut self, wanting: Wanting, bytes: usize, deadline: Instant) -> Result<Lease> {
-        let (lane, entered) = (self.lane.clone(), self.entered);
-        let now = Instant::now();
-        let (entry, grant) = Waiter::new(wanting, entered);
+        let (lane, entered, now) = (self.lane.clone(), self.entered, Instant::now());
+        let (waiter, granted) = Waiter::new(wanting, entered);
         let ticket = {
             // Under one lock: a retired lane must not be found empty in between.
             let mut core = lane.core.lock();
-            let mut handed = if let Some(reason) = &core.failed {
-                return Err(lane.failed(reason));
-            } else {
-                let ticket = core.queue.enter_again(waiting(entry, bytes, entered, deadline));
-                self.end(&mut core, now);
-                let handed = core.hand_out(&lane, now);
-                lane.show(&core);
-                lane.send_batches_of(&mut core, handed, ticket)
-            };
-            drop(core);
-            handed.0.send();
-            handed.1
+            if let Some(reason) = &core.failed {
+                let error = lane.failed(reason);
+                drop(core);
+                return Err(error);
+            }
+            let ticket = self.turn.take().unwrap_or_else(|| core.queue.pass_by(0));
+            core.queue.put_back(ticket, waiter.waits(bytes, deadline));
+            self.give_back(&mut core, now);
+            lane.hand_out(core, now);
+            ticket
         };
-        Waits { lane, ticket, grant, deadline, settled: false }.lease().await
+        Waits { lane, ticket, granted, deadline, settled: false }.lease().await
     }
 
-    fn end(&mut self, core: &mut Core, now: Instant) {
+    /// A slot of another server for the same call, if one has room and nobody waits.
+    pub fn second(&self, wanting: &Wanting, now: Instant) -> Option<Lease> {
+        let lane = self.lane.clone();
+        let mut core = self.lane.core.lock();
+        let Core { queue, remotes: Some(remotes), .. } = &mut *core else { return None };
+        if queue.waiting() > 0 {
+            return None;
+        }
+        let taken = remotes.take_other(&wanting.as_wish(), now)?;
+        let lease = Lease::new(lane, None, taken, 1, now, now);
+        self.lane.show(&core);
+        Some(lease)
+    }
+
+    fn give_back(&mut self, core: &mut Core, now: Instant) {
         if std::mem::replace(&mut self.given_back, true) {
             return;
         }
-        let (outcome, at) = self.ends.unwrap_or((Outcome::Cancelled, now));
         let since = |at: Instant| at.saturating_duration_since(self.taken);
-        let member = self.remote.id;
-        let ended = Ended { member, outcome, took: since(at), held: since(now), calls: self.calls };
+        let (outcome, at) = self.ends.unwrap_or((Outcome::Cancelled, now));
+        let (member, calls) = (self.remote.id, self.calls);
         if let Some(remotes) = &mut core.remotes {
-            remotes.done(&ended, now);
+            remotes.done(&Ended { member, outcome, took: since(at), held: since(now), calls }, now);
         }
         self.lane.metrics.passed(outcome);
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if !self.given_back {
+            let (lane, now) = (self.lane.clone(), Instant::now());
+            let mut core = lane.core.lock();
+            self.give_back(&mut core, now);
+            lane.hand_out(core, now);
+        }
+    }
+}
+
+impl Waiter {
+    pub(super) fn new(wanting: Wanting, entered: Instant) -> (Waiter, oneshot::Receiver<Result<Lease>>) {
+        let (grant, granted) = oneshot::channel();
+        (Waiter { wanting, entered, grant }, granted)
+    }
+
+    pub(super) fn turn_away(self, error: Error) {
+        // Where nobody waits any more, nobody needs to know.
+        drop(self.grant.send(Err(error)));
+    }
+
+    pub(super) fn waits(self, bytes: usize, deadline: Instant) -> Waiting<Entry> {
+        Waiting { rows: 1, bytes, entered: self.entered, deadline, item: Entry::Pass(self) }
+    }
+}
+
+/// A passed call that waits. Dropping it takes it out of the queue, or gives back what it was handed meanwhile.
+pub(super) struct Waits {
+    pub lane: Arc<Lane>,
+    pub ticket: Ticket,
+    pub granted: oneshot::Receiver<Result<Lease>>,
+    pub deadline: Instant,
+    pub settled: bool,
+}
+
+impl Waits {
+    pub async fn lease(mut self) -> Result<Lease> {
+        let granted = tokio::time::timeout_at(self.deadline.into(), &mut self.granted).await;
+        self.settled = granted.is_ok();
+        match granted {
+            Ok(Ok(lease)) => lease,
+            Ok(Err(_)) => Err(Error::internal("the call left the queue without a server")),
+            Err(_) => {
+                let text = "the deadline passed while the call was in the queue";
+                Err(Error::deadline(text, RetryClass::NotExecuted))
+            }
+        }
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        if !self.settled {
+            let queued = self.lane.withdraw(self.ticket);
+            if Instant::now() < self.deadline {
+                self.lane.metrics.abandoned(queued);
+            }
+        }
     }
 }

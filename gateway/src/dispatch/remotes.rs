@@ -1,13 +1,17 @@
 //! The servers that a lane passes calls to, and which of what waits is handed to them next.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::MutexGuard;
 use tokio::sync::oneshot;
-use weirgate_protocol::Result;
+use weirgate_protocol::{Protocol, Result};
+use weirgate_replicas::remote::Described;
 use weirgate_replicas::{Job, Remote};
 use weirgate_replicas_core::{BatchPolicy, CloseReason, CostModel, Decision, form};
+use weirgate_router::Ticket;
 use weirgate_router::pool::{Because, Considered, Outcome, Pick, Pool, PoolConfig, Wish};
 
 use super::Lane;
@@ -30,8 +34,69 @@ pub(super) struct Remotes {
     /// What batches take.
     cost: CostModel,
     pace: Pace,
+    /// As long as no server is there, what the last ones spoke.
+    spoken: Spoken,
     /// When to look at the queue again though nothing happens: a breaker may be tried then, or a batch has waited for company.
     pub again: Option<Instant>,
+}
+
+/// What all of a lane's servers speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spoken {
+    pub v1: bool,
+    pub v2: bool,
+    pub grpc: bool,
+    pub openai: bool,
+    /// Some server has said what it speaks.
+    pub known: bool,
+}
+
+impl Spoken {
+    fn of(described: &Described) -> Spoken {
+        let Described { v1, v2, grpc, openai, .. } = *described;
+        Spoken { v1, v2, grpc, openai: openai.is_some(), known: true }
+    }
+
+    fn and(self, other: Spoken) -> Spoken {
+        Spoken {
+            v1: self.v1 && other.v1,
+            v2: self.v2 && other.v2,
+            grpc: self.grpc && other.grpc,
+            openai: self.openai && other.openai,
+            known: true,
+        }
+    }
+
+    pub fn speaks(&self, protocol: Protocol) -> bool {
+        match protocol {
+            Protocol::V1Http => self.v1,
+            Protocol::V2Http => self.v2,
+            Protocol::V2Grpc => self.grpc,
+            Protocol::OpenAi => self.openai,
+        }
+    }
+}
+
+impl fmt::Display for Spoken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let spoken = [(self.v1, "V1"), (self.v2, "V2 over HTTP"), (self.grpc, "V2 over gRPC"), (self.openai, "OpenAI's")];
+        let mut names = spoken.into_iter().filter_map(|(speaks, name)| speaks.then_some(name));
+        match names.next() {
+            None => f.write_str("none of the protocols that are known here"),
+            Some(first) => {
+                f.write_str(first)?;
+                names.try_for_each(|name| write!(f, ", {name}"))
+            }
+        }
+    }
+}
+
+/// What is handed out next.
+enum Next {
+    /// A call that is passed, and its slot if there is one.
+    Pass(Ticket, Option<Taken>),
+    /// A batch that begins with a call for tensors.
+    Job,
 }
 
 /// A slot of a server.
@@ -43,7 +108,7 @@ pub(super) struct Taken {
 /// What left the queue. It is sent on without the lane's lock: who gets it may drop it at once, which takes the lock.
 #[derive(Default)]
 pub(super) struct Handed {
-    leases: Vec<(oneshot::Sender<Result<Lease>>, Lease)>,
+    pub leases: Vec<(oneshot::Sender<Result<Lease>>, Lease)>,
     pub batches: Vec<Batch>,
 }
 
@@ -55,16 +120,6 @@ pub(super) struct Batch {
     pub reason: CloseReason,
 }
 
-impl Handed {
-    /// Sends the leases to those who wait for them.
-    pub fn send(&mut self) {
-        for (waiter, lease) in self.leases.drain(..) {
-            // Who is gone gives its slot back by this.
-            drop(waiter.send(Ok(lease)));
-        }
-    }
-}
-
 impl Remotes {
     pub fn new(seed: u64) -> Remotes {
         Remotes {
@@ -74,6 +129,7 @@ impl Remotes {
             slots: 0,
             cost: CostModel::default(),
             pace: Pace::default(),
+            spoken: Spoken::default(),
             again: None,
         }
     }
@@ -81,7 +137,7 @@ impl Remotes {
     pub fn join(&mut self, remote: Arc<Remote>, now: Instant) {
         self.pool.join(remote.id, remote.slots(), now);
         self.members.insert(remote.id, remote);
-        self.count_slots();
+        self.look_at_members();
     }
 
     /// A server takes more or fewer calls at a time.
@@ -89,29 +145,30 @@ impl Remotes {
         if let Some(remote) = self.members.get(&id) {
             self.pool.set_slots(id, remote.slots());
         }
-        self.count_slots();
+        self.look_at_members();
     }
 
     /// A server takes no more calls; those it has go on.
     pub fn drain(&mut self, id: u64) {
         self.pool.drain(id);
         self.members.remove(&id);
-        self.count_slots();
+        self.look_at_members();
     }
 
     pub fn leave(&mut self, id: u64) {
         self.pool.leave(id);
         self.members.remove(&id);
-        self.count_slots();
+        self.look_at_members();
     }
 
-    fn count_slots(&mut self) {
+    fn look_at_members(&mut self) {
         self.slots = self.members.values().map(|remote| remote.slots()).fold(0, usize::saturating_add);
+        let spoken = self.members.values().map(|remote| Spoken::of(&remote.described()));
+        self.spoken = spoken.reduce(Spoken::and).unwrap_or(self.spoken);
     }
 
-    /// The servers that take calls.
-    pub fn members(&self) -> impl Iterator<Item = &Arc<Remote>> {
-        self.members.values()
+    pub fn spoken(&self) -> Spoken {
+        self.spoken
     }
 
     /// Calls that servers have.
@@ -142,6 +199,16 @@ impl Remotes {
                 None
             }
         }
+    }
+
+    /// A slot of a server that the wish does not avoid.
+    pub fn take_other(&mut self, wish: &Wish<'_>, now: Instant) -> Option<Taken> {
+        let taken = self.take(wish, 1, now)?;
+        if wish.avoid.contains(&taken.remote.id) {
+            self.done(&Ended::unused(taken.remote.id), now);
+            return None;
+        }
+        Some(taken)
     }
 
     fn looks_again(&mut self, at: Option<Instant>) {
@@ -178,10 +245,39 @@ pub(super) struct Ended {
     pub calls: usize,
 }
 
+impl Ended {
+    fn unused(member: u64) -> Ended {
+        let none = Duration::ZERO;
+        Ended { member, outcome: Outcome::Cancelled, took: none, held: none, calls: 1 }
+    }
+}
+
+impl Lane {
+    /// Hands out what waits, once the core is let go of: whoever gets a lease may drop it at once, which takes the core.
+    pub(super) fn hand_out(self: &Arc<Self>, mut core: MutexGuard<'_, Core>, now: Instant) {
+        let before = core.looks_again();
+        let Handed { leases, batches } = core.hand_out(self, now);
+        let sooner = core.looks_again().filter(|again| before.is_none_or(|before| *again < before));
+        self.call_courier(!batches.is_empty() || sooner.is_some());
+        self.batches.lock().extend(batches);
+        self.show(&core);
+        drop(core);
+        for (waiter, lease) in leases {
+            // Who is gone gives its slot back by this.
+            drop(waiter.send(Ok(lease)));
+        }
+    }
+}
+
 impl Core {
+    /// When servers are to be looked at again though nothing happens.
+    pub(super) fn looks_again(&self) -> Option<Instant> {
+        self.remotes.as_ref()?.again
+    }
+
     /// Hands out what waits, in its order, as long as servers have room. Calls past their deadline are passed over: their
     /// callers take them out.
-    pub(super) fn hand_out(&mut self, lane: &Arc<Lane>, now: Instant) -> Handed {
+    fn hand_out(&mut self, lane: &Arc<Lane>, now: Instant) -> Handed {
         let Core { queue, remotes: Some(remotes), policy, .. } = self else { return Handed::default() };
         let mut handed = Handed::default();
         remotes.again = None;
@@ -189,27 +285,31 @@ impl Core {
         let mut lingers = false;
         loop {
             let mut in_time = queue.iter().filter(|(_, call)| call.deadline > now);
-            let next = in_time.find(|(_, call)| !lingers || matches!(call.item, Entry::Pass(_)));
-            let Some((ticket, call)) = next else { return handed };
-            if let Entry::Pass(waiter) = &call.item {
-                let Some(taken) = remotes.take(&waiter.wanting.as_wish(), 1, now) else { return handed };
-                let Some(call) = queue.remove(ticket) else { return handed };
-                if let Entry::Pass(waiter) = call.item {
-                    let lease = Lease::new(lane.clone(), taken, 1, waiter.entered, now);
-                    handed.leases.push((waiter.grant, lease));
+            let next = in_time.find_map(|(ticket, call)| match &call.item {
+                Entry::Pass(waiter) => Some(Next::Pass(ticket, remotes.take(&waiter.wanting.as_wish(), 1, now))),
+                Entry::Job(_) => (!lingers).then_some(Next::Job),
+            });
+            drop(in_time);
+            match next {
+                None | Some(Next::Pass(_, None)) => return handed,
+                Some(Next::Pass(ticket, Some(taken))) => {
+                    if let Some(Entry::Pass(waiter)) = queue.remove(ticket).map(|call| call.item) {
+                        let lease = Lease::new(lane.clone(), Some(ticket), taken, 1, waiter.entered, now);
+                        handed.leases.push((waiter.grant, lease));
+                    }
+                    continue;
                 }
-                continue;
+                Some(Next::Job) => {}
             }
             let policy = policy.as_ref().unwrap_or(&ALONE);
             match form(policy, &remotes.cost, now, candidates(queue)) {
                 Decision::Take { keys, reason } => {
                     let Some(taken) = remotes.take(&Wish::default(), keys.len(), now) else { return handed };
                     let calls = keys.into_iter().filter_map(|key| queue.remove(key));
-                    let mut jobs: Vec<Job> = Vec::with_capacity(calls.size_hint().1.unwrap_or_default());
-                    jobs.extend(calls.filter_map(|call| call.item.into_job()));
+                    let mut jobs: Vec<Job> = calls.filter_map(|call| call.item.into_job()).collect();
                     jobs.iter_mut().for_each(|job| job.taken_at(now));
                     let bytes = jobs.iter().map(|job| job.call.work.bytes).sum();
-                    let lease = Lease::new(lane.clone(), taken, jobs.len(), now, now);
+                    let lease = Lease::new(lane.clone(), None, taken, jobs.len(), now, now);
                     handed.batches.push(Batch { lease, jobs, bytes, reason });
                 }
                 Decision::Wait(until) => {

@@ -7,7 +7,9 @@ use weirgate_protocol::{Call, Error, Result, RetryClass};
 use weirgate_replicas::{Answer, Job, Parts};
 use weirgate_router::Ticket;
 
-use super::Lane;
+use super::lane::Core;
+use super::lease::{Waiter, Waits};
+use super::{Lane, Lease, Wanting};
 
 /// A place in a lane.
 pub struct Reservation {
@@ -38,6 +40,40 @@ impl Reservation {
         let ticket = self.lane.enter(self.bytes, job, now)?;
         self.used = true;
         Ok(Submitted { lane: self.lane.clone(), ticket, parts, deadline, settled: false })
+    }
+
+    /// Takes a server's slot for a call that is passed as bytes: at once where nobody waits and one has room, else in turn.
+    pub async fn lease(self, wanting: Wanting, deadline: Instant, now: Instant) -> Result<Lease> {
+        let waits = match self.lease_now(wanting, deadline, now)? {
+            Ok(lease) => return Ok(lease),
+            Err(waits) => waits,
+        };
+        waits.lease().await
+    }
+
+    fn lease_now(mut self, wanting: Wanting, deadline: Instant, now: Instant) -> Result<Result<Lease, Waits>> {
+        let lane = self.lane.clone();
+        let mut core = lane.core.lock();
+        if let Some(reason) = &core.failed {
+            let error = lane.failed(reason);
+            drop(core);
+            return Err(error);
+        }
+        self.used = true;
+        let Core { queue, remotes, .. } = &mut *core;
+        if queue.waiting() == 0
+            && let Some(taken) = remotes.as_mut().and_then(|remotes| remotes.take(&wanting.as_wish(), 1, now))
+        {
+            let turn = queue.pass_by(self.bytes);
+            lane.show(&core);
+            drop(core);
+            return Ok(Ok(Lease::new(lane, Some(turn), taken, 1, now, now)));
+        }
+        let (waiter, granted) = Waiter::new(wanting, now);
+        let ticket = queue.enter(self.bytes, waiter.waits(self.bytes, deadline));
+        // A server may have been left free for a reason that this call does not share.
+        lane.hand_out(core, now);
+        Ok(Err(Waits { lane, ticket, granted, deadline, settled: false }))
     }
 }
 

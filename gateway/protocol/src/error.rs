@@ -219,6 +219,11 @@ impl Error {
         Error { retry_after: Some(after), ..self }
     }
 
+    /// The same error with more to say.
+    pub fn and(self, more: impl fmt::Display) -> Self {
+        Error { message: format!("{}; {more}", self.message).into(), ..self }
+    }
+
     pub fn code(&self) -> ErrorCode {
         self.code
     }

@@ -46,8 +46,6 @@ pub(super) struct Waiter {
 /// A slot of a server.
 pub struct Lease {
     lane: Arc<Lane>,
-    /// The call's turn in the queue, should it have to come back; none for a batch.
-    turn: Option<Ticket>,
     remote: Arc<Remote>,
     because: Because,
     calls: usize,
@@ -59,16 +57,9 @@ pub struct Lease {
 }
 
 impl Lease {
-    pub(super) fn new(
-        lane: Arc<Lane>,
-        turn: Option<Ticket>,
-        taken: Taken,
-        calls: usize,
-        entered: Instant,
-        now: Instant,
-    ) -> Lease {
+    pub(super) fn new(lane: Arc<Lane>, taken: Taken, calls: usize, entered: Instant, now: Instant) -> Lease {
         let Taken { remote, because } = taken;
-        Lease { lane, turn, remote, because, calls, entered, taken: now, ends: None, given_back: false }
+        Lease { lane, remote, because, calls, entered, taken: now, ends: None, given_back: false }
     }
 
     pub fn remote(&self) -> &Arc<Remote> {
@@ -108,8 +99,7 @@ impl Lease {
                 drop(core);
                 return Err(error);
             }
-            let ticket = self.turn.take().unwrap_or_else(|| core.queue.pass_by(0));
-            core.queue.put_back(ticket, waiter.waits(bytes, deadline));
+            let ticket = core.queue.put_back(waiter.waits(bytes, deadline));
             self.give_back(&mut core, now);
             lane.hand_out(core, now);
             ticket
@@ -126,7 +116,7 @@ impl Lease {
             return None;
         }
         let taken = remotes.take_other(&wanting.as_wish(), now)?;
-        let lease = Lease::new(lane, None, taken, 1, now, now);
+        let lease = Lease::new(lane, taken, 1, now, now);
         self.lane.show(&core);
         Some(lease)
     }
@@ -168,7 +158,8 @@ impl Waiter {
     }
 
     pub(super) fn waits(self, bytes: usize, deadline: Instant) -> Waiting<Entry> {
-        Waiting { rows: 1, bytes, entered: self.entered, deadline, item: Entry::Pass(self) }
+        let (priority, entered) = (self.wanting.priority, self.entered);
+        Waiting { rows: 1, bytes, priority, entered, deadline, item: Entry::Pass(self) }
     }
 }
 

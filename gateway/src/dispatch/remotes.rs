@@ -294,7 +294,7 @@ impl Core {
                 None | Some(Next::Pass(_, None)) => return handed,
                 Some(Next::Pass(ticket, Some(taken))) => {
                     if let Some(Entry::Pass(waiter)) = queue.remove(ticket).map(|call| call.item) {
-                        let lease = Lease::new(lane.clone(), Some(ticket), taken, 1, waiter.entered, now);
+                        let lease = Lease::new(lane.clone(), taken, 1, waiter.entered, now);
                         handed.leases.push((waiter.grant, lease));
                     }
                     continue;
@@ -309,7 +309,7 @@ impl Core {
                     let mut jobs: Vec<Job> = calls.filter_map(|call| call.item.into_job()).collect();
                     jobs.iter_mut().for_each(|job| job.taken_at(now));
                     let bytes = jobs.iter().map(|job| job.call.work.bytes).sum();
-                    let lease = Lease::new(lane.clone(), None, taken, jobs.len(), now, now);
+                    let lease = Lease::new(lane.clone(), taken, jobs.len(), now, now);
                     handed.batches.push(Batch { lease, jobs, bytes, reason });
                 }
                 Decision::Wait(until) => {

@@ -64,10 +64,10 @@ impl Reservation {
         if queue.waiting() == 0
             && let Some(taken) = remotes.as_mut().and_then(|remotes| remotes.take(&wanting.as_wish(), 1, now))
         {
-            let turn = queue.pass_by(self.bytes);
+            queue.release(self.bytes);
             lane.show(&core);
             drop(core);
-            return Ok(Ok(Lease::new(lane, Some(turn), taken, 1, now, now)));
+            return Ok(Ok(Lease::new(lane, taken, 1, now, now)));
         }
         let (waiter, granted) = Waiter::new(wanting, now);
         let ticket = queue.enter(self.bytes, waiter.waits(self.bytes, deadline));

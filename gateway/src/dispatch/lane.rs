@@ -116,7 +116,7 @@ impl Lane {
             core: Mutex::new(Core {
                 queue,
                 dispatch: Dispatch::default(),
-                remotes: remote.then(|| Remotes::new(rand::random())),
+                remotes: remote.then(|| Remotes::new(rand::random(), Instant::now())),
                 phase: Phase::Open,
                 failed: None,
                 policy: None,
@@ -145,6 +145,11 @@ impl Lane {
     /// What the servers speak that calls are passed to; none where engines of this process execute them.
     pub fn spoken(&self) -> Option<Spoken> {
         self.core.lock().remotes.as_ref().map(Remotes::spoken)
+    }
+
+    /// Servers that calls are passed to.
+    pub fn servers(&self) -> usize {
+        self.core.lock().remotes.as_ref().map_or(0, Remotes::servers)
     }
 
     /// Whether the servers are to be sent batches that are formed here.
@@ -245,6 +250,7 @@ impl Lane {
         let call = Waiting {
             rows: job.call.work.rows,
             bytes: job.call.work.bytes,
+            priority: job.call.head.priority,
             entered: now,
             deadline: job.call.deadline,
             item: Entry::Job(job),

@@ -12,11 +12,11 @@ use weirgate_protocol::{Error, Priority, Result, RetryClass};
 use weirgate_replicas::Remote;
 use weirgate_router::Ticket;
 use weirgate_router::lane::Waiting;
-use weirgate_router::pool::{Because, Outcome, Wish};
+use weirgate_router::pool::{Because, Considered, Outcome, Wish};
 
 use super::Lane;
 use super::lane::{Core, Entry};
-use super::remotes::{Ended, Taken};
+use super::remotes::{Ended, Remotes, Taken};
 
 /// What a passed call would like, kept while it waits.
 #[derive(Clone, Debug, Default)]
@@ -119,6 +119,39 @@ impl Lease {
         let lease = Lease::new(lane, taken, 1, now, now);
         self.lane.show(&core);
         Some(lease)
+    }
+
+    /// Whether the call may be repeated though it may have been executed, within the budget of its lane.
+    pub fn may_repeat(&self, now: Instant) -> bool {
+        self.with_remotes(|remotes| remotes.repeats.withdraw(now)).unwrap_or(false)
+    }
+
+    /// After how long a second server is to be asked, if one is.
+    pub fn hedge_after(&self, now: Instant) -> Option<Duration> {
+        self.with_remotes(|remotes| remotes.hedge.delay(now)).flatten()
+    }
+
+    /// Whether a second server may be asked now.
+    pub fn may_hedge(&self, now: Instant) -> bool {
+        self.with_remotes(|remotes| remotes.hedge.fire(now)).unwrap_or(false)
+    }
+
+    /// How long the server has had the call when it was answered, by whomever: what hedging learns from.
+    pub fn had(&self, took: Duration) {
+        self.with_remotes(|remotes| remotes.hedge.answered(took));
+    }
+
+    /// What the server was picked among, as it is now.
+    pub fn considered(&self, wanting: &Wanting, now: Instant) -> Vec<(Arc<str>, Considered)> {
+        self.with_remotes(|remotes| remotes.considered(&wanting.as_wish(), now)).unwrap_or_default()
+    }
+
+    pub fn lane(&self) -> &Arc<Lane> {
+        &self.lane
+    }
+
+    fn with_remotes<T>(&self, look: impl FnOnce(&mut Remotes) -> T) -> Option<T> {
+        self.lane.core.lock().remotes.as_mut().map(look)
     }
 
     fn give_back(&mut self, core: &mut Core, now: Instant) {

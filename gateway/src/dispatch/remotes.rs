@@ -12,7 +12,9 @@ use weirgate_replicas::remote::Described;
 use weirgate_replicas::{Job, Remote};
 use weirgate_replicas_core::{BatchPolicy, CloseReason, CostModel, Decision, form};
 use weirgate_router::Ticket;
-use weirgate_router::pool::{Because, Considered, Outcome, Pick, Pool, PoolConfig, Wish};
+use weirgate_router::pool::{
+    Because, Budget, BudgetConfig, Considered, Hedge, HedgeConfig, Outcome, Pick, Pool, PoolConfig, Standing, Wish,
+};
 
 use super::Lane;
 use super::feed::candidates;
@@ -33,6 +35,10 @@ pub(super) struct Remotes {
     slots: usize,
     /// What batches take.
     cost: CostModel,
+    /// How many calls may be repeated that may have been executed.
+    pub repeats: Budget,
+    /// When calls are asked of a second server.
+    pub hedge: Hedge,
     pace: Pace,
     /// As long as no server is there, what the last ones spoke.
     spoken: Spoken,
@@ -67,12 +73,18 @@ impl Spoken {
         }
     }
 
+    /// Whether they take tensors.
+    pub fn tensors(&self) -> bool {
+        self.v1 || self.v2 || self.grpc
+    }
+
     pub fn speaks(&self, protocol: Protocol) -> bool {
         match protocol {
             Protocol::V1Http => self.v1,
             Protocol::V2Http => self.v2,
             Protocol::V2Grpc => self.grpc,
             Protocol::OpenAi => self.openai,
+            Protocol::Other => true,
         }
     }
 }
@@ -121,13 +133,15 @@ pub(super) struct Batch {
 }
 
 impl Remotes {
-    pub fn new(seed: u64) -> Remotes {
+    pub fn new(seed: u64, now: Instant) -> Remotes {
         Remotes {
             pool: Pool::new(PoolConfig::default(), seed),
             members: HashMap::new(),
             running: 0,
             slots: 0,
             cost: CostModel::default(),
+            repeats: Budget::new(BudgetConfig::RETRIES, now),
+            hedge: Hedge::new(HedgeConfig::default(), now),
             pace: Pace::default(),
             spoken: Spoken::default(),
             again: None,
@@ -171,6 +185,20 @@ impl Remotes {
         self.spoken
     }
 
+    /// Servers that take calls.
+    pub fn servers(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Where each server stands: those that take calls, and those that are set aside for now.
+    pub fn set_aside(&self, now: Instant) -> usize {
+        let aside = |id: &&u64| {
+            let standing = self.pool.state(**id, now).map(|state| state.standing);
+            matches!(standing, Some(Standing::Open { .. } | Standing::HalfOpen | Standing::Ejected { .. }))
+        };
+        self.members.keys().filter(aside).count()
+    }
+
     /// Calls that servers have.
     pub fn running(&self) -> usize {
         self.running
@@ -184,7 +212,14 @@ impl Remotes {
 
     /// Takes a slot for `calls` that share it, or notes when there may be one.
     pub fn take(&mut self, wish: &Wish<'_>, calls: usize, now: Instant) -> Option<Taken> {
-        match self.pool.pick(wish, now) {
+        // Another server is worth waiting for, but not one that is set aside.
+        let other = |id: &u64| {
+            let state = self.pool.state(*id, now);
+            !wish.avoid.contains(id) && state.is_some_and(|state| state.standing == Standing::In)
+        };
+        let avoids = !wish.avoid.is_empty() && self.members.keys().any(other);
+        let wish = if avoids { *wish } else { Wish { avoid: &[], ..*wish } };
+        match self.pool.pick(&wish, now) {
             Pick::Taken { member, because } => {
                 let Some(remote) = self.members.get(&member).cloned() else {
                     // The pool knows those alone who joined and did not leave.
@@ -203,6 +238,9 @@ impl Remotes {
 
     /// A slot of a server that the wish does not avoid.
     pub fn take_other(&mut self, wish: &Wish<'_>, now: Instant) -> Option<Taken> {
+        if self.members.keys().all(|id| wish.avoid.contains(id)) {
+            return None;
+        }
         let taken = self.take(wish, 1, now)?;
         if wish.avoid.contains(&taken.remote.id) {
             self.done(&Ended::unused(taken.remote.id), now);
@@ -229,8 +267,10 @@ impl Remotes {
         self.cost.observe(bytes, took);
     }
 
-    pub fn considered(&self, wish: &Wish<'_>, now: Instant) -> Vec<Considered> {
-        self.pool.considered(wish, now)
+    /// What a pick would choose from now, by name.
+    pub fn considered(&self, wish: &Wish<'_>, now: Instant) -> Vec<(Arc<str>, Considered)> {
+        let named = |considered: Considered| Some((self.members.get(&considered.member)?.name.clone(), considered));
+        self.pool.considered(wish, now).into_iter().filter_map(named).collect()
     }
 }
 

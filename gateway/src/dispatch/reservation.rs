@@ -61,9 +61,11 @@ impl Reservation {
         }
         self.used = true;
         let Core { queue, remotes, .. } = &mut *core;
-        if queue.waiting() == 0
-            && let Some(taken) = remotes.as_mut().and_then(|remotes| remotes.take(&wanting.as_wish(), 1, now))
-        {
+        let taken = remotes.as_mut().and_then(|remotes| {
+            remotes.repeats.deposit(now);
+            if queue.waiting() == 0 { remotes.take(&wanting.as_wish(), 1, now) } else { None }
+        });
+        if let Some(taken) = taken {
             queue.release(self.bytes);
             lane.show(&core);
             drop(core);

@@ -27,7 +27,7 @@ impl<'a> Head<'a> {
     pub fn new(parts: &'a Parts, prefix: Option<Prefix<'_>>, arrival: &'a Arrival) -> Result<Head<'a>> {
         let mut headers = parts.headers.clone();
         let host = parts.uri.authority().map(|authority| authority.as_str());
-        headers::request_headers(&mut headers, &Forwarded { peer: arrival.peer, proto: arrival.proto, host });
+        headers::request_headers(&mut headers, &Forwarded { peer: arrival.peer, proto: "http", host });
         if arrival.head.identity.is_some() {
             // It was shown to us, and is nobody else's to know.
             headers.remove(header::AUTHORIZATION);

@@ -7,6 +7,8 @@
 //! upload    the request's body: within limits, and kept as far as it may have to be sent again
 //! wanting   priority, session and prefix, which the pool picks by
 //! run       attempts: a lease, an exchange, and what becomes of one that failed
+//! verdict   what an answer says of its server, and whether the call may be sent once more
+//! answer    what the caller gets, and what is recorded
 //! hedge     a second server for a call that takes long
 //! download  the answer's body, with the slot until its end
 //! ```
@@ -14,6 +16,7 @@
 //! It all happens on the caller's own task: a caller that leaves drops the exchange, which ends the server's connection or
 //! stream and gives the slot back.
 
+mod answer;
 mod download;
 mod head;
 mod hedge;
@@ -21,8 +24,9 @@ mod idle;
 pub mod paths;
 mod run;
 mod upload;
+mod verdict;
 mod wanting;
 mod way;
 
-pub use run::{PassCall, pass};
-pub use way::{Way, way};
+pub use run::{PassCall, Shape, pass};
+pub use way::{Way, unspoken, way};

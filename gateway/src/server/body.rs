@@ -199,6 +199,11 @@ where
         }
     }
 
+    /// Puts back what had been read of it.
+    pub fn restore(&mut self, read: Bytes) {
+        self.first = read;
+    }
+
     /// What has been read, what is still to come, and trailers that were met on the way.
     pub fn hand_over(&mut self) -> (Bytes, B, Option<HeaderMap>)
     where

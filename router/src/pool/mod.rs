@@ -35,6 +35,7 @@ pub use self::budget::{Budget, BudgetConfig};
 pub use self::config::{AffinityConfig, BalanceConfig, BreakerConfig, EjectionConfig, PoolConfig};
 pub use self::hedge::{Hedge, HedgeConfig};
 pub use self::servers::Pool;
+pub use self::session::session_hash;
 
 /// A server, by the number its owner gave it.
 pub type Member = u64;

@@ -2,7 +2,12 @@
 //! When one leaves, only its sessions move; when one joins, it takes its share and nothing else moves.
 
 use super::Member;
-use crate::hash::mix;
+use crate::hash::{hash, mix};
+
+/// A session by its key, the same on every gateway.
+pub fn session_hash(key: &[u8]) -> u64 {
+    hash(&[key])
+}
 
 /// The members that are in, by the slots of their owner.
 #[derive(Clone, Debug, Default)]

@@ -11,6 +11,7 @@ pub mod error;
 pub mod identity;
 pub mod infer;
 mod json;
+pub mod metadata;
 pub mod model;
 pub mod oip;
 pub mod openai;

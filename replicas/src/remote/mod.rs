@@ -5,15 +5,21 @@
 //! body       a caller's body on its way, kept as far as it may have to be sent again
 //! fault      what went wrong, and whether the call may have been executed
 //! describe   which protocols a server speaks, and what its model takes and gives
-//! watch      asks the model, not the port, whether it is ready; and our own replicas for their credits
+//! watch      asks the model, not the port, whether it is ready
+//! credits    what a server of ours grants, and how it is
 //! infer      a batch of calls for tensors, in the server's protocol
 //! ```
 //!
 //! A call that is passed as bytes is executed on its caller's task: the lane picks the replica, and the caller sends to it.
 
+mod ask;
 pub mod body;
+pub mod credits;
+pub mod describe;
 pub mod fault;
+mod grpc;
 pub mod transport;
+pub mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,6 +30,7 @@ use weirgate_protocol::LoadedModel;
 pub use body::{InBody, OutBody};
 pub use fault::{Fault, FaultKind};
 pub use transport::{Address, Transport, TransportConfig};
+pub use watch::{WatchConfig, WatchEvent, watch};
 
 /// A server that calls are passed to.
 pub struct Remote {
@@ -40,10 +47,12 @@ pub struct Remote {
 }
 
 /// What a server is found to speak.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Described {
     pub v1: bool,
     pub v2: bool,
+    /// V2 takes and gives tensors in binary.
+    pub binary: bool,
     pub grpc: bool,
     /// Where its OpenAI routes begin, `/v1` or `/openai/v1`; none where it has none.
     pub openai: Option<&'static str>,

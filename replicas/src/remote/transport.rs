@@ -35,6 +35,10 @@ impl Transport {
         Ok(Transport { config })
     }
 
+    pub fn address(&self) -> &Address {
+        &self.config.address
+    }
+
     /// Sends a request, whose URI has only a path and a query, and returns the head of its answer. The fault says what may
     /// have been executed.
     pub async fn send(&self, request: Request<OutBody>) -> Result<Response<InBody>, Fault> {

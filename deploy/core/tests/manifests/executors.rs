@@ -272,23 +272,20 @@ fn conflicts_name_both_sides() {
 #[test]
 fn what_is_not_run_or_has_no_effect_is_warned_of() {
     let warned = |patch: &Value, expected: &str| says(patch, Severity::Warning, expected);
-    let alone = |replicas: usize, more: &str| {
-        predictor(json!({
-            "model": null,
-            "minReplicas": replicas,
-            "annotations": { "weirgate.dev/upstream": "http://a", more: "/ca" },
-        }))
+    let alone = |replicas: usize, annotations: Value| {
+        predictor(json!({ "model": null, "minReplicas": replicas, "annotations": annotations }))
     };
+    let url = "http://a";
     warned(
-        &noted(json!({ "weirgate.dev/upstream": "http://a" })),
+        &noted(json!({ "weirgate.dev/upstream": url })),
         "spec.predictor.model is not run: weirgate.dev/upstream names who answers",
     );
     warned(
-        &url(predictor(json!({ "model": null, "minReplicas": 3 }))),
+        &alone(3, json!({ "weirgate.dev/upstream": url })),
         "spec.predictor.minReplicas is 3, and has no effect: each URL of weirgate.dev/upstream is one replica",
     );
     warned(
-        &url(predictor(json!({ "model": null, "annotations": { "weirgate.dev/upstream-ca": "/ca" } }))),
+        &alone(1, json!({ "weirgate.dev/upstream": url, "weirgate.dev/upstream-ca": "/ca" })),
         "spec.predictor.annotations['weirgate.dev/upstream-ca'] has no effect: no URL of weirgate.dev/upstream is https or \
          grpcs",
     );

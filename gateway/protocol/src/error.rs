@@ -219,6 +219,11 @@ impl Error {
         Error { retry_after: Some(after), ..self }
     }
 
+    /// For an error whose code says one thing as a rule, and here another is known.
+    pub fn with_retry_class(self, retry: RetryClass) -> Self {
+        Error { retry, ..self }
+    }
+
     pub fn code(&self) -> ErrorCode {
         self.code
     }

@@ -18,6 +18,7 @@ pub mod credits;
 pub mod describe;
 pub mod fault;
 mod grpc;
+mod infer;
 pub mod transport;
 pub mod watch;
 
@@ -29,6 +30,7 @@ use weirgate_protocol::LoadedModel;
 
 pub use body::{InBody, OutBody};
 pub use fault::{Fault, FaultKind};
+pub use infer::{Conduct, Executed};
 pub use transport::{Address, Transport, TransportConfig};
 pub use watch::{WatchConfig, WatchEvent, watch};
 

@@ -243,6 +243,7 @@ impl Execution<'_> {
 enum Attempt {
     Done {
         shares: Vec<Vec<Tensor>>,
+        version: Option<Arc<str>>,
         bytes: usize,
         started: Instant,
         took: Duration,

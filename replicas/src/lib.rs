@@ -9,6 +9,7 @@ mod batch;
 pub mod credits;
 mod engine;
 pub mod job;
+mod joined;
 mod kind;
 pub mod local;
 mod onnx;

@@ -224,6 +224,11 @@ impl Error {
         Error { message: format!("{}; {more}", self.message).into(), ..self }
     }
 
+    /// For an error whose code says one thing as a rule, and here another is known.
+    pub fn with_retry_class(self, retry: RetryClass) -> Self {
+        Error { retry, ..self }
+    }
+
     pub fn code(&self) -> ErrorCode {
         self.code
     }

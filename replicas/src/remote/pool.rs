@@ -1,7 +1,7 @@
 //! HTTP/1.1 connections that have nothing to do.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -53,24 +53,29 @@ impl Pool {
         drop(surplus);
     }
 
-    /// Closes connections that are too old, or that their servers closed, for as long as it is polled.
-    pub async fn sweep(&self) {
-        let every = (self.patience / 2).clamp(Duration::from_millis(10), Duration::from_secs(10));
+    /// Closes connections that are too old, or that their servers closed, now and then, for as long as there is a pool.
+    pub async fn sweep(pool: Weak<Pool>, patience: Duration) {
+        let every = (patience / 2).clamp(Duration::from_millis(10), Duration::from_secs(10));
         loop {
             tokio::time::sleep(every).await;
-            let mut idle = self.idle.lock();
-            let mut dead = Vec::new();
-            for mut each in std::mem::take(&mut *idle) {
-                if each.is_good(self.patience) {
-                    idle.push_back(each);
-                } else {
-                    dead.push(each);
-                }
-            }
-            self.counters.set_idle(idle.len());
-            drop(idle);
-            drop(dead);
+            let Some(pool) = pool.upgrade() else { return };
+            pool.drop_dead();
         }
+    }
+
+    fn drop_dead(&self) {
+        let mut idle = self.idle.lock();
+        let mut dead = Vec::new();
+        for mut each in std::mem::take(&mut *idle) {
+            if each.is_good(self.patience) {
+                idle.push_back(each);
+            } else {
+                dead.push(each);
+            }
+        }
+        self.counters.set_idle(idle.len());
+        drop(idle);
+        drop(dead);
     }
 }
 

@@ -146,6 +146,7 @@ impl Transport {
         loop {
             match self.kept().await {
                 Some(Kept::Http1(connection)) => {
+                    self.counters.reused();
                     let again = if let OutBody::Whole(bytes) = &body { Some(bytes.clone()) } else { None };
                     match http1::send(connection, &self.pool, &self.origin, &head, body).await {
                         Err(Fault { kind: FaultKind::Unsent, .. }) if let Some(bytes) = again => {
@@ -235,7 +236,7 @@ impl Transport {
             self.tasks.lock().spawn(driver);
             return Ok(Connected::H2);
         }
-        self.tasks.lock().sweep(&self.pool);
+        self.tasks.lock().sweep(&self.pool, self.config.idle_timeout);
         Ok(Connected::Http1(Box::new(http1::Connection::new(socket))))
     }
 }
@@ -247,10 +248,9 @@ impl Tasks {
     }
 
     /// Sees to it that connections which are idle for too long are closed, also where no call comes any more.
-    fn sweep(&mut self, pool: &Arc<Pool>) {
+    fn sweep(&mut self, pool: &Arc<Pool>, patience: Duration) {
         if !std::mem::replace(&mut self.sweeps, true) {
-            let pool = pool.clone();
-            self.spawn(async move { pool.sweep().await });
+            self.spawn(Pool::sweep(Arc::downgrade(pool), patience));
         }
     }
 }

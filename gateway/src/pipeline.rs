@@ -15,7 +15,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 use tokio::sync::Semaphore;
 use weirgate_protocol::{
-    Call, Error, ErrorCode, InferRequest, InferResponse, LoadedModel, ModelSpec, Protocol, Result, RetryClass, Target,
+    Call, Error, ErrorCode, InferRequest, InferResponse, LoadedModel, ModelSpec, Protocol, Result, Retry, RetryClass, Target,
 };
 
 use crate::dispatch::{Reservation, Turned};
@@ -343,7 +343,9 @@ where
     let service = routed.service();
     let target =
         Target { namespace: service.namespace.clone(), service: service.name.clone(), model: service.model.clone() };
-    let submitted = reservation.submit(Call { head: head.clone(), target, deadline, work, payload }, Instant::now())?;
+    let repeats = service.retry != Retry::NotExecuted;
+    let call = Call { head: head.clone(), target, deadline, work, payload };
+    let submitted = reservation.submit(call, repeats, Instant::now())?;
     let answer = submitted.answer().await?;
     let response = InferResponse {
         model_name: service.model.clone(),

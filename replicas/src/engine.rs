@@ -159,6 +159,7 @@ impl Execution<'_> {
 
     /// Finishes every job with its own rows.
     fn answer(&mut self, jobs: Vec<Job>, rows: Vec<Vec<Tensor>>, started: Instant, engine: Duration) {
+        let all = jobs.iter().map(|job| job.call.work.rows).sum();
         for (job, outputs) in jobs.into_iter().zip(rows) {
             let taken = job.taken.unwrap_or(started);
             let timing = Timing {
@@ -168,7 +169,8 @@ impl Execution<'_> {
             };
             self.report.answered.add(job.call.work.rows, &timing);
             let version = self.model.spec().version.clone();
-            self.finished.push(job.finish(Ok(Answer { outputs, version, timing })));
+            let batch = job.batch_of(all);
+            self.finished.push(job.finish(Ok(Answer { outputs, version, timing, batch })));
         }
     }
 

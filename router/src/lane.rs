@@ -34,6 +34,11 @@ impl Ticket {
         };
         Ticket { due: entered + behind, number }
     }
+
+    /// What tells it apart from others of the same arrival.
+    pub fn number(self) -> u64 {
+        self.number
+    }
 }
 
 /// The bounds of a lane.
@@ -132,16 +137,20 @@ impl<T> Lane<T> {
     /// Turns a place that holds `reserved_bytes` into a waiting call.
     pub fn enter(&mut self, reserved_bytes: usize, call: Waiting<T>) -> Ticket {
         self.release(reserved_bytes);
-        self.put_back(call)
+        self.put_back(call, None)
     }
 
     /// A call that had left comes back, to where it belongs by its arrival. It has been let in before: no bound refuses it.
-    pub fn put_back(&mut self, call: Waiting<T>) -> Ticket {
+    /// With the number of its ticket it has the same one as then.
+    pub fn put_back(&mut self, call: Waiting<T>, number: Option<u64>) -> Ticket {
         self.bytes += call.bytes;
         self.waiting_bytes += call.bytes;
         self.rows = self.rows.saturating_add(call.rows);
-        let ticket = Ticket::new(call.entered, call.priority, self.next);
-        self.next += 1;
+        let number = number.unwrap_or_else(|| {
+            self.next += 1;
+            self.next - 1
+        });
+        let ticket = Ticket::new(call.entered, call.priority, number);
         self.waiting.insert(ticket, call);
         ticket
     }
@@ -365,8 +374,11 @@ mod tests {
             lane.reserve(0).unwrap();
             lane.enter(0, call(item, 0, Priority::Normal, now + Duration::from_millis(item as u64)));
         }
-        lane.put_back(call(0, 10, Priority::Normal, now));
+        lane.put_back(call(0, 10, Priority::Normal, now), None);
         assert_eq!((lane.held(), lane.bytes(), lane.reserve(0)), (3, 10, Err(Full::Calls { limit: 2 })));
+        let (ticket, item) = lane.iter().nth(1).map(|(ticket, call)| (ticket, call.item)).unwrap();
+        let taken = lane.remove(ticket).unwrap();
+        assert_eq!((item, lane.put_back(taken, Some(ticket.number()))), (1, ticket));
         assert_eq!(lane.drain().into_iter().map(|call| call.item).collect::<Vec<_>>(), [0, 1, 2]);
     }
 

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::task::JoinSet;
-use weirgate_replicas::Finished;
+use weirgate_replicas::remote::Conduct;
+use weirgate_replicas::{Fault, FaultKind, Finished, Job};
+use weirgate_router::pool::Outcome;
 
-use super::Lane;
 use super::feed::candidates;
-use super::lane::{Core, Engine};
+use super::lane::{Core, Engine, waiting};
+use super::{Lane, MOST_ATTEMPTS};
 use super::remotes::Batch;
 
 impl Lane {
@@ -57,22 +59,61 @@ impl Lane {
         }
     }
 
-    /// Has a server execute a batch, and leaves the answers to the courier.
+    /// Has a server execute a batch, and leaves the answers to the courier. What was not executed is executed elsewhere.
     async fn execute(self: Arc<Self>, batch: Batch) {
         let Batch { mut lease, jobs, bytes, reason } = batch;
         self.metrics.closed(reason);
-        let error = weirgate_protocol::Error::unsupported("not built");
-        let finished: Vec<_> = jobs.into_iter().map(|job| job.finish(Err(error.clone()))).collect();
+        let executed = lease.remote().clone().execute(jobs).await;
+        let now = Instant::now();
+        lease.ends(outcome(executed.conduct), now);
+        if executed.report.rows > 0 {
+            self.metrics.batch(&executed.report);
+        }
         let mut core = self.core.lock();
+        if let (Some(remotes), Some(took)) = (&mut core.remotes, executed.report.engine) {
+            remotes.learn(bytes, took);
+        }
+        let mut finished = executed.finished;
+        for (job, fault) in executed.unanswered {
+            finished.extend(self.take_back(&mut core, job, fault, now));
+        }
         self.answer(&mut core, finished);
         drop(core);
         drop(lease);
+    }
+
+    /// Puts a call that a server did not answer back to its place, or ends it with the server's fault.
+    fn take_back(&self, core: &mut Core, job: Job, fault: Fault, now: Instant) -> Option<Finished> {
+        let executed = !fault.not_executed();
+        let Core { queue, remotes: Some(remotes), failed: None, .. } = core else {
+            return Some(job.finish(Err(fault.error)));
+        };
+        let goes_on = !job.is_cancelled() && job.call.deadline > now && job.attempts < MOST_ATTEMPTS;
+        let harmless = !executed || (job.repeats && fault.kind == FaultKind::Broken && remotes.repeats.withdraw(now));
+        if !(goes_on && harmless) {
+            return Some(job.finish(Err(fault.error)));
+        }
+        self.metrics.repeated(executed);
+        let turn = job.turn;
+        queue.put_back(waiting(job), Some(turn));
+        None
     }
 
     /// Leaves answers to the courier. The caller holds the core's lock, so that a lane that is found empty has none left.
     pub(super) fn answer(&self, _: &mut Core, finished: impl IntoIterator<Item = Finished>) {
         self.finished.lock().extend(finished);
         self.call_courier(true);
+    }
+}
+
+/// How a batch went, as the pool counts it.
+fn outcome(conduct: Conduct) -> Outcome {
+    match conduct {
+        Conduct::Answered => Outcome::Answered,
+        Conduct::Failed => Outcome::Failed,
+        Conduct::Overloaded { retry_after } => Outcome::Overloaded { retry_after },
+        Conduct::NotExecuted => Outcome::NotExecuted,
+        Conduct::Cancelled => Outcome::Cancelled,
     }
 }
 

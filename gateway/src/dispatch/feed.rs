@@ -51,7 +51,7 @@ impl Feed for Lane {
         drop(core);
         self.metrics.closed(reason);
         for mut job in jobs {
-            job.taken_at(now);
+            job.taken_at(now, reason);
             replica.submit(job);
         }
         Pull::Took(reason)

@@ -95,6 +95,18 @@ impl Entry {
     }
 }
 
+/// A call for tensors, as it waits.
+pub(super) fn waiting(job: Job) -> Waiting<Entry> {
+    Waiting {
+        rows: job.call.work.rows,
+        bytes: job.call.work.bytes,
+        priority: job.call.head.priority,
+        entered: job.entered(),
+        deadline: job.call.deadline,
+        item: Entry::Job(job),
+    }
+}
+
 /// A replica, the same as another if it is that very one.
 #[derive(Clone)]
 pub(super) struct Engine(pub(super) Arc<dyn Replica>);
@@ -246,20 +258,12 @@ impl Lane {
     }
 
     /// Lets a call enter, unless the revision has failed since its model was waited for: it would wait for nobody.
-    pub(super) fn enter(&self, reserved: usize, job: Job, now: Instant) -> Result<Ticket> {
-        let call = Waiting {
-            rows: job.call.work.rows,
-            bytes: job.call.work.bytes,
-            priority: job.call.head.priority,
-            entered: now,
-            deadline: job.call.deadline,
-            item: Entry::Job(job),
-        };
+    pub(super) fn enter(&self, reserved: usize, job: Job) -> Result<Ticket> {
         let mut core = self.core.lock();
         if let Some(reason) = &core.failed {
             return Err(self.failed(reason));
         }
-        let ticket = core.queue.enter(reserved, call);
+        let ticket = core.queue.enter(reserved, waiting(job));
         self.show(&core);
         self.call_courier(core.calls_to_show() > 0 || core.remotes.is_some());
         Ok(ticket)

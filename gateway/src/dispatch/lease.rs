@@ -99,7 +99,7 @@ impl Lease {
                 drop(core);
                 return Err(error);
             }
-            let ticket = core.queue.put_back(waiter.waits(bytes, deadline));
+            let ticket = core.queue.put_back(waiter.waits(bytes, deadline), None);
             self.give_back(&mut core, now);
             lane.hand_out(core, now);
             ticket

@@ -16,3 +16,6 @@ pub use lane::{Lane, Readiness, Turned};
 pub use lease::{Lease, Wanting};
 pub use remotes::Spoken;
 pub use reservation::{Reservation, Submitted};
+
+/// How often one call is handed over, the first time included.
+pub const MOST_ATTEMPTS: usize = 4;

@@ -345,10 +345,14 @@ impl Core {
             match form(policy, &remotes.cost, now, candidates(queue)) {
                 Decision::Take { keys, reason } => {
                     let Some(taken) = remotes.take(&Wish::default(), keys.len(), now) else { return handed };
-                    let calls = keys.into_iter().filter_map(|key| queue.remove(key));
-                    let mut jobs: Vec<Job> = calls.filter_map(|call| call.item.into_job()).collect();
-                    jobs.iter_mut().for_each(|job| job.taken_at(now));
-                    let bytes = jobs.iter().map(|job| job.call.work.bytes).sum();
+                    let mut jobs = Vec::with_capacity(keys.len());
+                    for key in keys {
+                        let Some(mut job) = queue.remove(key).and_then(|call| call.item.into_job()) else { continue };
+                        job.turn = key.number();
+                        job.taken_at(now, reason);
+                        jobs.push(job);
+                    }
+                    let bytes = jobs.iter().map(|job: &Job| job.call.work.bytes).sum();
                     let lease = Lease::new(lane.clone(), taken, jobs.len(), now, now);
                     handed.batches.push(Batch { lease, jobs, bytes, reason });
                 }

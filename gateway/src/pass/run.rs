@@ -20,15 +20,12 @@ use super::idle::Idle;
 use super::upload::{Spoilt, Upload};
 use super::verdict::{Verdict, judge};
 use super::wanting::wanting;
-use crate::dispatch::{Lease, Turned, Wanting};
+use crate::dispatch::{Lease, MOST_ATTEMPTS, Turned, Wanting};
 use crate::explain;
 use crate::gateway::{Gateway, Routed};
 use crate::server::address::Address;
 use crate::server::body::BodyReader;
 use crate::server::edge::Arrival;
-
-/// How often one call is sent, the first time included.
-const MOST_ATTEMPTS: usize = 4;
 
 /// A call that is passed on.
 pub struct PassCall<'a> {

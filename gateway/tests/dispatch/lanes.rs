@@ -89,7 +89,7 @@ async fn call_while(
         priority: Priority::default(),
     };
     let target = Target { namespace: "test".into(), service: "plus-one".into(), model: "plus-one".into() };
-    reservation.submit(Call { head, target, deadline, work, payload }, Instant::now())?.answer().await
+    reservation.submit(Call { head, target, deadline, work, payload }, false, Instant::now())?.answer().await
 }
 
 /// What one caller does.

@@ -222,6 +222,7 @@ impl Execution<'_> {
         started: Instant,
         engine: Duration,
     ) {
+        let all = jobs.iter().map(|job| job.call.work.rows).sum();
         for (job, outputs) in jobs.into_iter().zip(shares) {
             let taken = job.taken.unwrap_or(started);
             let timing = Timing {
@@ -231,7 +232,8 @@ impl Execution<'_> {
             };
             self.executed.report.answered.add(job.call.work.rows, &timing);
             let version = version.cloned().or_else(|| asked_model(&job)?.0.version.clone());
-            self.executed.finished.push(job.finish(Ok(Answer { outputs, version, timing })));
+            let batch = job.batch_of(all);
+            self.executed.finished.push(job.finish(Ok(Answer { outputs, version, timing, batch })));
         }
     }
 

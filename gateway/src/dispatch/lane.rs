@@ -210,6 +210,7 @@ impl Lane {
         let call = Waiting {
             rows: job.call.work.rows,
             bytes: job.call.work.bytes,
+            priority: job.call.head.priority,
             entered: now,
             deadline: job.call.deadline,
             item: job,

@@ -93,8 +93,9 @@ async fn run(config: ServeConfig, (watcher, files): (Watcher, Files)) -> Result<
     let (local, control) = Local::start(gateway.clone(), state, watcher, files, platform)?;
     tracing::info!(services = control.list().len(), "serving");
     let repository = Repository::new(gateway.clone(), control.clone(), access.clone());
-    let routes =
-        admin::router(gateway.clone(), registry.clone()).merge(admin::control_router(control, access, client_timeout));
+    let routes = admin::router(gateway.clone(), registry.clone())
+        .merge(admin::decisions_router(gateway.clone(), access.clone(), client_timeout))
+        .merge(admin::control_router(control, access, client_timeout));
 
     let (close_data, data_closes) = watch::channel(false);
     let (close_admin, admin_closes) = watch::channel(false);

@@ -28,7 +28,8 @@ fn main() {
          x-request-id: 0123456789abcdef\r\ncontent-length: 400\r\n\r\n{}",
         "a".repeat(400)
     );
-    let mut stream = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n".to_owned();
+    let mut stream =
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n".to_owned();
     for _ in 0..CHUNKS {
         stream.push_str(&format!("c8\r\n{}\r\n", "b".repeat(200)));
     }

@@ -78,6 +78,13 @@ impl Connection {
         Poll::Ready(Ok(read))
     }
 
+    /// Whether the server's end of the connection, which has come, was sent before any of the request had arrived there. A
+    /// reset would not tell: it may overtake what acknowledges the request.
+    fn is_unheard(&self) -> bool {
+        let sent = self.outgoing.sent();
+        self.input.is_empty() && self.socket.unacknowledged().is_some_and(|bytes| bytes >= sent)
+    }
+
     /// Keeps it for another exchange, if that is possible.
     fn end(mut self: Box<Self>, stays_open: bool, pool: &Pool) {
         if stays_open && self.outgoing.is_done() && self.input.is_empty() {
@@ -197,6 +204,10 @@ impl Wait<'_> {
         let name = &self.origin.name;
         if self.connection.outgoing.is_unsent() {
             return self.unsent(&"it was closed");
+        }
+        // The server ended it before it had any of the request. What comes later to a connection that was closed is thrown away.
+        if error.is_none() && self.connection.is_unheard() {
+            return self.unsent(&"it was closed at the same time");
         }
         if let Some(error) = error.as_ref().or(self.stopped.as_ref())
             && !self.connection.is_reused

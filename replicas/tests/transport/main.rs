@@ -1,5 +1,8 @@
 //! A transport against servers that do what servers should not.
 
+mod faults;
 mod http1;
 mod http2;
+mod real;
 mod server;
+mod tls;

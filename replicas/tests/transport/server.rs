@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
+use http_body::Body;
 use http_body_util::BodyExt;
 use weirgate_protocol::UpstreamUrl;
 use weirgate_replicas::remote::{Address, Fault, InBody, OutBody, Transport, TransportConfig};
@@ -123,6 +124,20 @@ impl Peer {
         Some(Seen { head, body: std::mem::replace(&mut self.input, rest) })
     }
 
+    /// The next bytes, exactly so many.
+    pub fn take(&mut self, count: usize) -> Vec<u8> {
+        while self.input.len() < count {
+            assert!(self.more(), "closed before {count} bytes came");
+        }
+        let rest = self.input.split_off(count);
+        std::mem::replace(&mut self.input, rest)
+    }
+
+    /// What came and was not taken.
+    pub fn input(&self) -> &[u8] {
+        &self.input
+    }
+
     pub fn say(&mut self, text: impl AsRef<[u8]>) {
         let _ = self.stream.write_all(text.as_ref());
     }
@@ -139,8 +154,21 @@ impl Peer {
     }
 }
 
+pub fn config(url: &str) -> TransportConfig {
+    TransportConfig::new(Address::Url(UpstreamUrl::parse(url).unwrap()))
+}
+
 pub fn transport(url: &str) -> Transport {
-    Transport::new(TransportConfig::new(Address::Url(UpstreamUrl::parse(url).unwrap()))).unwrap()
+    Transport::new(config(url)).unwrap()
+}
+
+/// A request with a body that comes bit by bit.
+pub fn stream<B>(body: B) -> Request<OutBody>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    Request::post("/stream").body(OutBody::Stream(body.map_err(Into::into).boxed_unsync())).unwrap()
 }
 
 pub fn post(body: impl Into<Bytes>) -> Request<OutBody> {

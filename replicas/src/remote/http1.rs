@@ -220,3 +220,45 @@ impl Wait<'_> {
         Fault::new(FaultKind::Broken, format!("the connection to {name} ended before {what}: {why}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+    use std::time::Duration;
+
+    use http::Request;
+    use rustix::net::sockopt::set_socket_linger;
+    use weirgate_protocol::UpstreamUrl;
+
+    use super::*;
+    use crate::remote::transport::{Address, Counters, socket};
+
+    /// What becomes of a call on a connection that was looked at before its server did something to it.
+    async fn send_after(event: impl FnOnce(TcpStream)) -> Fault {
+        let (socket, peer) = socket::pair().await;
+        let mut connection = Box::new(Connection::new(socket));
+        assert!(connection.is_quiet());
+        connection.is_reused = true;
+        event(peer);
+        let pool = Arc::new(Pool::new(1, Duration::from_secs(60), Arc::<Counters>::default()));
+        let origin = Origin::new(&Address::Url(UpstreamUrl::parse("http://localhost").unwrap()));
+        let (head, ()) = Request::post("/").body(()).unwrap().into_parts();
+        let answer = send(connection, &pool, &origin, &head, OutBody::Whole("body".into())).await;
+        answer.err().expect("it was answered")
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_reset_before_the_call_has_not_taken_it() {
+        let reset = |peer: TcpStream| set_socket_linger(&peer, Some(Duration::ZERO)).unwrap();
+        let fault = send_after(reset).await;
+        assert_eq!((fault.kind, fault.not_executed()), (FaultKind::Unsent, true), "{fault}");
+    }
+
+    /// The kernel takes the request, but the server's end of the connection was on its way already.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_connection_that_is_closed_at_the_same_time_has_not_taken_the_call() {
+        let fault = send_after(drop).await;
+        assert_eq!((fault.kind, fault.not_executed()), (FaultKind::Unsent, true), "{fault}");
+    }
+}

@@ -1,4 +1,6 @@
 //! h2, with servers that speak it frame by frame.
+//!
+//! A connection ends when its driver is stopped, for which the runtime needs a thread beside the one that ends the server.
 
 use std::time::Duration;
 
@@ -81,7 +83,7 @@ fn h2c(server: &Scripted) -> Transport {
 }
 
 /// What a server does with a call decides whether it may be executed elsewhere.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn what_a_server_says_of_a_stream_decides_what_may_have_been_executed() {
     type Script = fn(&mut Frames, u32);
     let scripts: [(&str, Script, FaultKind); 7] = [
@@ -113,7 +115,7 @@ async fn what_a_server_says_of_a_stream_decides_what_may_have_been_executed() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_call_that_was_refused_can_be_sent_again() {
     let server = Scripted::new(|peer, _| {
         let mut frames = Frames::greet(peer, 100);
@@ -132,7 +134,7 @@ async fn a_call_that_was_refused_can_be_sent_again() {
     assert_eq!(call(&transport, attempt()).await.unwrap(), (200, "abc".into()));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn calls_go_elsewhere_when_a_connection_goes_away_and_those_on_it_are_finished() {
     let server = Scripted::new(|peer, number| {
         let mut frames = Frames::greet(peer, 100);
@@ -155,7 +157,7 @@ async fn calls_go_elsewhere_when_a_connection_goes_away_and_those_on_it_are_fini
     assert_eq!(transport.stats().connects, 2);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn as_many_streams_as_the_server_takes_then_another_connection_then_the_rest_waits() {
     let server = Scripted::new({
         let mut held = Vec::new();
@@ -178,16 +180,12 @@ async fn as_many_streams_as_the_server_takes_then_another_connection_then_the_re
     let mut config = config(&format!("h2c://{}", server.address));
     config.max_h2_connections = 2;
     let transport = Transport::new(config).unwrap();
-    let (a, b, c) = tokio::join!(call(&transport, post("a")), call(&transport, post("b")), async {
-        call(&transport, post("c")).await
-    });
+    let (a, b, c) = tokio::join!(call(&transport, post("a")), call(&transport, post("b")), call(&transport, post("c")));
     assert_eq!((a.unwrap(), b.unwrap(), c.unwrap()), ((200, "ok".into()), (200, "ok".into()), (200, "third".into())));
     assert_eq!((transport.stats().connects, transport.stats().h2_calls), (2, 0));
-    drop(transport);
-    tokio::task::yield_now().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_server_that_speaks_no_h2_is_none_to_connect_to() {
     let server = Scripted::new(|mut peer, _| {
         peer.say("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
@@ -198,16 +196,19 @@ async fn a_server_that_speaks_no_h2_is_none_to_connect_to() {
     assert!(fault.to_string().contains("does not speak h2"), "{fault}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_caller_who_leaves_resets_the_stream_and_not_the_connection() {
-    let server = Scripted::new(|peer, _| {
+    let (reset, mut was_reset) = tokio::sync::mpsc::unbounded_channel();
+    let server = Scripted::new(move |peer, _| {
         let mut frames = Frames::greet(peer, 100);
         let first = frames.request().unwrap();
         assert_eq!(frames.wait_for(RST_STREAM).unwrap(), (first, 8u32.to_be_bytes().to_vec()));
+        reset.send(()).unwrap();
         let second = frames.request().unwrap();
         frames.say(HEADERS, END_HEADERS, second, &[0x88]);
         frames.say(DATA, 0, second, b"some");
         assert_eq!(frames.wait_for(RST_STREAM).unwrap().0, second);
+        reset.send(()).unwrap();
         let third = frames.request().unwrap();
         frames.answer(third, b"ok");
         frames.wait_for_end();
@@ -215,7 +216,9 @@ async fn a_caller_who_leaves_resets_the_stream_and_not_the_connection() {
     let transport = h2c(&server);
     let gave_up = tokio::time::timeout(Duration::from_millis(50), transport.send(post("x"))).await;
     assert!(gave_up.is_err(), "it is never answered");
+    was_reset.recv().await.unwrap();
     drop(send(&transport, post("x")).await.unwrap());
+    was_reset.recv().await.unwrap();
     assert_eq!(call(&transport, post("x")).await.unwrap(), (200, "ok".into()));
     assert_eq!((transport.stats().connects, transport.stats().h2_calls), (1, 0));
 }

@@ -1,5 +1,7 @@
 //! A transport against servers that do what servers should not.
 
+#![allow(clippy::unwrap_used)]
+
 mod faults;
 mod http1;
 mod http2;

@@ -132,23 +132,22 @@ impl AsyncWrite for Socket {
     }
 }
 
+/// A socket, and its peer.
+#[cfg(test)]
+pub(in crate::remote) async fn pair() -> (Socket, std::net::TcpStream) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let open = std::sync::Arc::new(super::Counters::default()).opened();
+    (Socket::new(Stream::Tcp(stream), open), listener.accept().unwrap().0)
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Read;
-    use std::sync::Arc;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
-    use crate::remote::transport::Counters;
-
-    /// A socket, and its peer.
-    async fn pair() -> (Socket, std::net::TcpStream) {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let open = Arc::new(Counters::default()).opened();
-        (Socket::new(Stream::Tcp(stream), open), listener.accept().unwrap().0)
-    }
 
     #[cfg(target_os = "linux")]
     #[tokio::test]

@@ -167,13 +167,12 @@ async fn as_many_streams_as_the_server_takes_then_another_connection_then_the_re
             held.push((frames, stream));
             if held.len() == 2 {
                 // Both wait, each on its own connection; the third has none until one of them is answered.
-                for (frames, stream) in &mut held {
-                    frames.answer(*stream, b"ok");
-                }
-                let (frames, _) = &mut held[0];
-                let third = frames.request().unwrap();
-                frames.answer(third, b"third");
-                frames.wait_for_end();
+                let [(first, a), (second, b)] = &mut held[..] else { unreachable!() };
+                first.answer(*a, b"ok");
+                let third = first.request().unwrap();
+                first.answer(third, b"third");
+                second.answer(*b, b"ok");
+                first.wait_for_end();
             }
         }
     });

@@ -78,8 +78,8 @@ impl Connection {
         Poll::Ready(Ok(read))
     }
 
-    /// Whether the server's end of the connection, which has come, was sent before any of the request had arrived there. A
-    /// reset would not tell: it may overtake what acknowledges the request.
+    /// Whether the server's end of the connection, which has come, was sent before any of the request had arrived there. After
+    /// a reset, which some write or read has told of, nothing is known: it may overtake what acknowledges the request.
     fn is_unheard(&self) -> bool {
         let sent = self.outgoing.sent();
         self.input.is_empty() && self.socket.unacknowledged().is_some_and(|bytes| bytes >= sent)
@@ -206,7 +206,7 @@ impl Wait<'_> {
             return self.unsent(&"it was closed");
         }
         // The server ended it before it had any of the request. What comes later to a connection that was closed is thrown away.
-        if error.is_none() && self.connection.is_unheard() {
+        if error.is_none() && self.stopped.is_none() && self.connection.is_unheard() {
             return self.unsent(&"it was closed at the same time");
         }
         if let Some(error) = error.as_ref().or(self.stopped.as_ref())

@@ -1,20 +1,16 @@
 //! HTTP/1.1: what is said, and what is made of what comes back.
 
 use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use std::task::{Context, Poll};
-
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request};
-use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use http_body_util::channel::Channel;
 use weirgate_replicas::remote::{FaultKind, OutBody};
 
-use crate::server::{Peer, Scripted, call, get, post, send, stream, text};
+use crate::server::{Endless, Peer, Scripted, call, get, post, send, stream, text};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
@@ -275,24 +271,12 @@ async fn an_early_answer_arrives_although_the_body_does_not() {
             }
         });
         let transport = server.transport();
-        match call(&transport, stream(Endless)).await {
+        match call(&transport, stream(Endless::default())).await {
             Ok(answer) => assert_eq!(answer, (413, "big".into())),
             // Its reset threw away what it had said.
             Err(fault) => assert!(closes && fault.kind == FaultKind::Broken, "{fault}"),
         }
         assert_eq!(transport.stats().open, 0);
-    }
-}
-
-/// A body without an end.
-struct Endless;
-
-impl Body for Endless {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'x'; 1 << 16])))))
     }
 }
 

@@ -2,23 +2,29 @@
 //!
 //! A connection ends when its driver is stopped, for which the runtime needs a thread beside the one that ends the server.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use weirgate_replicas::remote::{FaultKind, OutBody, Transport};
 
-use crate::server::{Peer, Scripted, call, config, post, send, text, transport};
+use crate::server::{Endless, LONG, Peer, Scripted, call, config, post, send, stream, text, transport};
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
 const NO_ERROR: u32 = 0;
 const INTERNAL_ERROR: u32 = 2;
 const REFUSED_STREAM: u32 = 7;
+
+/// The largest window.
+const WINDOW: u32 = (1 << 31) - 1;
 
 /// The server's side of h2, frame by frame.
 struct Frames(Peer);
@@ -220,4 +226,37 @@ async fn a_caller_who_leaves_resets_the_stream_and_not_the_connection() {
     was_reset.recv().await.unwrap();
     assert_eq!(call(&transport, post("x")).await.unwrap(), (200, "ok".into()));
     assert_eq!((transport.stats().connects, transport.stats().h2_calls), (1, 0));
+}
+
+/// A connection that its server does not read holds calls back. Those of which nothing was written are known.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_call_that_never_left_a_connection_was_not_executed() {
+    let (reset, when) = std::sync::mpsc::channel();
+    let server = Scripted::new(move |peer, _| {
+        let mut frames = Frames::greet(peer, 100);
+        // Windows as large as can be: only the socket holds the client back.
+        frames.say(SETTINGS, 0, 0, &[&[0, 4][..], &WINDOW.to_be_bytes()].concat());
+        frames.say(WINDOW_UPDATE, 0, 0, &(WINDOW - 65_535).to_be_bytes());
+        frames.request().unwrap();
+        when.recv_timeout(LONG).unwrap();
+        frames.0.reset();
+    });
+    let transport = h2c(&server);
+    let made = Arc::new(AtomicUsize::new(0));
+    let upload = call(&transport, stream(Endless { made: made.clone() }));
+    let second = async {
+        let mut before = 0;
+        while before == 0 || before != made.load(SeqCst) {
+            before = made.load(SeqCst);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        tokio::join!(call(&transport, post("x")), async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            reset.send(()).unwrap();
+        })
+    };
+    let (upload, (second, ())) = tokio::join!(upload, second);
+    let (upload, second) = (upload.unwrap_err(), second.unwrap_err());
+    assert_eq!((upload.kind, second.kind), (FaultKind::Broken, FaultKind::Unsent), "{upload}, {second}");
+    assert_eq!(transport.stats().connects, 1);
 }

@@ -1,15 +1,18 @@
 //! Servers that do byte by byte what a test says, and requests to them.
 
+use std::convert::Infallible;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body::Body;
+use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use weirgate_protocol::UpstreamUrl;
 use weirgate_replicas::remote::{Address, Fault, InBody, OutBody, Transport, TransportConfig};
@@ -193,4 +196,21 @@ pub async fn send(transport: &Transport, request: Request<OutBody>) -> Result<Re
 pub async fn text(answer: Response<InBody>) -> Result<Bytes, Fault> {
     let body = tokio::time::timeout(LONG, answer.into_body().collect()).await.expect("no end in time");
     body.map(|body| body.to_bytes()).map_err(|error| *error.downcast::<Fault>().unwrap())
+}
+
+/// A body without an end.
+#[derive(Default)]
+pub struct Endless {
+    /// Counts its pieces.
+    pub made: Arc<AtomicUsize>,
+}
+
+impl Body for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.made.fetch_add(1, Ordering::SeqCst);
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'x'; 1 << 16])))))
+    }
 }

@@ -109,6 +109,14 @@ pub enum Executor {
 }
 
 impl Executor {
+    /// The name by which the server knows the model, where that is not the service's.
+    pub fn model_name(&self) -> Option<&str> {
+        match self {
+            Executor::Command(command) => command.model_name.as_deref(),
+            Executor::Model { .. } | Executor::Upstream(_) => None,
+        }
+    }
+
     /// The model, where engines of ours run it.
     pub fn model(&self) -> Option<&ModelPlan> {
         match self {
@@ -133,9 +141,13 @@ pub enum Isolation {
 pub struct CommandPlan {
     /// The container's name, for logs.
     pub name: String,
-    /// The program and its arguments: `command` and then `args`, with `$(NAME)` filled in from `env`.
+    /// The program and its arguments: `command` and then `args`, as written. `$(NAME)` is filled in where the process is
+    /// started, because `$(PORT)` is known only there.
     pub command: Vec<String>,
+    /// As written; a variable may name those before it.
     pub env: Vec<(String, String)>,
+    /// The model as the server knows it: `--model_name` of its arguments. None: the service's name.
+    pub model_name: Option<String>,
     pub working_dir: Option<PathBuf>,
     /// `ports[0].containerPort`; none: a free one is told by the environment variable `PORT`.
     pub port: Option<u16>,

@@ -36,6 +36,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::RwLock;
+use tokio::sync::watch as watch_channel;
 use weirgate_protocol::LoadedModel;
 
 pub use body::{InBody, OutBody, Replay};
@@ -58,11 +59,15 @@ pub struct Remote {
     /// Calls it takes at a time.
     slots: AtomicUsize,
     described: RwLock<Arc<Described>>,
+    /// Dropped with it: see [`Remote::gone`].
+    held: watch_channel::Sender<()>,
 }
 
 /// What a server is found to speak.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Described {
+    /// The name by which it knows its model; none: that of the calls.
+    pub name: Option<Arc<str>>,
     pub v1: bool,
     pub v2: bool,
     /// V2 takes and gives tensors in binary.
@@ -78,7 +83,7 @@ impl Remote {
     /// A server that has not been described yet. `slots`: calls it takes at a time, as long as it grants no others.
     pub fn new(id: u64, name: Arc<str>, transport: Transport, ours: bool, slots: usize) -> Arc<Remote> {
         let (slots, described) = (AtomicUsize::new(slots), RwLock::default());
-        Arc::new(Remote { id, name, transport, ours, slots, described })
+        Arc::new(Remote { id, name, transport, ours, slots, described, held: watch_channel::Sender::new(()) })
     }
 
     pub fn slots(&self) -> usize {
@@ -88,6 +93,12 @@ impl Remote {
     /// Tell the feed afterwards ([`Feed::remote_changed`](crate::Feed::remote_changed)).
     pub fn grant(&self, slots: usize) {
         self.slots.store(slots, Ordering::Release);
+    }
+
+    /// Resolves when nobody holds it any more: its lane has let it go, and every call that was passed to it has ended.
+    pub fn gone(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut held = self.held.subscribe();
+        async move { while held.changed().await.is_ok() {} }
     }
 
     pub fn described(&self) -> Arc<Described> {

@@ -12,6 +12,10 @@ use crate::server::{Body, Server, answer, not_found};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
+fn nothing() -> Described {
+    Described { name: Some("m".into()), ..Described::default() }
+}
+
 #[tokio::test]
 async fn a_server_is_described_in_all_that_it_speaks() {
     let speaks = Speaks { v1: true, v2: true, binary: true, grpc: true };
@@ -39,7 +43,7 @@ async fn grpc_alone_is_described_too() {
 async fn a_v1_server_says_nothing_of_its_model() {
     let server = Server::start(|request| serve_instances(&request)).await;
     let described = describe(&server.transport("http"), "m", None, PATIENCE).await.unwrap();
-    assert_eq!(described, Described { v1: true, ..Described::default() });
+    assert_eq!(described, Described { v1: true, ..nothing() });
 }
 
 #[tokio::test]
@@ -49,7 +53,7 @@ async fn openai_routes_are_found_where_they_begin() {
         let server =
             Server::start(move |request| if request.uri().path() == path { answer(200, list) } else { not_found() });
         let described = describe(&server.await.transport("http"), "m", None, PATIENCE).await.unwrap();
-        assert_eq!(described, Described { openai: Some(begin), ..Described::default() });
+        assert_eq!(described, Described { openai: Some(begin), ..nothing() });
     }
 }
 
@@ -106,7 +110,7 @@ async fn the_manifests_word_counts_where_a_server_knows_no_question() {
     let only_predicts = Server::start(|_| not_found()).await;
     let transport = only_predicts.transport("http");
     let described = describe(&transport, "m", Some(&[Protocol::V1Http]), PATIENCE).await.unwrap();
-    assert_eq!(described, Described { v1: true, ..Described::default() });
+    assert_eq!(described, Described { v1: true, ..nothing() });
     // But not against the server's own.
     let server = Server::start(|_| answer(404, r#"{"error":"no model with name m"}"#)).await;
     let error = describe(&server.transport("http"), "m", Some(&[Protocol::V1Http]), PATIENCE).await.unwrap_err();

@@ -245,3 +245,13 @@ async fn the_deadline_and_a_lone_calls_id_go_along() {
     let (call, a) = job(&spec(), &[[1, 2]], &[]);
     assert!(answers(remote.execute(vec![call]).await, vec![a]).await[0].is_ok());
 }
+
+#[tokio::test]
+async fn a_server_is_asked_by_the_name_that_it_knows() {
+    let server = Server::start(|_| answer(503, "")).await;
+    let remote = server.remote("http");
+    remote.describe(Described { name: Some("other/name".into()), ..described(V2) });
+    let (call, _a) = job(&spec(), &[[1, 2]], &[]);
+    remote.execute(vec![call]).await;
+    assert_eq!(server.count("/v2/models/other%2Fname/infer"), 1);
+}

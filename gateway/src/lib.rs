@@ -23,6 +23,7 @@ pub mod grpc;
 pub mod http;
 pub mod observe;
 pub mod pipeline;
+pub mod replica;
 pub mod repository;
 pub mod respond;
 pub mod serve;

@@ -164,18 +164,19 @@ async fn upkeep(registry: Registry) -> bool {
     }
 }
 
-struct Signals {
+/// The signals that ask a server to stop.
+pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    fn new() -> Result<Signals, String> {
+    pub fn new() -> Result<Signals, String> {
         let listen = |kind| signal(kind).map_err(|error| format!("signals can't be handled: {error}"));
         Ok(Signals { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
     }
 
-    async fn next(&mut self) -> &'static str {
+    pub async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",

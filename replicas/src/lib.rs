@@ -10,6 +10,7 @@ pub mod child;
 pub mod credits;
 mod engine;
 pub mod job;
+mod joined;
 mod kind;
 pub mod local;
 mod onnx;
@@ -20,7 +21,7 @@ mod upstream;
 mod versions;
 
 pub use credits::{Credits, Grant};
-pub use job::{Answer, Finished, Job, Parts, Timing};
+pub use job::{Answer, BatchOf, Finished, Job, Parts, Timing};
 pub use onnx::{OnnxSource, onnx_loader};
 pub use remote::{Described, Remote};
 pub use replica::{AnsweredCalls, BatchReport, Failure, Feed, Pull, Replica, SetState};

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use weirgate_protocol::Retry;
 use weirgate_protocol::{RemoteUrl, StickyKey, UpstreamUrl};
 
 use crate::inference_service::PredictorSpec;
@@ -35,19 +36,6 @@ pub struct Settings {
     pub replacement: Replacement,
     /// Nothing shall run: `serving.kserve.io/stop: "true"`.
     pub stopped: bool,
-}
-
-/// Whether calls may be executed more than once: `weirgate.dev/retry`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Retry {
-    /// Only what surely was not executed is executed elsewhere.
-    #[default]
-    NotExecuted,
-    /// Executing a call twice does no harm: one that was handed over and broke is repeated, within the retry budget.
-    Idempotent {
-        /// A second replica is asked where the first has not answered within the usual time.
-        hedge: bool,
-    },
 }
 
 /// The order in which a revision takes another's place.
@@ -123,6 +111,11 @@ impl Executor {
             Executor::Model { model, .. } => Some(model),
             Executor::Command(_) | Executor::Upstream(_) => None,
         }
+    }
+
+    /// Whether calls leave this process.
+    pub fn is_remote(&self) -> bool {
+        !matches!(self, Executor::Model { isolation: Isolation::Thread, .. })
     }
 }
 

@@ -4,7 +4,6 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use weirgate_protocol::{Error, RetryClass};
 
 use super::body::{BodyError, OutBody};
 use super::fault::{Fault, FaultKind};
@@ -47,11 +46,6 @@ const NOT_PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(
 /// A name as a segment of a path.
 pub(crate) fn segment(name: &str) -> impl std::fmt::Display {
     utf8_percent_encode(name, NOT_PLAIN)
-}
-
-/// The error of a call whose answer is none, or not one to what was asked. It was executed, or may have been.
-pub(crate) fn no_answer(text: impl std::fmt::Display) -> Error {
-    Error::upstream(format!("the server's answer can't be used: {text}"), RetryClass::MayHaveExecuted)
 }
 
 /// Text from a server inside ours: on one line, and cut where it would drown the rest.

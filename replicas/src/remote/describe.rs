@@ -60,6 +60,7 @@ pub async fn describe(
             Protocol::V2Http => described.v2 = speaks,
             Protocol::V2Grpc => described.grpc = speaks,
             Protocol::OpenAi => described.openai = openai.filter(|_| speaks),
+            Protocol::Other => {}
         }
     }
     let missing = if protocols.is_some() { !said.is_empty() } else { said.len() == asked.len() };
@@ -94,6 +95,7 @@ fn name(protocol: Protocol) -> &'static str {
         Protocol::V2Http => "V2",
         Protocol::V2Grpc => "V2 over gRPC",
         Protocol::OpenAi => "OpenAI",
+        Protocol::Other => "other paths",
     }
 }
 
@@ -121,6 +123,8 @@ impl Questions<'_> {
                     },
                 }
             }
+            // There is nothing to ask for.
+            Protocol::Other => (Said::Ready, None),
         }
     }
 

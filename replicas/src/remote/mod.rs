@@ -2,6 +2,11 @@
 //!
 //! ```text
 //! transport  the connections to one server: pooled HTTP/1.1 and h2, TLS, Unix sockets
+//! pool       HTTP/1.1 connections that have nothing to do
+//! http1      a call on a connection of HTTP/1.1, driven by its caller
+//! http2      a call on a stream of h2
+//! tls        whom we trust, and who we are
+//! headers    what of a call's headers is for the next server, and what was for us
 //! body       a caller's body on its way, kept as far as it may have to be sent again
 //! fault      what went wrong, and whether the call may have been executed
 //! describe   which protocols a server speaks, and what its model takes and gives
@@ -18,6 +23,12 @@ pub mod credits;
 pub mod describe;
 pub mod fault;
 mod grpc;
+pub mod headers;
+mod http1;
+mod http2;
+mod infer;
+mod pool;
+mod tls;
 pub mod transport;
 pub mod watch;
 
@@ -28,9 +39,12 @@ use parking_lot::RwLock;
 use tokio::sync::watch as watch_channel;
 use weirgate_protocol::LoadedModel;
 
-pub use body::{InBody, OutBody};
+pub use body::{InBody, OutBody, Replay};
 pub use fault::{Fault, FaultKind};
-pub use transport::{Address, Transport, TransportConfig};
+pub use headers::{Forwarded, request_headers, response_headers};
+pub use infer::{Conduct, Executed};
+pub use tls::TlsFiles;
+pub use transport::{Address, Transport, TransportConfig, TransportStats};
 pub use watch::{WatchConfig, WatchEvent, watch};
 
 /// A server that calls are passed to.

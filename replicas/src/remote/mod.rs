@@ -17,7 +17,7 @@
 //!
 //! A call that is passed as bytes is executed on its caller's task: the lane picks the replica, and the caller sends to it.
 
-mod ask;
+pub(crate) mod ask;
 pub mod body;
 pub mod credits;
 pub mod describe;

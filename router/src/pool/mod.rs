@@ -6,7 +6,7 @@
 //! load      running × peak EWMA of the latency, with a penalty for failing fast
 //! breaker   per member: consecutive failures, a windowed rate, half-open probes
 //! ejection  outliers are set aside, never more than a part of all
-//! prefix    affinity by prefixes, bounded in bytes; session, by rendezvous hashing
+//! prefix    affinity by prefixes, bounded in bytes; session, by consistent hashing
 //! budget    how much may be retried; hedge: when to ask a second member
 //! ```
 //!

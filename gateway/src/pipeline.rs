@@ -161,11 +161,13 @@ where
     D: FnOnce(Bytes, &ModelSpec) -> Result<InferRequest>,
 {
     let head = &call.arrival.head;
-    let (mut reservation, model, (bytes, read)) = prepare(gateway, routed, &call.asked, call.body, deadline).await?;
+    let limit = call.arrival.body_limit(gateway.body_limit());
+    let prepared = prepare(gateway, routed, &call.asked, (call.body, limit), deadline);
+    let (mut reservation, model, (bytes, read)) = prepared.await?;
     let spec = model.version(call.asked.version)?;
     let pinned = !call.asked.version.is_empty();
     let coded = (call.body.codings(), call.body.framing());
-    let bytes = undo_codings(coded, bytes, gateway.body_limit(), deadline, |held| reservation.cover(held)).await?;
+    let bytes = undo_codings(coded, bytes, limit, deadline, |held| reservation.cover(held)).await?;
     let (length, decode) = (bytes.len(), call.decode);
     let bind = || -> Result<_> {
         let mut request = decode(bytes, spec)?;
@@ -203,12 +205,12 @@ async fn prepare(
     gateway: &Gateway,
     routed: &mut Routed,
     asked: &Asked<'_>,
-    reader: &mut BodyReader<Body>,
+    (reader, limit): (&mut BodyReader<Body>, BodyLimit),
     deadline: Instant,
 ) -> Result<(Reservation, Arc<LoadedModel>, ReadBody)> {
     let mut body = None;
     for _ in 0..MOST_MOVES {
-        match take_place(gateway, routed, reader, &mut body, deadline).await {
+        match take_place(routed, (&mut *reader, limit), &mut body, deadline).await {
             Ok(prepared) => return Ok(prepared),
             Err(Turned::Refused(error)) => return Err(error),
             Err(Turned::Failed(error)) if !routed.has_substitute() => return Err(error),
@@ -221,13 +223,12 @@ async fn prepare(
 
 /// Takes a place in the lane, reads the body unless that is done, and waits for the model.
 async fn take_place(
-    gateway: &Gateway,
     routed: &Routed,
-    reader: &mut BodyReader<Body>,
+    (reader, limit): (&mut BodyReader<Body>, BodyLimit),
     body: &mut Option<ReadBody>,
     deadline: Instant,
 ) -> Result<(Reservation, Arc<LoadedModel>, ReadBody), Turned> {
-    let (lane, limit) = (routed.lane(), gateway.body_limit());
+    let lane = routed.lane();
     let announced = match body {
         Some((bytes, _)) => bytes.len(),
         None => reader.check_length(limit)?,

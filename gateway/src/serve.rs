@@ -16,10 +16,11 @@ use weirgate_models::storage::{Store, StoreConfig};
 
 use crate::admin::Access;
 use crate::config::ServeConfig;
+use crate::doors::Doors;
 use crate::gateway::Gateway;
 use crate::observe::{Registry, init_logs};
 use crate::repository::Repository;
-use crate::server::{Listener, ListenerConfig};
+use crate::server::{Close, Listener, ListenerConfig};
 use crate::{admin, http};
 
 /// Samples of histograms take memory until they are folded.
@@ -76,9 +77,13 @@ async fn run(config: ServeConfig, (watcher, files): (Watcher, Files)) -> Result<
     let token = state.token()?;
     let registry = Registry::install()?;
     let mut signals = Signals::new()?;
-    let limits = ListenerConfig { max_connections: config.max_connections, client_timeout: config.client_timeout };
-    let data = bind("data", "--listen", config.listen, limits).await?;
-    let admin = bind("admin", "--admin", config.admin, limits).await?;
+    let doors = Doors::open(&config)?;
+    let scheme = if doors.tls.is_some() { "https" } else { "http" };
+    let admin_config =
+        ListenerConfig { max_connections: config.max_connections, client_timeout: config.client_timeout, tls: None };
+    let data_config = ListenerConfig { tls: doors.tls.clone(), ..admin_config.clone() };
+    let data = bind("data", "--listen", config.listen, data_config).await?;
+    let admin = bind("admin", "--admin", config.admin, admin_config).await?;
     let refused = |error: std::io::Error| format!("the ports' addresses can't be read: {error}");
     let (data_address, admin_address) = (data.address().map_err(refused)?, admin.address().map_err(refused)?);
     let (drain_delay, drain_timeout, client_timeout) =
@@ -86,7 +91,7 @@ async fn run(config: ServeConfig, (watcher, files): (Watcher, Files)) -> Result<
     let access = Arc::new(Access::new(token, admin_address, config.admin_hosts.clone()));
     let gateway = Gateway::new(config);
     let platform = LocalConfig {
-        data_url: format!("http://{}", reachable(data_address)),
+        data_url: format!("{scheme}://{}", reachable(data_address)),
         model_roots: gateway.config.model_roots.as_slice().into(),
         store: Store::new(state.models(), downloads(&gateway.config)),
     };
@@ -96,14 +101,14 @@ async fn run(config: ServeConfig, (watcher, files): (Watcher, Files)) -> Result<
     let routes =
         admin::router(gateway.clone(), registry.clone()).merge(admin::control_router(control, access, client_timeout));
 
-    let (close_data, data_closes) = watch::channel(false);
-    let (close_admin, admin_closes) = watch::channel(false);
+    let (close_data, data_closes) = watch::channel(Close::Open);
+    let (close_admin, admin_closes) = watch::channel(Close::Open);
     let mut background = JoinSet::new();
     background.spawn(admin.serve(routes, admin_closes, ADMIN_DRAIN));
     background.spawn(upkeep(registry));
     let mut serving = JoinSet::new();
     serving.spawn(data.serve(
-        http::DataRoutes::new(gateway.clone(), Some(Arc::new(repository))),
+        http::DataRoutes::new(gateway.clone(), Some(Arc::new(repository))).guarded(doors.auth),
         data_closes,
         drain_timeout,
     ));
@@ -113,11 +118,11 @@ async fn run(config: ServeConfig, (watcher, files): (Watcher, Files)) -> Result<
     gateway.start_draining();
     let in_order = async {
         tokio::time::sleep(drain_delay).await;
-        let _ = close_data.send(true);
+        let _ = close_data.send(Close::Stops);
         gateway.close_streams();
         let finished = matches!(serving.join_next().await, Some(Ok(true)));
         let stopped = tokio::time::timeout(ENGINE_STOP, local.stop()).await.is_ok();
-        let _ = close_admin.send(true);
+        let _ = close_admin.send(Close::Stops);
         finished && stopped
     };
     let finished = tokio::select! {

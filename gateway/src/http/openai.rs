@@ -125,7 +125,7 @@ async fn generate(State(gateway): Shared, request: Request) -> Response {
             return refusal.answer(Dialect::OpenAi);
         }
     }
-    let address = Address::new(prefix.as_ref().map(TakenPrefix::as_prefix), &parts.uri, &parts.headers);
+    let address = Address::new(prefix.as_ref().map(TakenPrefix::as_prefix), &parts);
     match run(&gateway, address, &arrival, &mut body).await {
         Ok(response) => response,
         Err(Fault { error, param }) => {
@@ -176,10 +176,11 @@ async fn find_model(
 ) -> Result<Option<String>, Fault> {
     let time = arrival.timeout.map_or(UNROUTED_TIME, |asked| asked.min(UNROUTED_TIME));
     let deadline = arrival.head.arrived + time;
+    let limit = arrival.body_limit(gateway.body_limit());
     let mut room = Room { pool: &gateway.unrouted, held: None };
     let mut look_at = 0;
     loop {
-        room.cover(body.check_length(gateway.body_limit())?.min(body.peeked().len()))?;
+        room.cover(body.check_length(limit)?.min(body.peeked().len()))?;
         let more = !body.is_complete() && body.peek_more(deadline).await?;
         let read = body.peeked().len();
         let codings = body.codings();
@@ -187,7 +188,7 @@ async fn find_model(
             continue;
         }
         if !codings.is_identity() {
-            let (packed, limit) = (body.take(), gateway.body_limit());
+            let packed = body.take();
             let cover = |held| room.cover(read + held);
             let whole = pipeline::undo_codings((codings, 0), packed, limit, deadline, cover).await?;
             return Ok(match openai::peek(&whole, true)? {

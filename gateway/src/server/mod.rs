@@ -6,7 +6,8 @@ pub mod codings;
 pub mod edge;
 pub mod encoding;
 mod listener;
+pub mod tls;
 pub mod untaken;
 mod write_timeout;
 
-pub use listener::{Listener, ListenerConfig};
+pub use listener::{Close, Listener, ListenerConfig};

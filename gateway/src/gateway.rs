@@ -256,6 +256,23 @@ impl Gateway {
         !self.table.load().routes().iter().any(loading)
     }
 
+    /// The services that can answer now, as `namespace/name`.
+    pub fn ready_services(&self) -> Vec<String> {
+        let ready = |route: &ServiceRoute| {
+            let base = route.represent(Wanted::Any).ok()?;
+            route.service.revisions[base].lane.loaded().ok()?;
+            Some(format!("{}/{}", route.service.namespace, route.service.name))
+        };
+        self.table.load().routes().iter().filter_map(ready).collect()
+    }
+
+    /// Resolves when nothing is loading any more.
+    pub async fn settles(&self) {
+        let mut changes = self.watch_changes();
+        // The sender lives as long as the gateway.
+        while !self.settled() && changes.changed().await.is_ok() {}
+    }
+
     /// The metrics of each revision that is routed to, as Prometheus text.
     pub fn render_revisions(&self) -> String {
         let table = self.table.load();

@@ -107,13 +107,7 @@ impl Keys {
         }
         let (mut keys, mut names) = (Keys::default(), std::collections::HashSet::new());
         for (index, Entry { name, hash, expires, policy }) in entries.into_iter().enumerate() {
-            let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'@');
-            if !(1..=LONGEST_NAME).contains(&name.len()) || !name.bytes().all(plain) {
-                return Err(format!(
-                    "the name of entry {} is not 1 to {LONGEST_NAME} of a-z, 0-9, and -_.@",
-                    index + 1
-                ));
-            }
+            check_name(&name).map_err(|error| format!("entry {}: {error}", index + 1))?;
             let wrong = |what: String| format!("key '{name}': {what}");
             if !names.insert(name.clone()) {
                 return Err(wrong("there are two of this name".to_owned()));
@@ -159,6 +153,15 @@ impl Reload for KeyFile {
         self.keys.store(Arc::new(keys.map_err(|error| format!("{shown}: {error} (--api-keys)"))?));
         Ok(())
     }
+}
+
+/// A name is a value of a label, and part of logs.
+pub fn check_name(name: &str) -> Result<(), String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'@');
+    if (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(plain) {
+        return Ok(());
+    }
+    Err(format!("the name of a key is 1 to {LONGEST_NAME} of a-z, A-Z, 0-9 and -_.@"))
 }
 
 /// Whoever can write the file can let himself in.
@@ -265,7 +268,7 @@ mod tests {
             (entry(&hash, "  services: [digits]\n"), "namespace/name"),
             (entry(&hash, "  services: ['*']\n  requestPerSecond: 1\n"), "unknown field"),
             (entry(&hash, "  services: ['*']\n  expires: tomorrow\n"), "expires is no time"),
-            (entry(&hash, "  services: ['*']\n").replace("team-a", "'a b'"), "the name of entry 1"),
+            (entry(&hash, "  services: ['*']\n").replace("team-a", "'a b'"), "entry 1: the name of a key"),
             (
                 format!("{0}{1}", entry(&hash, "  services: ['*']\n"), &entry(&hash, "  services: ['*']\n")[6..]),
                 "two of this",

@@ -31,7 +31,7 @@ pub struct Server {
     pub token: String,
     _state: StateFolder,
     _tasks: JoinSet<()>,
-    _close: watch::Sender<bool>,
+    _close: watch::Sender<Close>,
 }
 
 impl Server {

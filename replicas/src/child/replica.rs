@@ -230,7 +230,11 @@ impl Care<'_> {
         let config = &self.body.config;
         let ours = matches!(config.runs, Runs::Ours(_));
         let address = self.place.address.clone();
-        let transport = Transport::new(TransportConfig { address, connect_timeout: CONNECT_TIMEOUT })?;
+        let transport = Transport::new(TransportConfig {
+            connect_timeout: CONNECT_TIMEOUT,
+            ours,
+            ..TransportConfig::new(address)
+        })?;
         let id = self.body.ids.fetch_add(1, Ordering::Relaxed);
         let slots = if ours { 0 } else { config.limits.slots() };
         let remote = Remote::new(id, self.name.clone(), transport, ours, slots);

@@ -150,6 +150,11 @@ pub struct TlsArgs {
 }
 
 impl TlsArgs {
+    /// What the data port speaks.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls_cert.is_some() { "https" } else { "http" }
+    }
+
     pub fn files(&self) -> Option<TlsFiles> {
         let (certificate, key) = self.tls_cert.clone().zip(self.tls_key.clone())?;
         Some(TlsFiles { certificate, key, client_authorities: self.tls_client_ca.clone() })

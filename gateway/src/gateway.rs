@@ -323,6 +323,7 @@ impl Gateway {
                 revision: &revision.name,
                 percent: revision.percent,
                 tally: &revision.lane.metrics.tally,
+                servers: revision.lane.standings(),
             })
         });
         render_revisions(&rows.collect::<Vec<_>>())

@@ -134,6 +134,13 @@ impl DataRoutes {
             let router = if cors::is_options_only(&request) { self.plain } else { self.router };
             return router.answer(arrived, request).await;
         }
+        let uri = request.uri().clone();
+        if request.method() == Method::POST
+            && let Some(prefix) = text_way(uri.path())
+        {
+            let answer = openai::generate_text(&self.gateway, prefix, arrived, request);
+            return AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(openai::panicked);
+        }
         let (arrived, request) = match pass_first(&self.gateway, arrived, request).await {
             Ok(response) => return response,
             Err(others) => others,
@@ -142,7 +149,6 @@ impl DataRoutes {
             let router = if cors::is_options_only(&request) { self.plain } else { self.router };
             return router.answer(arrived, request).await;
         }
-        let uri = request.uri().clone();
         if uri.path() == grpc::MODEL_INFER {
             let answer = grpc::infer_model(&self.gateway, arrived, request);
             return AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(grpc::panicked);
@@ -206,6 +212,14 @@ fn short_way(path: &str) -> Option<(Option<Prefix<'_>>, Asked<'_>)> {
     }
     let (prefix, rest) = Prefix::split(path)?;
     Some((Some(prefix), asked(rest)?))
+}
+
+/// The prefix of a path that asks for one of OpenAI's tasks.
+fn text_way(path: &str) -> Option<Option<Prefix<'_>>> {
+    if is_task(path) {
+        return Some(None);
+    }
+    Prefix::split(path).and_then(|(prefix, rest)| is_task(rest).then_some(Some(prefix)))
 }
 
 /// Every route of the data port. What has none may be one of them behind a prefix.
@@ -369,6 +383,17 @@ mod tests {
             "/v1/models/a",
         ] {
             assert_eq!(short_way(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn text_is_asked_for_with_and_without_a_prefix() {
+        let prefix = Prefix { namespace: "ns", label: "a" };
+        assert_eq!(text_way("/v1/chat/completions"), Some(None));
+        assert_eq!(text_way("/openai/v1/embeddings"), Some(None));
+        assert_eq!(text_way("/ns/a/v1/completions"), Some(Some(prefix)));
+        for other in ["/v1/models", "/v1/chat", "/chat/completions", "/v1/chat/completions/", "/ns/a"] {
+            assert_eq!(text_way(other), None, "{other}");
         }
     }
 

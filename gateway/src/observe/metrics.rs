@@ -33,6 +33,7 @@ pub(super) const REVISION_REQUESTS: &str = "weirgate_revision_requests_total";
 pub(super) const REVISION_SECONDS: &str = "weirgate_revision_request_seconds";
 /// Callers that were refused.
 pub const REFUSED: &str = "weirgate_refused_total";
+pub(super) const SERVERS: &str = "weirgate_upstream_servers";
 pub(super) const REVISION_TRAFFIC: &str = "weirgate_revision_traffic_percent";
 
 const SECONDS: [f64; 18] = [
@@ -158,6 +159,11 @@ pub const METRICS: &[Metric] = &[
         name: REVISION_TRAFFIC,
         kind: MetricKind::Gauge,
         help: "the share of the calls that a `revision` is to get",
+    },
+    Metric {
+        name: SERVERS,
+        kind: MetricKind::Gauge,
+        help: "servers that a `revision`'s calls are passed to, by `standing`: `in`, `open` and `half_open` (their breakers), `ejected`",
     },
     Metric {
         name: REFUSED,

@@ -89,10 +89,12 @@ impl<'a> Target<'a> {
         let address = Address::new(prefix, parts);
         let named = model_of(rest);
         let looks = parts.method == Method::GET || parts.method == Method::HEAD;
-        let addressed = gateway.route_addressed(&address, !looks).ok()?;
+        let addressed = gateway.route_addressed(&address, false).ok()?;
         let routed = match (addressed, named) {
             (Some(routed), _) if is_own(rest) || has_adapter(rest, &parts.method, &routed) => return None,
-            (Some(routed), _) => routed,
+            (Some(routed), _) if looks => routed,
+            // A turn in the split is taken by those alone who are passed.
+            (Some(_), _) => gateway.route_addressed(&address, true).ok()??,
             (None, Some((model, call))) if !is_own(rest) && !is_infer(call) => {
                 gateway.represent(&Asked { model, version: "", address }).ok()?
             }
@@ -100,7 +102,7 @@ impl<'a> Target<'a> {
         };
         let protocol = spoken_protocol(&routed, rest)?;
         // What a model is like is asked of one that is ready; why it is not, the gateway says itself.
-        if looks && !matches!(routed.lane().readiness(), Readiness::Ready(_)) {
+        if looks && named.is_some() && !matches!(routed.lane().readiness(), Readiness::Ready(_)) {
             return None;
         }
         Some(Target { routed, prefix, protocol, shape: shape_of(rest) })

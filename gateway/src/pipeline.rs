@@ -43,7 +43,7 @@ static LARGE_WORK: LazyLock<Semaphore> =
 const COMPRESSION: usize = 8;
 
 /// How often a call is routed again before it is refused: each time means that its service has changed meanwhile.
-const MOST_MOVES: usize = 100;
+pub(crate) const MOST_MOVES: usize = 100;
 
 /// A call for tensors, as an adapter hands it over.
 pub struct InferCall<'a, D> {
@@ -158,63 +158,19 @@ where
     }
 }
 
-/// Passes a call on that is not decoded here, whatever becomes of its service meanwhile. `decoded` is its error where it
-/// turns out that no server is there to pass it to.
-pub async fn pass_on(
-    gateway: &Gateway,
-    mut routed: Routed,
-    asked: &Asked<'_>,
-    call: &mut PassedCall<'_>,
-    decoded: impl Fn(&Routed) -> Error,
-) -> Result<Response, Refusal> {
-    let deadline = deadline(call.arrival, &routed);
-    let protocol = call.arrival.head.protocol;
-    let passed = async {
-        for _ in 0..MOST_MOVES {
-            let passed = match pass::way(&routed, protocol, deadline).await {
-                Ok(Way::Passed) => pass::pass(gateway, &routed, call.again(asked), deadline).await,
-                Ok(Way::Decoded) => return Err(decoded(&routed)),
-                Err(turned) => Err(turned),
-            };
-            match passed {
-                Ok(response) => return Ok(response),
-                Err(turned) => move_on(gateway, &mut routed, asked, turned, deadline).await?,
-            }
-        }
-        Err(moved_too_often(&routed))
-    };
-    let passed = passed.await;
-    passed.map_err(|error| refuse(call.arrival, &routed, error))
-}
-
-/// A call that is passed on, as an adapter hands it over.
-pub struct PassedCall<'a> {
-    pub arrival: &'a Arrival,
-    pub parts: &'a Parts,
-    pub body: &'a mut BodyReader<Body>,
-    pub shape: Shape,
-}
-
-impl PassedCall<'_> {
-    fn again<'b>(&'b mut self, asked: &Asked<'b>) -> PassCall<'b> {
-        let PassedCall { arrival, parts, body, shape } = self;
-        PassCall { arrival, address: asked.address, parts, body, shape: *shape }
-    }
-}
-
 /// Routes a call. That there is nowhere is counted and logged here.
 pub fn route(gateway: &Gateway, arrival: &Arrival, asked: &Asked<'_>) -> Result<Routed> {
     gateway.route(asked).inspect_err(|error| refuse_unanswered(gateway, arrival, asked, error))
 }
 
 /// The earliest of what the service allows and the caller asks for.
-fn deadline(arrival: &Arrival, routed: &Routed) -> Instant {
+pub(crate) fn deadline(arrival: &Arrival, routed: &Routed) -> Instant {
     let longest = routed.service().timeout;
     arrival.head.arrived + arrival.timeout.map_or(longest, |asked| asked.min(longest))
 }
 
 /// Counts and logs an error of a call that was routed.
-fn refuse(arrival: &Arrival, routed: &Routed, error: Error) -> Refusal {
+pub(crate) fn refuse(arrival: &Arrival, routed: &Routed, error: Error) -> Refusal {
     let (protocol, took) = (arrival.head.protocol, arrival.head.arrived.elapsed());
     routed.lane().metrics.failed(protocol, error.code(), took);
     log_failure(arrival, &routed.service().name, &error);
@@ -271,13 +227,13 @@ where
     Err(moved_too_often(routed))
 }
 
-fn moved_too_often(routed: &Routed) -> Error {
+pub(crate) fn moved_too_often(routed: &Routed) -> Error {
     let name = &routed.service().name;
     Error::unavailable(format!("service '{name}' has changed {MOST_MOVES} times while this call waited for it"))
 }
 
 /// Routes a call again that its lane has turned away, if another can answer.
-async fn move_on(
+pub(crate) async fn move_on(
     gateway: &Gateway,
     routed: &mut Routed,
     asked: &Asked<'_>,

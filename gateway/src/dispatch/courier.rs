@@ -9,8 +9,8 @@ use weirgate_replicas::{Finished, Job};
 use weirgate_router::pool::Outcome;
 
 use super::feed::candidates;
+use super::hand_out::Batch;
 use super::lane::{Core, Engine, waiting};
-use super::remotes::Batch;
 use super::{Lane, MOST_ATTEMPTS};
 
 impl Lane {

@@ -15,9 +15,11 @@ use weirgate_router::lane::Waiting;
 use weirgate_router::{Full, LaneLimits, Ticket};
 
 use super::Reservation;
+use super::hand_out::Batch;
 use super::lease::Waiter;
 use super::life::Phase;
-use super::remotes::{Batch, Remotes, Spoken, Standings};
+use super::remotes::{Remotes, Standings};
+use super::spoken::Spoken;
 use crate::observe::LaneMetrics;
 
 /// Whether a lane's calls can be answered.

@@ -5,17 +5,20 @@
 
 mod courier;
 mod feed;
+mod hand_out;
 mod lane;
 mod lease;
 mod life;
 mod pace;
 mod remotes;
 mod reservation;
+mod spoken;
 
 pub use lane::{Lane, Readiness, Turned};
 pub use lease::{Lease, Wanting};
-pub use remotes::{Spoken, Standings};
+pub use remotes::Standings;
 pub use reservation::{Reservation, Submitted};
+pub use spoken::Spoken;
 
 /// How often one call is handed over, the first time included.
 pub const MOST_ATTEMPTS: usize = 4;

@@ -18,8 +18,8 @@ use weirgate_protocol::{Error, Protocol, Result};
 use super::parts::{Named, Shared, codings, discard, json, path_names, taken};
 use crate::catalogue::Listed;
 use crate::gateway::{Asked, Gateway, Routed};
-use crate::pass::Shape;
-use crate::pipeline::{self, PassedCall};
+use crate::pass::{self, PassedCall, Shape};
+use crate::pipeline;
 use crate::respond::{self, Dialect};
 use crate::server::address::{Address, Prefix, TakenPrefix};
 use crate::server::body::BodyReader;
@@ -155,7 +155,7 @@ pub async fn generate_text(
     let model = routed.service().model.clone();
     let asked = Asked { model: &model, version: "", address };
     let mut call = PassedCall { arrival: &arrival, parts: &parts, body: &mut body, shape: Shape::Exchange };
-    match pipeline::pass_on(gateway, routed, &asked, &mut call, takes_tensors).await {
+    match pass::pass_on(gateway, routed, &asked, &mut call, takes_tensors).await {
         Ok(response) => response,
         Err(refusal) => {
             discard(&mut body, &parts.headers).await;

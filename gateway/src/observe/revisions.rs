@@ -74,7 +74,14 @@ mod tests {
         tally.failed(ErrorCode::Internal, Duration::ZERO);
         tally.failed(ErrorCode::InvalidRequest, Duration::ZERO);
         let servers = Standings { inside: 2, open: 1, ..Standings::default() };
-        let row = RevisionRow { namespace: "ns", service: "a", revision: "a-1", percent: 20, tally: &tally, servers: Some(servers) };
+        let row = RevisionRow {
+            namespace: "ns",
+            service: "a",
+            revision: "a-1",
+            percent: 20,
+            tally: &tally,
+            servers: Some(servers),
+        };
         let text = render_revisions(&[row]);
         let lines: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
         let labels = "namespace=\"ns\",service=\"a\",revision=\"a-1\"";

@@ -6,6 +6,7 @@
 //! head      the request's head for the server
 //! upload    the request's body: within limits, and kept as far as it may have to be sent again
 //! wanting   priority, session and prefix, which the pool picks by
+//! onward    calls that no adapter decodes
 //! run       attempts: a lease, an exchange, and what becomes of one that failed
 //! verdict   what an answer says of its server, and whether the call may be sent once more
 //! answer    what the caller gets, and what is recorded
@@ -21,6 +22,7 @@ mod download;
 mod head;
 mod hedge;
 mod idle;
+mod onward;
 pub mod paths;
 mod run;
 mod upload;
@@ -28,5 +30,6 @@ mod verdict;
 mod wanting;
 mod way;
 
+pub use onward::{PassedCall, pass_on};
 pub use run::{PassCall, Shape, pass};
 pub use way::{Way, unspoken, way};

@@ -10,11 +10,10 @@ use http::Method;
 use http::request::Parts;
 use weirgate_protocol::{Error, Protocol};
 
-use super::Shape;
 use super::upload::Upload;
+use super::{PassedCall, Shape, pass_on};
 use crate::dispatch::Readiness;
 use crate::gateway::{Asked, Gateway, Routed};
-use crate::pipeline::{self, PassedCall};
 use crate::server::address::{Address, Prefix};
 use crate::server::body::BodyReader;
 use crate::server::edge::{Arrival, Arrived};
@@ -56,7 +55,7 @@ pub async fn try_pass(gateway: &Gateway, arrived: Arrived, request: Request) -> 
     let model = routed.service().model.clone();
     let asked = Asked { model: &model, version: "", address: Address::new(prefix, &parts) };
     let mut call = PassedCall { arrival: &arrival, parts: &parts, body: &mut body, shape };
-    let passed = pipeline::pass_on(gateway, routed, &asked, &mut call, engines_only).await;
+    let passed = pass_on(gateway, routed, &asked, &mut call, engines_only).await;
     Ok(match passed {
         Ok(response) => response,
         Err(refusal) => {

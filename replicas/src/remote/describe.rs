@@ -24,8 +24,10 @@ const BINARY: &str = "binary_tensor_data";
 /// What a server says to the question whether it speaks a protocol, and the model is ready.
 pub(crate) enum Said {
     Ready,
-    /// It does not, or not yet, and this is how it said so.
+    /// The model is not there, or not yet, and this is how the server said so.
     No(String),
+    /// It could not be asked, or what it answered is of no protocol.
+    Failed(String),
     /// It knows no such question. Where somebody else says that it speaks the protocol, it may all the same.
     Unknown(String),
 }
@@ -45,12 +47,19 @@ pub async fn describe(
     let asked = protocols.unwrap_or(&possible);
     let mut described = Described { name: Some(model.into()), ..Described::default() };
     let mut said = Vec::new();
+    let mut denied = false;
     for &protocol in asked {
-        let (answer, openai) = questions.speaks(protocol).await;
+        let (mut answer, openai) = questions.speaks(protocol).await;
+        // OpenAI's question is about the server. One that says elsewhere of this very model that it is not there, or not
+        // yet, knows better.
+        if protocols.is_none() && protocol == Protocol::OpenAi && denied && matches!(answer, Said::Ready) {
+            answer = Said::No("it lists models, which does not say that this one is ready".to_owned());
+        }
+        denied |= matches!(answer, Said::No(_));
         let speaks = match answer {
             Said::Ready => true,
             Said::Unknown(_) if protocols.is_some() => true,
-            Said::No(text) | Said::Unknown(text) => {
+            Said::No(text) | Said::Failed(text) | Said::Unknown(text) => {
                 said.push(format!("{}: {text}", name(protocol)));
                 false
             }
@@ -110,14 +119,14 @@ impl Questions<'_> {
     async fn speaks(&self, protocol: Protocol) -> (Said, Option<&'static str>) {
         let model = segment(self.model);
         match protocol {
-            Protocol::V2Http => (judge(&self.get(&format!("/v2/models/{model}/ready")).await, v2_ready), None),
-            Protocol::V1Http => (judge(&self.get(&format!("/v1/models/{model}")).await, v1_ready), None),
+            Protocol::V2Http => (self.judged(&format!("/v2/models/{model}/ready"), v2_ready).await, None),
+            Protocol::V1Http => (self.judged(&format!("/v1/models/{model}"), v1_ready).await, None),
             Protocol::V2Grpc => (self.grpc_ready().await, None),
             Protocol::OpenAi => {
                 let [first, second] = OPENAI_PREFIXES;
-                match judge(&self.get(&format!("{first}/models")).await, openai_ready) {
+                match self.judged(&format!("{first}/models"), openai_ready).await {
                     Said::Ready => (Said::Ready, Some(first)),
-                    unknown => match judge(&self.get(&format!("{second}/models")).await, openai_ready) {
+                    unknown => match self.judged(&format!("{second}/models"), openai_ready).await {
                         Said::Ready => (Said::Ready, Some(second)),
                         _ => (unknown, Some(first)),
                     },
@@ -126,6 +135,10 @@ impl Questions<'_> {
             // There is nothing to ask for.
             Protocol::Other => (Said::Ready, None),
         }
+    }
+
+    async fn judged(&self, path: &str, ready: impl Fn(&[u8]) -> Option<bool>) -> Said {
+        judge(self.model, &self.get(path).await, ready)
     }
 
     async fn get(&self, path: &str) -> Result<(String, Whole), String> {
@@ -157,8 +170,8 @@ impl Questions<'_> {
                 Said::Unknown(format!("ModelReady answered {status}"))
             }
             Err(Failed::Status(status)) => Said::No(format!("ModelReady answered {status}")),
-            Err(Failed::Fault(fault)) => Said::No(format!("ModelReady: {}", fault.error)),
-            Err(Failed::Foreign(text)) => Said::No(format!("ModelReady answered what is no gRPC: {text}")),
+            Err(Failed::Fault(fault)) => Said::Failed(format!("ModelReady: {}", fault.error)),
+            Err(Failed::Foreign(text)) => Said::Failed(format!("ModelReady answered what is no gRPC: {text}")),
         }
     }
 
@@ -211,10 +224,10 @@ impl Questions<'_> {
 }
 
 /// Judges an answer: by `ready` where it is a success, and else by its status.
-fn judge(answer: &Result<(String, Whole), String>, ready: impl Fn(&[u8]) -> Option<bool>) -> Said {
+fn judge(model: &str, answer: &Result<(String, Whole), String>, ready: impl Fn(&[u8]) -> Option<bool>) -> Said {
     let (question, whole) = match answer {
         Ok(answer) => answer,
-        Err(error) => return Said::No(error.clone()),
+        Err(error) => return Said::Failed(error.clone()),
     };
     let text = || format!("{question} answered {}", refusal(whole.status, &whole.body));
     match whole.status {
@@ -223,9 +236,9 @@ fn judge(answer: &Result<(String, Whole), String>, ready: impl Fn(&[u8]) -> Opti
             Some(false) => Said::No(format!("{question} answered that it is not ready")),
             None => Said::Unknown(format!("{question} answered something else")),
         },
-        // Servers that know the question say by an `error` that there is no such model.
+        // Servers that know the question name the model that they don't know.
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED
-            if !has_error(&whole.body) =>
+            if !reason(&whole.body).is_some_and(|reason| names(&reason, model)) =>
         {
             Said::Unknown(text())
         }
@@ -233,9 +246,13 @@ fn judge(answer: &Result<(String, Whole), String>, ready: impl Fn(&[u8]) -> Opti
     }
 }
 
-fn has_error(body: &[u8]) -> bool {
-    let json = serde_json::from_slice::<serde_json::Value>(body);
-    json.is_ok_and(|json| json.get("error").is_some()) && reason(body).is_some()
+/// Whether a text has the model's name as a word of its own.
+fn names(text: &str, model: &str) -> bool {
+    let part_of_name = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '/');
+    text.match_indices(model).any(|(at, _)| {
+        let (before, after) = (&text[..at], &text[at + model.len()..]);
+        !before.ends_with(part_of_name) && !after.starts_with(part_of_name)
+    })
 }
 
 /// `{"name", "ready"}`; Triton says it with an empty body.
@@ -319,7 +336,7 @@ mod tests {
     fn said(status: u16, body: &'static str) -> Said {
         let status = StatusCode::from_u16(status).unwrap();
         let whole = Whole { status, headers: HeaderMap::new(), body: body.into(), trailers: None };
-        judge(&Ok(("GET /x".to_owned(), whole)), v2_ready)
+        judge("m", &Ok(("GET /x".to_owned(), whole)), v2_ready)
     }
 
     #[test]
@@ -327,10 +344,21 @@ mod tests {
         assert!(matches!(said(200, r#"{"ready":true}"#), Said::Ready));
         assert!(matches!(said(404, r#"{"detail":"Not Found"}"#), Said::Unknown(_)));
         assert!(matches!(said(405, ""), Said::Unknown(_)));
+        assert!(matches!(said(404, r#"{"error":{"message":"File Not Found"}}"#), Said::Unknown(_)), "llama.cpp's");
         assert!(matches!(said(404, r#"{"error":"no model 'm'"}"#), Said::No(text) if text.contains("no model 'm'")));
         assert!(matches!(said(503, ""), Said::No(text) if text == "GET /x answered 503 Service Unavailable"));
         assert!(matches!(said(400, ""), Said::No(_)), "Triton's not ready");
         assert!(matches!(said(200, "<html>"), Said::Unknown(_)));
+    }
+
+    #[test]
+    fn a_name_is_a_word_of_its_own() {
+        for text in ["Model with name iris does not exist.", "model 'iris' is not served here", "iris"] {
+            assert!(names(text, "iris"), "{text}");
+        }
+        for text in ["there is no route '/v2/models/iris/ready'", "iris-2 is not here", "irises", "", "other"] {
+            assert!(!names(text, "iris"), "{text}");
+        }
     }
 
     #[test]

@@ -58,6 +58,26 @@ async fn openai_routes_are_found_where_they_begin() {
 }
 
 #[tokio::test]
+async fn a_list_of_models_is_not_believed_against_what_is_said_of_the_model_itself() {
+    let list = r#"{"object":"list","data":[{"id":"m","object":"model"}]}"#;
+    for (status, said) in [(404, r#"{"error":"model 'm' is not served here"}"#), (503, r#"{"error":"it loads"}"#)] {
+        let server = Server::start(move |request| match request.uri().path() {
+            "/v1/models" => answer(200, list),
+            _ => answer(status, said),
+        });
+        let error = describe(&server.await.transport("http"), "m", None, PATIENCE).await.unwrap_err();
+        assert!(error.contains("it lists models"), "{error}");
+    }
+    // llama.cpp's answer to a route that it has not.
+    let server = Server::start(move |request| match request.uri().path() {
+        "/v1/models" => answer(200, list),
+        _ => answer(404, r#"{"error":{"code":404,"message":"File Not Found","type":"not_found_error"}}"#),
+    });
+    let described = describe(&server.await.transport("http"), "m", None, PATIENCE).await.unwrap();
+    assert_eq!(described, Described { openai: Some("/v1"), ..nothing() });
+}
+
+#[tokio::test]
 async fn every_version_is_described_and_the_largest_answers() {
     let server = Server::start(|request| match request.uri().path() {
         "/v2/models/m/ready" => answer(200, ""),

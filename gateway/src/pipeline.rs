@@ -15,13 +15,14 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 use tokio::sync::Semaphore;
 use weirgate_protocol::{
-    Call, Error, ErrorCode, InferRequest, InferResponse, LoadedModel, ModelSpec, Protocol, Result, Retry, RetryClass, Target,
+    Call, Error, ErrorCode, InferRequest, InferResponse, LoadedModel, ModelSpec, Protocol, Result, Retry, RetryClass,
+    Target,
 };
 
 use crate::dispatch::{Reservation, Turned};
 use crate::gateway::{Asked, Gateway, Routed};
-use crate::pass::{self, PassCall, Shape, Way};
 use crate::observe::{Stages, count_unanswered, count_unrouted};
+use crate::pass::{self, PassCall, Shape, Way};
 use crate::respond::Refusal;
 use crate::server::address::REVISION;
 use crate::server::body::{BodyLimit, BodyReader};

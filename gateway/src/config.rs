@@ -5,13 +5,16 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Command, FromArgMatches, ValueEnum};
 use weirgate_deploy::local::AllowCommands;
 use weirgate_deploy::state::default_path;
 use weirgate_models::storage::UrlPrefix;
 
+use crate::auth::policy::Policy;
+use crate::auth::{KeySource, TokensConfig};
 use crate::http::CorsOrigin;
 use crate::repository::ModelControl;
+use crate::server::tls::TlsFiles;
 
 /// Settings of `weirgate serve`. Every flag has an environment variable, `WEIRGATE_` and its name.
 #[derive(Args, Clone, Debug)]
@@ -23,6 +26,16 @@ pub struct ServeConfig {
     /// Address of the data port: HTTP/1.1, h2c and gRPC; port 0 picks a free one
     #[arg(long, value_name = "ADDR", env = "WEIRGATE_LISTEN", default_value = "127.0.0.1:8080", value_parser = parse_listen)]
     pub listen: SocketAddr,
+
+    #[command(flatten)]
+    pub tls: TlsArgs,
+
+    #[command(flatten)]
+    pub auth: AuthArgs,
+
+    /// Take over from the gateway that runs with this state folder, without refusing a connection; its addresses are kept
+    #[arg(long, env = "WEIRGATE_TAKEOVER")]
+    pub takeover: bool,
 
     /// Address of the admin port: metrics, health and the control API
     #[arg(long, value_name = "ADDR", env = "WEIRGATE_ADMIN", default_value = "127.0.0.1:8081", value_parser = parse_admin)]
@@ -109,12 +122,77 @@ pub struct ServeConfig {
 }
 
 impl ServeConfig {
+    /// What holds where nobody says anything: the environment, which is another server's, is not read.
+    pub(crate) fn unset() -> Result<ServeConfig, String> {
+        let command = ServeConfig::augment_args(Command::new("unset")).mut_args(|arg| arg.env(None));
+        let matches = command.try_get_matches_from(["unset"]).map_err(|error| error.to_string())?;
+        ServeConfig::from_arg_matches(&matches).map_err(|error| error.to_string())
+    }
+
     /// What can only be told with a look at the machine: a root that is missing would refuse every model, one by one.
     pub fn check(&self) -> Result<(), String> {
         let missing = self.model_roots.iter().find(|root| !root.is_dir());
         missing.map_or(Ok(()), |root| {
             Err(format!("--model-root is '{}': there is no such folder: create it or name another", root.display()))
         })
+    }
+}
+
+/// TLS on the data port.
+#[derive(Args, Clone, Debug)]
+pub struct TlsArgs {
+    /// Certificate of the data port in PEM, with those it is signed by; with it the port speaks TLS; read again when it changes
+    #[arg(long, value_name = "FILE", env = "WEIRGATE_TLS_CERT", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+
+    /// Private key of that certificate, in PEM
+    #[arg(long, value_name = "FILE", env = "WEIRGATE_TLS_KEY", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+
+    /// Authorities in PEM: clients must show a certificate that one of them has signed
+    #[arg(long, value_name = "FILE", env = "WEIRGATE_TLS_CLIENT_CA", requires = "tls_cert")]
+    tls_client_ca: Option<PathBuf>,
+}
+
+impl TlsArgs {
+    pub fn files(&self) -> Option<TlsFiles> {
+        let (certificate, key) = self.tls_cert.clone().zip(self.tls_key.clone())?;
+        Some(TlsFiles { certificate, key, client_authorities: self.tls_client_ca.clone() })
+    }
+}
+
+/// Who may call on the data port. Without any of it everybody may.
+#[derive(Args, Clone, Debug)]
+pub struct AuthArgs {
+    /// File of API keys that callers must show one of; read again when it changes
+    #[arg(long, value_name = "FILE", env = "WEIRGATE_API_KEYS")]
+    pub api_keys: Option<PathBuf>,
+
+    /// Keys of a tokens' issuer as a JWK set, a file or https URL: callers may show its tokens
+    #[arg(long, value_name = "SOURCE", env = "WEIRGATE_JWT_JWKS", requires_all = ["jwt_issuer", "jwt_audience"])]
+    pub jwt_jwks: Option<KeySource>,
+
+    /// Issuer that tokens must name as iss
+    #[arg(long, value_name = "NAME", env = "WEIRGATE_JWT_ISSUER", requires = "jwt_jwks")]
+    pub jwt_issuer: Option<String>,
+
+    /// Audience that tokens must name as aud
+    #[arg(long, value_name = "NAME", env = "WEIRGATE_JWT_AUDIENCE", requires = "jwt_jwks")]
+    pub jwt_audience: Option<String>,
+
+    /// What a token's bearer may use where its claim weirgate does not say, in YAML or JSON
+    #[arg(long, value_name = "POLICY", env = "WEIRGATE_JWT_DEFAULTS", default_value = "{services: ['*']}")]
+    pub jwt_defaults: Policy,
+}
+
+impl AuthArgs {
+    pub fn is_on(&self) -> bool {
+        self.api_keys.is_some() || self.jwt_jwks.is_some()
+    }
+
+    pub fn tokens(&self) -> Option<TokensConfig> {
+        let (issuer, audience) = self.jwt_issuer.clone().zip(self.jwt_audience.clone())?;
+        Some(TokensConfig { issuer, audience, defaults: self.jwt_defaults.clone() })
     }
 }
 
@@ -157,7 +235,7 @@ pub enum LogFormat {
 }
 
 /// Parses a size: a whole number of bytes, or of KiB, MiB or GiB.
-fn parse_size(text: &str) -> Result<usize, String> {
+pub fn parse_size(text: &str) -> Result<usize, String> {
     let refused = || format!("'{text}' is not a size: give bytes, or a number with KiB, MiB or GiB, above 0");
     let units = [("KiB", 10), ("MiB", 20), ("GiB", 30)];
     let unit = units.iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, *shift)));
@@ -167,7 +245,7 @@ fn parse_size(text: &str) -> Result<usize, String> {
 }
 
 /// Parses a number of things of which there must be one.
-fn parse_count(text: &str) -> Result<NonZeroUsize, String> {
+pub(crate) fn parse_count(text: &str) -> Result<NonZeroUsize, String> {
     text.parse().map_err(|_| format!("'{text}' is not a whole number above 0: give one such as 4"))
 }
 
@@ -205,7 +283,7 @@ pub fn parse_seconds(text: &str) -> Result<Duration, String> {
     seconds.ok_or_else(|| format!("'{text}' is not a number of seconds: give one from 0 on, such as 2.5"))
 }
 
-fn parse_positive_seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_positive_seconds(text: &str) -> Result<Duration, String> {
     parse_seconds(text).ok().filter(|seconds| !seconds.is_zero()).ok_or_else(|| {
         format!("'{text}' is not a number of seconds above 0: give one such as 30; 0 would end every connection")
     })

@@ -18,8 +18,10 @@ use weirgate_protocol::{
     Call, Error, ErrorCode, InferRequest, InferResponse, LoadedModel, ModelSpec, Protocol, Result, Retry, RetryClass,
     Target,
 };
+use weirgate_replicas::BatchOf;
 
 use crate::dispatch::{Reservation, Turned};
+use crate::explain::{self, EXPLAIN, Explained};
 use crate::gateway::{Asked, Gateway, Routed};
 use crate::observe::{Stages, count_unanswered, count_unrouted};
 use crate::pass::{self, PassCall, Shape, Way};
@@ -64,6 +66,8 @@ pub struct Answered {
     stages: Stages,
     arrived: Instant,
     deadline: Instant,
+    /// What the caller asks to know.
+    explained: Option<Explained>,
 }
 
 impl Answered {
@@ -94,6 +98,11 @@ impl Answered {
         self.note();
         headers.insert(REVISION, self.revision().clone());
         edge::stamp(headers, &self.stages);
+        if let Some(explained) = self.explained.take() {
+            let decision = Arc::new(explained.decision(&self.routed, &self.stages));
+            headers.extend(decision.header().map(|value| (EXPLAIN, value)));
+            explained.decisions.note(decision);
+        }
     }
 
     /// Call instead of [`Answered::finish`] where the answer has no headers of its own.
@@ -123,13 +132,16 @@ where
     let (arrival, asked) = (call.arrival, call.asked);
     let mut routed = route(gateway, arrival, &asked)?;
     let deadline = deadline(arrival, &routed);
+    let call_headers = call.passes.map(|parts| &parts.headers);
     let served = match check_version(&routed, asked.version) {
         Ok(()) => run(gateway, &mut routed, call, deadline).await,
         Err(error) => Err(error),
     };
     match served {
         Ok(Ran::Passed(response)) => Ok(Served::Passed(response)),
-        Ok(Ran::Answered(request, response, stages)) => {
+        Ok(Ran::Answered(request, response, stages, batch)) => {
+            let asks = call_headers.is_some_and(|headers| explain::is_asked(arrival, headers));
+            let explained = asks.then(|| Explained::new(gateway, arrival, batch));
             let answered = Answered {
                 request,
                 response,
@@ -138,6 +150,7 @@ where
                 stages,
                 arrived: arrival.head.arrived,
                 deadline,
+                explained,
             };
             Ok(Served::Answered(Box::new(answered)))
         }
@@ -233,7 +246,7 @@ pub fn refuse_unrouted(arrival: &Arrival, model: &str, error: &Error) {
 
 /// A call that went well.
 enum Ran {
-    Answered(InferRequest, InferResponse, Stages),
+    Answered(InferRequest, InferResponse, Stages, BatchOf),
     Passed(Response),
 }
 
@@ -306,7 +319,10 @@ async fn start(
             let call = PassCall { arrival, address: asked.address, parts, body: reader, shape: Shape::Predict };
             pass::pass(gateway, routed, call, deadline).await.map(Started::Passed)
         }
-        _ => take_place(gateway, routed, reader, held, deadline).await.map(Started::Prepared),
+        _ => {
+            let limit = arrival.body_limit(gateway.body_limit());
+            take_place(routed, (reader, limit), held, deadline).await.map(Started::Prepared)
+        }
     }
 }
 
@@ -330,9 +346,10 @@ where
     D: FnOnce(Bytes, &ModelSpec) -> Result<InferRequest>,
 {
     let head = &call.arrival.head;
+    let limit = call.arrival.body_limit(gateway.body_limit());
     let spec = model.version(call.asked.version)?;
     let pinned = !call.asked.version.is_empty();
-    let bytes = undo_codings(call.coded, bytes, gateway.body_limit(), deadline, |held| reservation.cover(held)).await?;
+    let bytes = undo_codings(call.coded, bytes, limit, deadline, |held| reservation.cover(held)).await?;
     let (length, decode) = (bytes.len(), call.decode);
     let bind = || -> Result<_> {
         let mut request = decode(bytes, spec)?;
@@ -361,7 +378,7 @@ where
         engine: answer.timing.engine,
         total: Duration::ZERO,
     };
-    Ok(Ran::Answered(request, response, stages))
+    Ok(Ran::Answered(request, response, stages, answer.batch))
 }
 
 /// A body, and how long its client was waited for.
@@ -369,13 +386,12 @@ type ReadBody = (Bytes, Duration);
 
 /// Takes a place in the lane, reads the body unless that is done, and waits for the model.
 async fn take_place(
-    gateway: &Gateway,
     routed: &Routed,
-    reader: &mut BodyReader<Body>,
+    (reader, limit): (&mut BodyReader<Body>, BodyLimit),
     body: &mut Option<ReadBody>,
     deadline: Instant,
 ) -> Result<Prepared, Turned> {
-    let (lane, limit) = (routed.lane(), gateway.body_limit());
+    let lane = routed.lane();
     let announced = match body {
         Some((bytes, _)) => bytes.len(),
         None => reader.check_length(limit)?,

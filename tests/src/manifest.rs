@@ -48,6 +48,11 @@ impl Service {
         Service { name, namespace, uri, predictor, batcher, annotations, canaries }
     }
 
+    /// Runs nothing: its annotations say who answers.
+    pub fn passed(name: &str) -> Service {
+        Self::from(name, "")
+    }
+
     pub fn named(self, name: &str) -> Service {
         Service { name: name.to_owned(), ..self }
     }
@@ -139,6 +144,16 @@ impl Service {
         let section = |name: &str, text: &str| if text.is_empty() { String::new() } else { format!("{name}:\n{text}") };
         let namespace = self.namespace.as_ref().map(|namespace| format!("  namespace: {namespace}\n"));
         let (namespace, annotations) = (namespace.unwrap_or_default(), section("  annotations", &self.annotations));
+        let model = if self.uri.is_empty() {
+            String::new()
+        } else {
+            format!("    model:\n      modelFormat:\n        name: onnx\n      storageUri: {}\n", quoted(&self.uri))
+        };
+        let predictor = if self.uri.is_empty() && self.predictor.is_empty() && self.batcher.is_empty() {
+            "  predictor: {}\n".to_owned()
+        } else {
+            format!("  predictor:\n{}", self.predictor)
+        };
         let (batcher, canaries) = (section("    batcher", &self.batcher), section("  canary", &self.canaries));
         format!(
             "apiVersion: serving.kserve.io/v1beta1
@@ -146,15 +161,8 @@ kind: InferenceService
 metadata:
   name: {}
 {namespace}{annotations}spec:
-  predictor:
-{}{batcher}    model:
-      modelFormat:
-        name: onnx
-      storageUri: {}
-{canaries}",
-            self.name,
-            self.predictor,
-            quoted(&self.uri)
+{predictor}{batcher}{model}{canaries}",
+            self.name
         )
     }
 }

@@ -5,6 +5,7 @@
 //! files     the manifests that -f names
 //! apply, delete, get, describe, rollout    ask the control API of a running server
 //! validate  asks nobody
+//! key       makes API keys
 //! loadtest  lies in a crate of its own
 //! object, table, age    what is shown of a service, and how
 //! progress  how far a rollout has come
@@ -17,6 +18,7 @@ mod delete;
 mod describe;
 mod files;
 mod get;
+mod key;
 mod object;
 mod progress;
 mod rollout;
@@ -33,6 +35,7 @@ use weirgate_loadtest::cli::Loadtest;
 
 use crate::client::Failure;
 use crate::config::ServeConfig;
+use crate::replica::ReplicaConfig;
 
 /// Serves machine-learning models from KServe InferenceService manifests.
 ///
@@ -54,6 +57,14 @@ pub enum Command {
     ///
     /// Example: weirgate serve -f service.yaml
     Serve(Box<ServeConfig>),
+
+    /// Run one service in a process of its own, for a gateway that passes calls to it
+    ///
+    /// What weirgate serve starts for services with the annotation weirgate.dev/isolation: process. SIGTERM or SIGINT
+    /// refuses new calls, finishes what runs and exits with 0; a second one exits at once.
+    ///
+    /// Example: weirgate replica -f service.yaml --listen unix:/run/weirgate/digits.sock
+    Replica(Box<ReplicaConfig>),
 
     /// Create or change services on a running server
     ///
@@ -88,6 +99,10 @@ pub enum Command {
     /// Follow a rollout, promote a canary, go back, or set the share of calls it gets
     #[command(subcommand)]
     Rollout(rollout::Rollout),
+
+    /// Make API keys
+    #[command(subcommand)]
+    Key(key::Key),
 
     /// Load a server, ours or another, and measure it without being fooled
     ///
@@ -149,12 +164,14 @@ impl Cli {
         let result = match self.command {
             Command::Serve(config) => return crate::serve::serve(*config),
             Command::ChildGuard { command } => return weirgate_replicas::child::guard(&command),
+            Command::Replica(config) => return crate::replica::replica(*config),
             Command::Apply(apply) => apply.run(),
             Command::Get(get) => get.run(),
             Command::Describe(describe) => describe.run(),
             Command::Delete(delete) => delete.run(),
             Command::Validate(validate) => validate.run(),
             Command::Rollout(rollout) => rollout.run(),
+            Command::Key(key) => key.run(),
             Command::Loadtest(loadtest) => loadtest.run().map_err(Wrong::from),
         };
         match result {

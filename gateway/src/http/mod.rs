@@ -26,6 +26,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::trace::TraceLayer;
 use weirgate_protocol::Error;
 
+use crate::auth::{Auth, Caller};
 use crate::gateway::Gateway;
 pub use crate::http::cors::CorsOrigin;
 pub use crate::http::openai::is_task;
@@ -44,6 +45,14 @@ pub struct DataRoutes {
     layered: bool,
     /// The router without the layer that takes every OPTIONS for a browser's preflight.
     plain: Router,
+    guard: Option<Arc<Guard>>,
+}
+
+/// Whom the port lets in, and what answers the others.
+struct Guard {
+    auth: Auth,
+    /// Marks refusals as readable for the origins that may call.
+    refusals: Router,
 }
 
 impl DataRoutes {
@@ -61,8 +70,49 @@ impl DataRoutes {
             plain = plain.layer(TraceLayer::new_for_http().on_failure(()));
         }
         let router = if origins.is_empty() { plain.clone() } else { plain.clone().layer(cors::layer(origins)) };
-        DataRoutes { gateway, router, layered, plain }
+        DataRoutes { gateway, router, layered, plain, guard: None }
     }
+
+    /// Lets in only whom `auth` knows.
+    pub fn guarded(mut self, auth: Option<Auth>) -> DataRoutes {
+        let origins = &self.gateway.config.cors_origins;
+        self.guard = auth.map(|auth| {
+            let refusals = Router::new().fallback(answer_refused);
+            let refusals = if origins.is_empty() { refusals } else { refusals.layer(cors::layer(origins)) };
+            Arc::new(Guard { auth, refusals })
+        });
+        self
+    }
+
+    /// Lets a request in by its key, and has its answer hold its caller's place.
+    async fn answer_caller(self, guard: Arc<Guard>, mut arrived: Arrived, mut request: Request) -> Response {
+        let preflight = request.method() == Method::OPTIONS && !cors::is_options_only(&request);
+        if preflight && !self.gateway.config.cors_origins.is_empty() {
+            // Browsers ask without a key whether they may send one.
+            return self.route(arrived, request).await;
+        }
+        let openai = dialect(&request) == Dialect::OpenAi;
+        match guard.auth.admit(&mut request, openai).await {
+            Ok(admitted) => {
+                if let Some(caller) = &admitted.caller {
+                    arrived.caller = Some(caller.clone());
+                    request.extensions_mut().insert(caller.clone());
+                }
+                admitted.hold(self.route(arrived, request).await)
+            }
+            Err(error) => {
+                tracing::debug!(code = error.row().label, message = error.message(), "a caller was refused");
+                request.extensions_mut().insert(error);
+                guard.refusals.clone().answer(arrived, request).await
+            }
+        }
+    }
+}
+
+/// Answers a request that was refused at the door.
+async fn answer_refused(mut request: Request) -> Response {
+    let error = request.extensions_mut().remove::<Error>();
+    refuse(request, &error.unwrap_or_else(|| Error::internal("a request was refused without a reason"))).await
 }
 
 impl Routes for DataRoutes {
@@ -70,6 +120,16 @@ impl Routes for DataRoutes {
         if request.headers().get_all(header::HOST).iter().nth(1).is_some() {
             return refuse(request, &Error::invalid("the request has more than one Host header: send one")).await;
         }
+        match self.guard.clone() {
+            None => self.route(arrived, request).await,
+            // In a box of its own: an open port need not have room for it.
+            Some(guard) => Box::pin(self.answer_caller(guard, arrived, request)).await,
+        }
+    }
+}
+
+impl DataRoutes {
+    async fn route(self, arrived: Arrived, request: Request) -> Response {
         if self.layered {
             let router = if cors::is_options_only(&request) { self.plain } else { self.router };
             return router.answer(arrived, request).await;
@@ -178,6 +238,9 @@ async fn prefixed(gateway: Arc<Gateway>, behind: Router, mut request: Request) -
     let Some((prefix, rest)) = Prefix::split(request.uri().path()) else { return not_found(request).await };
     match gateway.table().by_path(prefix.namespace, prefix.label) {
         Ok(Some(_)) => {}
+        // What is not there looks to a caller like what it may not use: behind the prefix both are refused alike.
+        Ok(None) if is_api(rest) && restricted(&request) => {}
+        Err(_) if restricted(&request) => {}
         Ok(None) if is_api(rest) => {
             let unknown = prefix.unknown();
             return refuse(request, &unknown).await;
@@ -193,6 +256,10 @@ async fn prefixed(gateway: Arc<Gateway>, behind: Router, mut request: Request) -
         Ok(response) => response,
         Err(never) => match never {},
     }
+}
+
+fn restricted(request: &Request) -> bool {
+    request.extensions().get::<Arc<Caller>>().is_some_and(|caller| caller.is_restricted())
 }
 
 /// The URI without the first `length` bytes of its path; what is left of that is `/` at least.

@@ -133,7 +133,7 @@ async fn generate(State(gateway): Shared, request: Request) -> Response {
             return refusal.answer(Dialect::OpenAi);
         }
     }
-    let address = Address::new(prefix.as_ref().map(TakenPrefix::as_prefix), &parts.uri, &parts.headers);
+    let address = Address::new(prefix.as_ref().map(TakenPrefix::as_prefix), &parts);
     let routed = match route(&gateway, address, &arrival, &mut body).await {
         Ok(routed) => routed,
         Err(Fault { error, param }) => {
@@ -211,10 +211,11 @@ async fn find_model(
 ) -> Result<Option<String>, Fault> {
     let time = arrival.timeout.map_or(UNROUTED_TIME, |asked| asked.min(UNROUTED_TIME));
     let deadline = arrival.head.arrived + time;
+    let limit = arrival.body_limit(gateway.body_limit());
     let mut room = Room { pool: &gateway.unrouted, held: None };
     let mut look_at = 0;
     loop {
-        room.cover(body.check_length(gateway.body_limit())?.min(body.peeked().len()))?;
+        room.cover(body.check_length(limit)?.min(body.peeked().len()))?;
         let more = !body.is_complete() && body.peek_more(deadline).await?;
         let read = body.peeked().len();
         let codings = body.codings();
@@ -222,7 +223,7 @@ async fn find_model(
             continue;
         }
         if !codings.is_identity() {
-            let (packed, limit) = (body.take(), gateway.body_limit());
+            let packed = body.take();
             // It is passed on as it came.
             body.restore(packed.clone());
             let cover = |held| room.cover(read + held);

@@ -89,7 +89,7 @@ impl<'a> Run<'a> {
         deadline: Instant,
     ) -> Result<Run<'a>, Turned> {
         let PassCall { arrival, address, parts, body, shape } = call;
-        let (lane, limit) = (routed.lane(), gateway.body_limit());
+        let (lane, limit) = (routed.lane(), arrival.body_limit(gateway.body_limit()));
         let announced = if shape == Shape::Stream { 0 } else { body.check_length(limit)? };
         let mut reservation = lane.admit(announced.min(OutBody::REPLAY), deadline, Instant::now())?;
         let (whole, read) = if shape == Shape::Stream {

@@ -40,7 +40,7 @@ struct Place {
     /// The port, until the process has ended.
     port: Option<Port>,
     /// Files that are of no use without the process.
-    files: Files,
+    _files: Files,
 }
 
 /// Removed when dropped.
@@ -111,7 +111,6 @@ impl Body {
                 ending.tell(EventKind::Exited { reason: None });
             }
         }
-        drop(place);
     }
 
     async fn place(&self) -> Result<Place, String> {
@@ -166,7 +165,7 @@ fn place_of(command: &Command) -> Result<Place, String> {
     let url = format!("{scheme}://127.0.0.1:{number}");
     let address = UpstreamUrl::parse(&url).map(Address::Url).map_err(|error| format!("{url} {error}"))?;
     let invocation = Invocation { command: words.collect(), variables, working_dir: command.working_dir.clone() };
-    Ok(Place { invocation, address, port: Some(port), files: Files(Vec::new()) })
+    Ok(Place { invocation, address, port: Some(port), _files: Files(Vec::new()) })
 }
 
 fn place_of_ours(ours: &Ours, model: &Path, number: u64) -> Result<Place, String> {
@@ -179,7 +178,7 @@ fn place_of_ours(ours: &Ours, model: &Path, number: u64) -> Result<Place, String
     let known = |name: &str| paths.iter().find(|(known, _)| *known == name).map(|(_, path)| &**path);
     let words = ours.command.iter().map(|word| expand(word, known)).collect();
     let invocation = Invocation { command: words, variables: Vec::new(), working_dir: None };
-    Ok(Place { invocation, address: Address::Unix(socket), port: None, files })
+    Ok(Place { invocation, address: Address::Unix(socket), port: None, _files: files })
 }
 
 /// A manifest may hold the secrets of a URL.

@@ -5,7 +5,7 @@
 //! handover.sock                     0600; where another process can ask for that one's place
 //! token                             0600
 //! services/{namespace}/{name}.json  one record per service
-//! run/                              sockets of child processes; emptied at the start
+//! run/{pid}/                        sockets of child processes; those of processes that are gone are removed
 //! models/{hash of a URL}            a model that was downloaded; written by who runs it, and may go at any time
 //! ```
 //!
@@ -82,19 +82,27 @@ impl StateFolder {
     }
 
     /// A folder for sockets, empty, that only this process's user may enter. Where the state folder's path is too long for
-    /// the address of a socket it lies elsewhere.
+    /// the address of a socket it lies elsewhere. Each process has its own: one that hands over still needs its own for a
+    /// while. Those of processes that are gone are removed.
     pub fn sockets(&self) -> Result<PathBuf, String> {
-        let make = |path: &Path| {
-            match std::fs::remove_dir_all(path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-                _ => {}
+        let run = self.path.join("run");
+        let own = std::process::id().to_string();
+        let short = std::path::absolute(&run).is_ok_and(|path| path.as_os_str().len() <= LONGEST_SOCKET_FOLDER);
+        let path = if short { run.join(&own) } else { std::env::temp_dir().join(format!("weirgate-{own}")) };
+        let make = || {
+            make_folder(&run)?;
+            for entry in std::fs::read_dir(&run)?.flatten() {
+                let name = entry.file_name();
+                if !Path::new("/proc").join(&name).exists() {
+                    std::fs::remove_dir_all(entry.path())?;
+                }
             }
-            DirBuilder::new().mode(0o700).create(path)
+            match std::fs::remove_dir_all(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => DirBuilder::new().mode(0o700).create(&path),
+            }
         };
-        let own = self.path.join("run");
-        let short = std::path::absolute(&own).is_ok_and(|path| path.as_os_str().len() <= LONGEST_SOCKET_FOLDER);
-        let path = if short { own } else { std::env::temp_dir().join(format!("weirgate-{}", std::process::id())) };
-        make(&path).map_err(|error| format!("a folder for sockets can't be made at {}: {error}", path.display()))?;
+        make().map_err(|error| format!("a folder for sockets can't be made at {}: {error}", path.display()))?;
         Ok(path)
     }
 

@@ -243,3 +243,24 @@ fn the_default_place_follows_the_environment() {
     assert_eq!(of(&[("XDG_STATE_HOME", "s"), ("HOME", "/h")]), path("/h/.local/state/weirgate"));
     assert!(of(&[("XDG_STATE_HOME", ""), ("HOME", "")]).unwrap_err().contains("--state DIR"));
 }
+
+#[test]
+fn sockets_have_a_folder_of_their_own_for_each_process() {
+    let place = Place::new();
+    let folder = place.open();
+    let left_behind = place.0.join("run/4194999");
+    std::fs::create_dir_all(&left_behind).unwrap();
+    let of_another = place.0.join("run/1");
+    std::fs::create_dir_all(&of_another).unwrap();
+    let sockets = folder.sockets().unwrap();
+    assert_eq!(std::fs::metadata(&sockets).unwrap().permissions().mode() & 0o777, 0o700);
+    assert!(sockets.starts_with(&place.0) && !left_behind.exists() && of_another.exists());
+    std::fs::write(sockets.join("0.sock"), "").unwrap();
+    assert_eq!(folder.sockets().unwrap(), sockets);
+    assert!(!sockets.join("0.sock").exists(), "what an earlier process of this number left is gone");
+
+    let long = Place(place.0.join("x".repeat(100)));
+    let sockets = long.open().sockets().unwrap();
+    assert!(sockets.as_os_str().len() < 80 && !sockets.starts_with(&place.0), "a socket's address is short");
+    std::fs::remove_dir_all(sockets).unwrap();
+}

@@ -3,14 +3,16 @@
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use weirgate_deploy::local::{Files, Local, LocalConfig, Watcher};
+use weirgate_deploy::local::{Files, Local, LocalConfig, Processes, Watcher};
 use weirgate_deploy::state::{StateFolder, note_owner};
 use weirgate_deploy_core::Severity;
 use weirgate_models::storage::{Store, StoreConfig};
@@ -116,6 +118,7 @@ async fn run(config: ServeConfig, (watcher, files): (Watcher, Files)) -> Result<
         data_url: data_url(reachable(data_address)),
         model_roots: gateway.config.model_roots.as_slice().into(),
         store: Store::new(state.models(), downloads(&gateway.config)),
+        processes: processes(&gateway.config, state.sockets()?),
     };
     let folder = state.path().to_owned();
     let (local, control) = Local::start(gateway.clone(), state, watcher, files, platform)?;
@@ -216,6 +219,20 @@ fn adopt(config: &ServeConfig, data: OwnedFd, admin: OwnedFd, ports: &ListenerCo
         }
     }
     Ok([data, admin])
+}
+
+/// Replicas in processes of their own have the gateway's limits, and log as it does.
+fn processes(config: &ServeConfig, folder: PathBuf) -> Processes {
+    let format = config.log_format.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+    let settings = [
+        ("--max-body", config.max_body.to_string()),
+        ("--max-queued-bytes", config.max_queued_bytes.to_string()),
+        ("--log", config.log.clone()),
+        ("--log-format", format),
+    ];
+    let mut processes = Processes::new(config.allow_commands.into(), folder);
+    processes.replica.extend(settings.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]));
+    processes
 }
 
 fn downloads(config: &ServeConfig) -> StoreConfig {

@@ -5,6 +5,7 @@
 //! handover.sock                     0600; where another process can ask for that one's place
 //! token                             0600
 //! services/{namespace}/{name}.json  one record per service
+//! run/{pid}/                        sockets of child processes; those of processes that are gone are removed
 //! models/{hash of a URL}            a model that was downloaded; written by who runs it, and may go at any time
 //! ```
 //!
@@ -26,6 +27,8 @@ pub use records::SetAside;
 pub use token::Token;
 
 const SERVICES: &str = "services";
+/// A socket's path has at most 107 bytes; its name in the folder takes some.
+const LONGEST_SOCKET_FOLDER: usize = 70;
 
 /// The folder, locked for as long as this lives.
 #[derive(Debug)]
@@ -76,6 +79,31 @@ impl StateFolder {
     /// Where models from URLs are kept. Nothing else of the state is.
     pub fn models(&self) -> PathBuf {
         self.path.join("models")
+    }
+
+    /// A folder for sockets, empty, that only this process's user may enter. Where the state folder's path is too long for
+    /// the address of a socket it lies elsewhere. Each process has its own: one that hands over still needs its own for a
+    /// while. Those of processes that are gone are removed.
+    pub fn sockets(&self) -> Result<PathBuf, String> {
+        let run = self.path.join("run");
+        let own = std::process::id().to_string();
+        let short = std::path::absolute(&run).is_ok_and(|path| path.as_os_str().len() <= LONGEST_SOCKET_FOLDER);
+        let path = if short { run.join(&own) } else { std::env::temp_dir().join(format!("weirgate-{own}")) };
+        let make = || {
+            make_folder(&run)?;
+            for entry in std::fs::read_dir(&run)?.flatten() {
+                let name = entry.file_name();
+                if !Path::new("/proc").join(&name).exists() {
+                    std::fs::remove_dir_all(entry.path())?;
+                }
+            }
+            match std::fs::remove_dir_all(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => DirBuilder::new().mode(0o700).create(&path),
+            }
+        };
+        make().map_err(|error| format!("a folder for sockets can't be made at {}: {error}", path.display()))?;
+        Ok(path)
     }
 
     /// The token that writes need; made where there is none.

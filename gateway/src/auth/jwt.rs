@@ -178,3 +178,7 @@ impl Refused {
         Error::unauthenticated(format!("the token is not valid: {text}"))
     }
 }
+
+#[cfg(test)]
+#[path = "jwt_tests.rs"]
+mod tests;

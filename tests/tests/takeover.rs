@@ -104,16 +104,18 @@ async fn three_takeovers_refuse_no_connection_and_lose_no_call() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_takeover_that_is_killed_midway_leaves_the_running_gateway_in_its_place() {
-    let mut server = Server::start([Service::new("identity"), Service::new("slow-second")]).await;
+    let mut server = Server::start([Service::new("identity"), Service::new("slow_second")]).await;
     let load = Load::start(server.data);
-    for _ in 0..3 {
+    for turn in 1..=3 {
         let (mut child, _) = server.begin_takeover();
-        eventually("the takeover to begin", async || server.log().contains("being replaced").then_some(())).await;
+        let begun = async || (server.log().matches("being replaced").count() >= turn).then_some(());
+        eventually("the takeover to begin", begun).await;
         child.kill().unwrap();
         child.wait().unwrap();
         load.goes_on(20).await;
     }
-    eventually("it to thaw", async || server.log().contains("came to nothing").then_some(())).await;
+    let thawed = async || (server.log().matches("came to nothing").count() == 3).then_some(());
+    eventually("it to thaw", thawed).await;
     // It acts on its files again.
     server.write(&Service::sum(2));
     let mut client = Http1::connect(server.data).await;

@@ -116,7 +116,7 @@ impl Tokens {
         if !ALGORITHMS.contains(&header.alg) {
             return Err(bad("its algorithm is none of RS256, ES256 and EdDSA"));
         }
-        if header.extras.get::<serde_json::Value>("crit").ok().flatten().is_some() {
+        if header.crit.is_some() {
             return Err(bad("it asks for extensions (crit) that are not known here"));
         }
         let key = keys.find(header.kid.as_deref(), header.alg).ok_or(Refused::UnknownKey)?;

@@ -12,7 +12,7 @@ async fn server(limits: &str) -> (Server, String, Folder) {
     let folder = Folder::new();
     let (key, entry) = key("limited", "*", limits);
     let path = private(&folder, "keys.yaml", &file(&[&entry]));
-    let services = [Service::new("identity"), Service::new("slow-second")];
+    let services = [Service::new("identity"), Service::new("slow_second")];
     let server = Server::with(services).flag("--api-keys", path.to_str().unwrap()).start().await;
     (server, key, folder)
 }

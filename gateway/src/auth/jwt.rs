@@ -134,7 +134,7 @@ impl Tokens {
                 ErrorKind::InvalidAudience => bad("it is for another audience"),
                 ErrorKind::MissingRequiredClaim(_) => bad("it lacks one of exp, iss, aud and sub"),
                 ErrorKind::Json(_) => {
-                    bad("its claims can't be read: sub is a text, and weirgate an object of services and limits")
+                    bad("its claims can't be read: sub is a text, exp a time, and weirgate an object of services and limits")
                 }
                 _ => bad("its signature is not that of the issuer's key"),
             })?

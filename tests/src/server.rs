@@ -40,6 +40,12 @@ impl Start {
         self
     }
 
+    /// A flag without a value.
+    pub fn switch(mut self, name: &str) -> Start {
+        self.flags.push(name.to_owned());
+        self
+    }
+
     pub fn variable(mut self, name: &str, value: &str) -> Start {
         self.variables.push((name.to_owned(), value.to_owned()));
         self
@@ -137,7 +143,7 @@ impl Server {
         let address = |port: &str| {
             let line = printed.iter().find(|line| line.starts_with(port));
             let line = line.unwrap_or_else(|| panic!("no address of the {port} port: {printed:?}\n{}", self.log()));
-            line.rsplit("http://").next().unwrap().parse().unwrap()
+            line.rsplit("://").next().unwrap().parse().unwrap()
         };
         (self.data, self.admin) = (address("data"), address("admin"));
         if !self.start.at_once {
@@ -159,6 +165,26 @@ impl Server {
         assert!(!self.is_running(), "the server still runs");
         (self.child, self.log) = self.start.spawn(&self.folder);
         self.opens().await;
+    }
+
+    /// Starts another process that is to take this one's place, and waits until it has: this one must then end by itself.
+    pub async fn take_over(&mut self) -> ExitStatus {
+        let (child, log) = self.begin_takeover();
+        let mut before = std::mem::replace(&mut self.child, child);
+        let log = std::mem::replace(&mut self.log, log);
+        let addresses = (self.data, self.admin);
+        self.opens().await;
+        assert_eq!((self.data, self.admin), addresses, "the addresses are kept");
+        let ended = eventually("the process that was replaced to end", async || before.try_wait().unwrap()).await;
+        assert!(ended.success(), "it ended with {ended}:\n{}", log.lock().unwrap_or_else(PoisonError::into_inner));
+        ended
+    }
+
+    /// Starts another process that is to take this one's place. It belongs to whoever asked for it.
+    pub fn begin_takeover(&self) -> (Child, Arc<Mutex<String>>) {
+        let start =
+            Start { flags: [self.start.flags.as_slice(), &["--takeover".to_owned()]].concat(), ..self.start.clone() };
+        start.spawn(&self.folder)
     }
 
     /// Writes a service's manifest into the watched folder, in one piece.

@@ -1,7 +1,7 @@
 //! One who calls: what it may use, what it has used, and the places of its running calls.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use metrics::counter;
 use parking_lot::Mutex;
@@ -11,6 +11,9 @@ use weirgate_router::limits::{Exceeded, LONGEST_WAIT, Meter};
 use super::policy::Policy;
 use crate::observe::REFUSED;
 use crate::server::body::BodyLimit;
+
+/// What a bucket adds to a wait against rounding.
+const HAIR: Duration = Duration::from_micros(2);
 
 /// Why a caller was refused, as the metric tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,11 +142,12 @@ impl Caller {
                 count(Reason::Concurrency, &self.label);
                 let text =
                     format!("'{name}' has {limit} calls running, which is its limit: wait for one of them to end");
-                return Error::queue_full(text, std::time::Duration::from_secs(1));
+                return Error::queue_full(text, Duration::from_secs(1));
             }
         };
         count(reason, &self.label);
-        let wait = wait.min(LONGEST_WAIT);
+        // Buckets tell a hair more than is needed, which must not become a whole second of `Retry-After`.
+        let wait = wait.min(LONGEST_WAIT).saturating_sub(HAIR);
         Error::queue_full(format!("'{name}' may use {what}: ask again in {:.3} s", wait.as_secs_f64()), wait)
     }
 }

@@ -116,7 +116,7 @@ impl Tokens {
         if !ALGORITHMS.contains(&header.alg) {
             return Err(bad("its algorithm is none of RS256, ES256 and EdDSA"));
         }
-        if header.extras.get::<serde_json::Value>("crit").ok().flatten().is_some() {
+        if header.crit.is_some() {
             return Err(bad("it asks for extensions (crit) that are not known here"));
         }
         let key = keys.find(header.kid.as_deref(), header.alg).ok_or(Refused::UnknownKey)?;
@@ -134,7 +134,7 @@ impl Tokens {
                 ErrorKind::InvalidAudience => bad("it is for another audience"),
                 ErrorKind::MissingRequiredClaim(_) => bad("it lacks one of exp, iss, aud and sub"),
                 ErrorKind::Json(_) => {
-                    bad("its claims can't be read: sub is a text, and weirgate an object of services and limits")
+                    bad("its claims can't be read: sub is a text, exp a time, and weirgate an object of services and limits")
                 }
                 _ => bad("its signature is not that of the issuer's key"),
             })?
@@ -178,3 +178,7 @@ impl Refused {
         Error::unauthenticated(format!("the token is not valid: {text}"))
     }
 }
+
+#[cfg(test)]
+#[path = "jwt_tests.rs"]
+mod tests;

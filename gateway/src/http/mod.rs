@@ -112,7 +112,9 @@ impl DataRoutes {
 /// Answers a request that was refused at the door.
 async fn answer_refused(mut request: Request) -> Response {
     let error = request.extensions_mut().remove::<Error>();
-    refuse(request, &error.unwrap_or_else(|| Error::internal("a request was refused without a reason"))).await
+    let error = error.unwrap_or_else(|| Error::internal("a request was refused without a reason"));
+    let response = dialect(&request).error(&error);
+    parts::unread(request, response).await
 }
 
 impl Routes for DataRoutes {

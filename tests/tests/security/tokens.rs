@@ -1,0 +1,90 @@
+//! Tokens of an issuer whose keys are in a file: signed by openssl, as RS256.
+
+use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::json;
+use weirgate_tests::http::with;
+use weirgate_tests::process::{Folder, run, run_with_input};
+use weirgate_tests::{Http1, Server, Service, calls, eventually, row};
+
+const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+/// Base64 as tokens have it.
+fn base64(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for group in bytes.chunks(3) {
+        let number = group.iter().fold(0, |number, byte| number << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
+        let digit = |place: usize| char::from(DIGITS[(number >> (18 - 6 * place)) as usize & 63]);
+        text.extend((0..=group.len()).map(digit));
+    }
+    text
+}
+
+struct Issuer {
+    folder: Folder,
+    id: &'static str,
+}
+
+impl Issuer {
+    fn new(id: &'static str) -> Issuer {
+        let folder = Folder::new();
+        let output = run(Command::new("openssl").args(["genrsa", "-out"]).arg(folder.path().join("key")).arg("2048"));
+        assert!(output.status.success(), "{output:?}");
+        Issuer { folder, id }
+    }
+
+    fn jwks(&self) -> String {
+        let output =
+            run(Command::new("openssl").args(["rsa", "-noout", "-modulus", "-in"]).arg(self.folder.path().join("key")));
+        let text = String::from_utf8(output.stdout).unwrap();
+        let digits = text.trim().strip_prefix("Modulus=").unwrap().as_bytes().chunks(2);
+        let modulus: Vec<_> =
+            digits.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect();
+        json!({ "keys": [{ "kty": "RSA", "kid": self.id, "n": base64(&modulus), "e": "AQAB" }] }).to_string()
+    }
+
+    fn token(&self, policy: serde_json::Value) -> String {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let head = json!({ "alg": "RS256", "kid": self.id });
+        let claims =
+            json!({ "iss": "issuer", "aud": "weirgate", "sub": "alice", "exp": now + 600, "weirgate": policy });
+        let message = format!("{}.{}", base64(head.to_string().as_bytes()), base64(claims.to_string().as_bytes()));
+        let mut command = Command::new("openssl");
+        let output =
+            run_with_input(command.args(["dgst", "-sha256", "-sign"]).arg(self.folder.path().join("key")), &message);
+        assert!(output.status.success(), "{output:?}");
+        format!("{message}.{}", base64(&output.stdout))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_count_as_keys_do_and_their_keys_are_read_again() {
+    let (folder, first) = (Folder::new(), Issuer::new("first"));
+    let path = folder.file("jwks.json", &first.jwks());
+    let server = Server::with([Service::new("identity"), Service::sum(1)])
+        .flag("--jwt-jwks", path.to_str().unwrap())
+        .flag("--jwt-issuer", "issuer")
+        .flag("--jwt-audience", "weirgate")
+        .start()
+        .await;
+    let mut client = Http1::connect(server.data).await;
+    let call =
+        |model: &str, token: &str| with(calls::json(model, &row(&[1.0])), "authorization", &format!("Bearer {token}"));
+    let token = first.token(json!({ "services": ["default/identity"] }));
+    client.send(call("identity", &token)).await.response();
+    assert_eq!(client.send(call("sum", &token)).await.status, 403);
+    let everything = first.token(json!({}));
+    client.send(call("sum", &everything)).await.response();
+    let cut = &token[..token.len() - 8];
+    let reply = client.send(call("identity", cut)).await;
+    assert!(reply.status == 401 && reply.error().contains("signature"), "{reply:?}");
+    assert_eq!(client.send(calls::json("identity", &row(&[1.0]))).await.status, 401);
+    // Another key: tokens by the old one are good no longer, though they were known.
+    let second = Issuer::new("second");
+    folder.replace("jwks.json", &second.jwks());
+    let newer = second.token(json!({}));
+    eventually("the new key", async || (client.send(call("sum", &newer)).await.status == 200).then_some(())).await;
+    assert_eq!(client.send(call("identity", &token)).await.status, 401);
+    assert!(!server.log().contains(&token[..60]));
+}

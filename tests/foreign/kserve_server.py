@@ -1,0 +1,27 @@
+"""KServe's model server with a model of the user's: every number doubled, in V1, V2 and V2 over gRPC.
+
+    kserve_server.py HTTP_PORT GRPC_PORT
+"""
+
+import sys
+
+from kserve import InferOutput, InferResponse, Model, ModelServer
+
+
+class Doubler(Model):
+    def __init__(self, name):
+        super().__init__(name)
+        self.ready = True
+
+    def predict(self, payload, headers=None, response_headers=None):
+        if isinstance(payload, dict):
+            return {"predictions": [[2 * number for number in row] for row in payload["instances"]]}
+        x = payload.inputs[0]
+        y = InferOutput(name="y", shape=x.shape, datatype=x.datatype)
+        y.set_data_from_numpy(2 * x.as_numpy(), binary_data=False)
+        return InferResponse(response_id=payload.id, model_name=self.name, infer_outputs=[y])
+
+
+if __name__ == "__main__":
+    http, grpc = map(int, sys.argv[1:3])
+    ModelServer(http_port=http, grpc_port=grpc, workers=1).start([Doubler("doubler")])

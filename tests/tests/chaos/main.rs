@@ -10,6 +10,7 @@
 mod answers;
 mod choice;
 mod deaths;
+mod harness;
 mod headers;
 mod memory;
 mod refusals;

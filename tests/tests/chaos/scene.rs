@@ -10,7 +10,7 @@ use weirgate_tests::environment::scale;
 use weirgate_tests::{Server, Service, dice};
 
 pub const NAME: &str = "echo";
-const UPSTREAM: &str = env!("CARGO_BIN_EXE_upstream");
+pub const UPSTREAM: &str = env!("CARGO_BIN_EXE_upstream");
 const RATE: f64 = 100.0;
 /// What each call is given, unless a test has its own.
 pub const DEADLINE: Duration = Duration::from_secs(10);

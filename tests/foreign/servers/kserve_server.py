@@ -1,11 +1,11 @@
 """KServe's model server with a model of the user's: every number doubled, in V1, V2 and V2 over gRPC.
 
-    kserve_server.py HTTP_PORT GRPC_PORT
+It is told its ports and its model's name as KServe's own servers are: --http_port, --grpc_port, --enable_grpc, --model_name.
 """
 
-import sys
+import argparse
 
-from kserve import InferOutput, InferResponse, Model, ModelServer
+from kserve import InferOutput, InferResponse, Model, ModelServer, model_server
 
 
 class Doubler(Model):
@@ -23,5 +23,5 @@ class Doubler(Model):
 
 
 if __name__ == "__main__":
-    http, grpc = map(int, sys.argv[1:3])
-    ModelServer(http_port=http, grpc_port=grpc, workers=1).start([Doubler("doubler")])
+    args, _ = argparse.ArgumentParser(parents=[model_server.parser], conflict_handler="resolve").parse_known_args()
+    ModelServer(workers=1).start([Doubler(args.model_name)])

@@ -14,11 +14,16 @@ def client(address):
     client.close()
 
 
+# This client does not say that JSON is JSON, and both servers insist on it.
+JSON = {"Content-Type": "application/json"}
+
+
 @pytest.mark.parametrize("binary", [False, True])
 @pytest.mark.parametrize("model", ["kserve-http", "mlserver-http", "kserve-grpc", "mlserver-grpc"])
 def test_numbers_are_doubled(client, model, binary):
     x = triton.InferInput("x", X.shape, "FP32").set_data_from_numpy(X, binary_data=binary)
-    answer = client.infer(model, [x], outputs=[triton.InferRequestedOutput("y", binary_data=binary)], request_id="seven")
+    outputs = [triton.InferRequestedOutput("y", binary_data=binary)]
+    answer = client.infer(model, [x], outputs=outputs, request_id="seven", headers={} if binary else JSON)
     assert answer.get_response()["id"] == "seven"
     np.testing.assert_array_equal(answer.as_numpy("y"), 2 * X)
 

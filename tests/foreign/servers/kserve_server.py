@@ -18,8 +18,14 @@ class Doubler(Model):
             return {"predictions": [[2 * number for number in row] for row in payload["instances"]]}
         x = payload.inputs[0]
         y = InferOutput(name="y", shape=x.shape, datatype=x.datatype)
-        y.set_data_from_numpy(2 * x.as_numpy(), binary_data=False)
-        return InferResponse(response_id=payload.id, model_name=self.name, infer_outputs=[y])
+        y.set_data_from_numpy(2 * x.as_numpy(), binary_data=payload.use_binary_outputs)
+        return InferResponse(
+            response_id=payload.id,
+            model_name=self.name,
+            infer_outputs=[y],
+            use_binary_outputs=payload.use_binary_outputs,
+            requested_outputs=payload.request_outputs,
+        )
 
 
 if __name__ == "__main__":

@@ -38,6 +38,8 @@ pub struct LaneOf<'a> {
     pub namespace: &'a str,
     pub service: &'a str,
     pub revision: &'a str,
+    /// Its replicas are servers in other processes, which calls are passed to.
+    pub remote: bool,
 }
 
 /// A revision's part of its service's queue.

@@ -86,6 +86,10 @@ pub struct ServeConfig {
     #[arg(long, value_name = "SECONDS", env = "WEIRGATE_DRAIN_TIMEOUT", default_value = "300", value_parser = parse_seconds, allow_negative_numbers = true)]
     pub drain_timeout: Duration,
 
+    /// Calls whose decisions are kept for the admin API; 0 keeps none
+    #[arg(long, value_name = "N", env = "WEIRGATE_EXPLAIN_LAST", default_value_t = 256)]
+    pub explain_last: usize,
+
     /// Threads that serve connections; by default one per CPU
     #[arg(long, value_name = "N", env = "WEIRGATE_THREADS", value_parser = parse_count)]
     pub threads: Option<NonZeroUsize>,

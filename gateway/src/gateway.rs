@@ -16,6 +16,7 @@ use weirgate_router::{Addressed, LaneLimits, Route, RouteTable, Service, Wanted}
 use crate::catalogue::FirstRouted;
 use crate::config::ServeConfig;
 use crate::dispatch::{Lane, Readiness};
+use crate::explain::Decisions;
 use crate::observe::{RevisionRow, render_revisions};
 use crate::repository::ModelControl;
 use crate::server::address::Address;
@@ -67,6 +68,10 @@ impl Routed {
         &self.service().revisions[self.revision].lane
     }
 
+    pub fn revision_name(&self) -> &Arc<str> {
+        &self.service().revisions[self.revision].name
+    }
+
     /// Says of an error which revision it is about, where there are several.
     pub fn name_revision(&self, error: Error) -> Error {
         let Service { revisions, .. } = self.service();
@@ -100,6 +105,8 @@ pub struct Gateway {
     pub(crate) astray: Semaphore,
     /// Room, in KiB, for bodies that must be read to know their model.
     pub(crate) unrouted: Semaphore,
+    /// Why the last calls went where they went.
+    pub decisions: Decisions,
     /// Since when each service is routed to.
     pub(crate) first_routed: FirstRouted,
 }
@@ -109,6 +116,7 @@ impl Gateway {
         let places = config.max_queued_requests.get().min(Semaphore::MAX_PERMITS);
         let unrouted = (config.max_queued_bytes >> 10).min(Semaphore::MAX_PERMITS);
         Arc::new(Gateway {
+            decisions: Decisions::new(config.explain_last),
             config,
             table: ArcSwap::default(),
             draining: AtomicBool::new(false),

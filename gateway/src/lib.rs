@@ -9,6 +9,8 @@
 //! pipeline         route, admit, read, decode, bind, submit, await, by one deadline
 //! server/address   where it goes: path prefix, host, revision header, sticky key
 //! dispatch/lane    the queue of one revision, between callers and the replicas that pull from it
+//! pass             calls that are passed to servers in other processes as bytes
+//! explain          why a call went where it went
 //! respond          the one place where an error becomes a status
 //! ```
 
@@ -18,10 +20,12 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod dispatch;
+pub mod explain;
 pub mod gateway;
 pub mod grpc;
 pub mod http;
 pub mod observe;
+pub mod pass;
 pub mod pipeline;
 pub mod repository;
 pub mod respond;

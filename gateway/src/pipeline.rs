@@ -9,15 +9,18 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
+use axum::response::Response;
 use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 use tokio::sync::Semaphore;
 use weirgate_protocol::{
-    Call, Error, ErrorCode, InferRequest, InferResponse, LoadedModel, ModelSpec, Protocol, Result, RetryClass, Target,
+    Call, Error, ErrorCode, InferRequest, InferResponse, LoadedModel, ModelSpec, Protocol, Result, Retry, RetryClass, Target,
 };
 
 use crate::dispatch::{Reservation, Turned};
 use crate::gateway::{Asked, Gateway, Routed};
+use crate::pass::{self, PassCall, Shape, Way};
 use crate::observe::{Stages, count_unanswered, count_unrouted};
 use crate::respond::Refusal;
 use crate::server::address::REVISION;
@@ -44,6 +47,8 @@ pub struct InferCall<'a, D> {
     pub arrival: &'a Arrival,
     pub asked: Asked<'a>,
     pub body: &'a mut BodyReader<Body>,
+    /// The call's head, where it may be passed on as it is; none for one of the messages of a stream.
+    pub passes: Option<&'a Parts>,
     /// The protocol's codec, run on the whole body. It sees what the model takes: some protocols don't say it themselves.
     pub decode: D,
 }
@@ -101,36 +106,111 @@ impl Answered {
     }
 }
 
+/// How a call for tensors was answered.
+pub enum Served {
+    /// By what was decoded here.
+    Answered(Box<Answered>),
+    /// By a server that it was passed to.
+    Passed(Response),
+}
+
 /// Runs one call for tensors. Errors are counted and logged here.
-pub async fn infer<D>(gateway: &Gateway, call: InferCall<'_, D>) -> Result<Answered, Refusal>
+pub async fn infer<D>(gateway: &Gateway, call: InferCall<'_, D>) -> Result<Served, Refusal>
 where
     D: FnOnce(Bytes, &ModelSpec) -> Result<InferRequest>,
 {
     let (arrival, asked) = (call.arrival, call.asked);
-    let mut routed = gateway.route(&asked).inspect_err(|error| refuse_unanswered(gateway, arrival, &asked, error))?;
-    let longest = routed.service().timeout;
-    let deadline = arrival.head.arrived + arrival.timeout.map_or(longest, |asked| asked.min(longest));
-    let answer = match check_version(&routed, asked.version) {
+    let mut routed = route(gateway, arrival, &asked)?;
+    let deadline = deadline(arrival, &routed);
+    let served = match check_version(&routed, asked.version) {
         Ok(()) => run(gateway, &mut routed, call, deadline).await,
         Err(error) => Err(error),
     };
-    match answer {
-        Ok((request, response, stages)) => {
-            let (protocol, arrived) = (arrival.head.protocol, arrival.head.arrived);
-            Ok(Answered { request, response, routed, protocol, stages, arrived, deadline })
+    match served {
+        Ok(Ran::Passed(response)) => Ok(Served::Passed(response)),
+        Ok(Ran::Answered(request, response, stages)) => {
+            let answered = Answered {
+                request,
+                response,
+                routed,
+                protocol: arrival.head.protocol,
+                stages,
+                arrived: arrival.head.arrived,
+                deadline,
+            };
+            Ok(Served::Answered(Box::new(answered)))
         }
-        Err(error) => {
-            let (protocol, took) = (arrival.head.protocol, arrival.head.arrived.elapsed());
-            routed.lane().metrics.failed(protocol, error.code(), took);
-            log_failure(arrival, &routed.service().name, &error);
-            Err(Refusal::of(error, &routed))
-        }
+        Err(error) => Err(refuse(arrival, &routed, error)),
     }
+}
+
+/// Passes a call on that is not decoded here, whatever becomes of its service meanwhile. `decoded` is its error where it
+/// turns out that no server is there to pass it to.
+pub async fn pass_on(
+    gateway: &Gateway,
+    mut routed: Routed,
+    asked: &Asked<'_>,
+    call: &mut PassedCall<'_>,
+    decoded: impl Fn(&Routed) -> Error,
+) -> Result<Response, Refusal> {
+    let deadline = deadline(call.arrival, &routed);
+    let protocol = call.arrival.head.protocol;
+    let passed = async {
+        for _ in 0..MOST_MOVES {
+            let passed = match pass::way(&routed, protocol, deadline).await {
+                Ok(Way::Passed) => pass::pass(gateway, &routed, call.again(asked), deadline).await,
+                Ok(Way::Decoded) => return Err(decoded(&routed)),
+                Err(turned) => Err(turned),
+            };
+            match passed {
+                Ok(response) => return Ok(response),
+                Err(turned) => move_on(gateway, &mut routed, asked, turned, deadline).await?,
+            }
+        }
+        Err(moved_too_often(&routed))
+    };
+    let passed = passed.await;
+    passed.map_err(|error| refuse(call.arrival, &routed, error))
+}
+
+/// A call that is passed on, as an adapter hands it over.
+pub struct PassedCall<'a> {
+    pub arrival: &'a Arrival,
+    pub parts: &'a Parts,
+    pub body: &'a mut BodyReader<Body>,
+    pub shape: Shape,
+}
+
+impl PassedCall<'_> {
+    fn again<'b>(&'b mut self, asked: &Asked<'b>) -> PassCall<'b> {
+        let PassedCall { arrival, parts, body, shape } = self;
+        PassCall { arrival, address: asked.address, parts, body, shape: *shape }
+    }
+}
+
+/// Routes a call. That there is nowhere is counted and logged here.
+pub fn route(gateway: &Gateway, arrival: &Arrival, asked: &Asked<'_>) -> Result<Routed> {
+    gateway.route(asked).inspect_err(|error| refuse_unanswered(gateway, arrival, asked, error))
+}
+
+/// The earliest of what the service allows and the caller asks for.
+fn deadline(arrival: &Arrival, routed: &Routed) -> Instant {
+    let longest = routed.service().timeout;
+    arrival.head.arrived + arrival.timeout.map_or(longest, |asked| asked.min(longest))
+}
+
+/// Counts and logs an error of a call that was routed.
+fn refuse(arrival: &Arrival, routed: &Routed, error: Error) -> Refusal {
+    let (protocol, took) = (arrival.head.protocol, arrival.head.arrived.elapsed());
+    routed.lane().metrics.failed(protocol, error.code(), took);
+    log_failure(arrival, &routed.service().name, &error);
+    Refusal::of(error, routed)
 }
 
 /// Refuses a version that is not served before the body is read, where that is known by then.
 fn check_version(routed: &Routed, version: &str) -> Result<()> {
-    if version.is_empty() {
+    // What servers serve they say themselves.
+    if version.is_empty() || routed.lane().spoken().is_some() {
         return Ok(());
     }
     let Ok(model) = routed.lane().loaded() else { return Ok(()) };
@@ -150,22 +230,108 @@ pub fn refuse_unrouted(arrival: &Arrival, model: &str, error: &Error) {
     log_failure(arrival, model, error);
 }
 
+/// A call that went well.
+enum Ran {
+    Answered(InferRequest, InferResponse, Stages),
+    Passed(Response),
+}
+
 /// Leaves in `routed` the revision that answered, or the last one that was to.
-async fn run<D>(
+async fn run<D>(gateway: &Gateway, routed: &mut Routed, call: InferCall<'_, D>, deadline: Instant) -> Result<Ran>
+where
+    D: FnOnce(Bytes, &ModelSpec) -> Result<InferRequest>,
+{
+    let InferCall { arrival, asked, body, passes, decode } = call;
+    let mut held = None;
+    for _ in 0..MOST_MOVES {
+        let turned = match start(gateway, routed, (arrival, &asked, passes), body, &mut held, deadline).await {
+            Ok(Started::Passed(response)) => return Ok(Ran::Passed(response)),
+            Ok(Started::Prepared(prepared)) => {
+                let decoded = Decoding { arrival, asked, coded: (body.codings(), body.framing()), decode };
+                return execute(gateway, routed, prepared, decoded, deadline).await;
+            }
+            Err(turned) => turned,
+        };
+        move_on(gateway, routed, &asked, turned, deadline).await?;
+    }
+    Err(moved_too_often(routed))
+}
+
+fn moved_too_often(routed: &Routed) -> Error {
+    let name = &routed.service().name;
+    Error::unavailable(format!("service '{name}' has changed {MOST_MOVES} times while this call waited for it"))
+}
+
+/// Routes a call again that its lane has turned away, if another can answer.
+async fn move_on(
     gateway: &Gateway,
     routed: &mut Routed,
-    call: InferCall<'_, D>,
+    asked: &Asked<'_>,
+    turned: Turned,
     deadline: Instant,
-) -> Result<(InferRequest, InferResponse, Stages)>
+) -> Result<()> {
+    match turned {
+        Turned::Refused(error) => return Err(error),
+        Turned::Failed(error) if !routed.has_substitute() => return Err(error),
+        Turned::Failed(_) | Turned::Moved => *routed = route_again(gateway, asked, deadline).await?,
+    }
+    Ok(())
+}
+
+/// How far a call has come.
+enum Started {
+    Prepared(Prepared),
+    Passed(Response),
+}
+
+/// A call that has been read, before a model that is loaded.
+type Prepared = (Reservation, Arc<LoadedModel>, ReadBody);
+
+/// Passes a call on, or brings it before a model. `held` is its body, once that has been read.
+async fn start(
+    gateway: &Gateway,
+    routed: &Routed,
+    (arrival, asked, passes): (&Arrival, &Asked<'_>, Option<&Parts>),
+    reader: &mut BodyReader<Body>,
+    held: &mut Option<ReadBody>,
+    deadline: Instant,
+) -> Result<Started, Turned> {
+    let protocol = arrival.head.protocol;
+    match (passes, pass::way(routed, protocol, deadline).await?) {
+        (Some(parts), Way::Passed) => {
+            if let Some((bytes, _)) = held.take() {
+                reader.restore(bytes);
+            }
+            let call = PassCall { arrival, address: asked.address, parts, body: reader, shape: Shape::Predict };
+            pass::pass(gateway, routed, call, deadline).await.map(Started::Passed)
+        }
+        _ => take_place(gateway, routed, reader, held, deadline).await.map(Started::Prepared),
+    }
+}
+
+/// How a call's bytes are read.
+struct Decoding<'a, D> {
+    arrival: &'a Arrival,
+    asked: Asked<'a>,
+    coded: (Codings, usize),
+    decode: D,
+}
+
+/// Decodes a call and has it executed.
+async fn execute<D>(
+    gateway: &Gateway,
+    routed: &Routed,
+    (mut reservation, model, (bytes, read)): Prepared,
+    call: Decoding<'_, D>,
+    deadline: Instant,
+) -> Result<Ran>
 where
     D: FnOnce(Bytes, &ModelSpec) -> Result<InferRequest>,
 {
     let head = &call.arrival.head;
-    let (mut reservation, model, (bytes, read)) = prepare(gateway, routed, &call.asked, call.body, deadline).await?;
     let spec = model.version(call.asked.version)?;
     let pinned = !call.asked.version.is_empty();
-    let coded = (call.body.codings(), call.body.framing());
-    let bytes = undo_codings(coded, bytes, gateway.body_limit(), deadline, |held| reservation.cover(held)).await?;
+    let bytes = undo_codings(call.coded, bytes, gateway.body_limit(), deadline, |held| reservation.cover(held)).await?;
     let (length, decode) = (bytes.len(), call.decode);
     let bind = || -> Result<_> {
         let mut request = decode(bytes, spec)?;
@@ -177,7 +343,9 @@ where
     let service = routed.service();
     let target =
         Target { namespace: service.namespace.clone(), service: service.name.clone(), model: service.model.clone() };
-    let submitted = reservation.submit(Call { head: head.clone(), target, deadline, work, payload }, Instant::now())?;
+    let repeats = service.retry != Retry::NotExecuted;
+    let call = Call { head: head.clone(), target, deadline, work, payload };
+    let submitted = reservation.submit(call, repeats, Instant::now())?;
     let answer = submitted.answer().await?;
     let response = InferResponse {
         model_name: service.model.clone(),
@@ -192,32 +360,11 @@ where
         engine: answer.timing.engine,
         total: Duration::ZERO,
     };
-    Ok((request, response, stages))
+    Ok(Ran::Answered(request, response, stages))
 }
 
 /// A body, and how long its client was waited for.
 type ReadBody = (Bytes, Duration);
-
-/// Reads the call and brings it before a model that is loaded, however often its service changes meanwhile.
-async fn prepare(
-    gateway: &Gateway,
-    routed: &mut Routed,
-    asked: &Asked<'_>,
-    reader: &mut BodyReader<Body>,
-    deadline: Instant,
-) -> Result<(Reservation, Arc<LoadedModel>, ReadBody)> {
-    let mut body = None;
-    for _ in 0..MOST_MOVES {
-        match take_place(gateway, routed, reader, &mut body, deadline).await {
-            Ok(prepared) => return Ok(prepared),
-            Err(Turned::Refused(error)) => return Err(error),
-            Err(Turned::Failed(error)) if !routed.has_substitute() => return Err(error),
-            Err(Turned::Failed(_) | Turned::Moved) => *routed = route_again(gateway, asked, deadline).await?,
-        }
-    }
-    let name = &routed.service().name;
-    Err(Error::unavailable(format!("service '{name}' has changed {MOST_MOVES} times while this call waited for it")))
-}
 
 /// Takes a place in the lane, reads the body unless that is done, and waits for the model.
 async fn take_place(
@@ -226,7 +373,7 @@ async fn take_place(
     reader: &mut BodyReader<Body>,
     body: &mut Option<ReadBody>,
     deadline: Instant,
-) -> Result<(Reservation, Arc<LoadedModel>, ReadBody), Turned> {
+) -> Result<Prepared, Turned> {
     let (lane, limit) = (routed.lane(), gateway.body_limit());
     let announced = match body {
         Some((bytes, _)) => bytes.len(),

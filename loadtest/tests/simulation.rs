@@ -5,8 +5,10 @@
 use std::time::Duration;
 
 use weirgate_loadtest::sim::{Arrivals, Call, Scenario, Service, run};
+use weirgate_protocol::Priority;
 use weirgate_replicas_core::{BatchPolicy, CloseReason};
 use weirgate_router::LaneLimits;
+use weirgate_router::lane::HEAD_START;
 
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -16,8 +18,8 @@ fn full_scale() -> bool {
     std::env::var("WEIRGATE_SCALE").is_ok_and(|scale| scale == "full")
 }
 
-/// Promises: each admitted call ends exactly once, the lane is bounded, no engine idles beside a call in time, the oldest
-/// call in time leads each batch, late calls are never run, batches keep to their policy, and all of it drains.
+/// Promises: each admitted call ends exactly once, the lane is bounded, no engine idles beside a call in time, the
+/// first call in time leads each batch, late calls are never run, batches keep to their policy, and all of it drains.
 #[test]
 fn any_history_keeps_every_promise() {
     let seed = std::env::var("WEIRGATE_SEED").ok().map(|seed| seed.parse::<u64>().expect("WEIRGATE_SEED is a number"));
@@ -116,6 +118,23 @@ fn a_rare_shape_does_not_starve() {
         assert_eq!(summary.answered, 5_000);
         // Everything that was there before a call, in batches of its own shape, is at most a few batches.
         assert!(summary.longest_wait() < ms(12), "{:?}", summary.longest_wait());
+    }
+}
+
+/// Under overload urgent calls hardly wait, and the others still come through: none waits longer than the head starts and
+/// the queue that was there when it came.
+#[test]
+fn urgent_calls_go_first_and_the_others_come_through() {
+    for seed in 0..10 {
+        let mut scenario = Scenario::plain(seed, 40_000, Arrivals::Closed { callers: 2_000, think: Duration::ZERO });
+        scenario.policy.max_rows = 1;
+        scenario.calls.iter_mut().for_each(|call| call.priority = Priority::Low);
+        scenario.calls.iter_mut().step_by(4).for_each(|call| call.priority = Priority::High);
+        let summary = run(&scenario).unwrap();
+        assert_eq!(summary.answered, 40_000);
+        let at_most = |wait| summary.waits.iter().filter(|waited| **waited <= wait).count();
+        assert!(at_most(ms(5)) > 2_000, "{} calls hardly wait", at_most(ms(5)));
+        assert!(summary.longest_wait() < 2 * HEAD_START + Duration::from_secs(4), "{:?}", summary.longest_wait());
     }
 }
 

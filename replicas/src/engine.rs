@@ -3,12 +3,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use smallvec::SmallVec;
 use weirgate_models::{Model, RunError};
-use weirgate_protocol::{Error, Payload, Tensor};
+use weirgate_protocol::{Error, Tensor};
 
-use crate::batch::{join, join_padded, split};
 use crate::job::{Answer, Finished, Job, Run, Timing};
+use crate::joined::Joined;
 use crate::replica::BatchReport;
 use crate::versions::Versions;
 
@@ -160,6 +159,7 @@ impl Execution<'_> {
 
     /// Finishes every job with its own rows.
     fn answer(&mut self, jobs: Vec<Job>, rows: Vec<Vec<Tensor>>, started: Instant, engine: Duration) {
+        let all = jobs.iter().map(|job| job.call.work.rows).sum();
         for (job, outputs) in jobs.into_iter().zip(rows) {
             let taken = job.taken.unwrap_or(started);
             let timing = Timing {
@@ -169,7 +169,8 @@ impl Execution<'_> {
             };
             self.report.answered.add(job.call.work.rows, &timing);
             let version = self.model.spec().version.clone();
-            self.finished.push(job.finish(Ok(Answer { outputs, version, timing })));
+            let batch = job.batch_of(all);
+            self.finished.push(job.finish(Ok(Answer { outputs, version, timing, batch })));
         }
     }
 
@@ -200,68 +201,19 @@ fn attempt(model: &mut dyn Model, jobs: &[Job]) -> Attempt {
 }
 
 fn join_run_share(model: &mut dyn Model, jobs: &[Job]) -> Attempt {
-    let payloads: Vec<(&[Tensor], &[usize])> = jobs
-        .iter()
-        .map(|job| match &job.call.payload {
-            Payload::Infer { inputs, outputs, .. } => (inputs.as_slice(), outputs.as_slice()),
-            // The lane of a tensor model is only ever given tensors; `#[non_exhaustive]` asks for this arm.
-            _ => (&[][..], &[][..]),
-        })
-        .collect();
-    let mut wanted: Vec<usize> = payloads.iter().flat_map(|(_, outputs)| outputs.iter().copied()).collect();
-    wanted.sort_unstable();
-    wanted.dedup();
-    let lengths = || jobs.iter().filter_map(|job| job.call.work.length);
-    let padded = lengths().max().filter(|longest| lengths().any(|length| length != *longest));
-    let inputs: Vec<Tensor> = (0..payloads[0].0.len())
-        .map(|index| {
-            let parts: Vec<&Tensor> = payloads.iter().map(|(inputs, _)| &inputs[index]).collect();
-            match padded {
-                Some(length) => join_padded(&parts, length),
-                None => join(&parts),
-            }
-        })
-        .collect();
+    let joined = Joined::new(jobs);
     let started = Instant::now();
-    let result = model.run(&inputs, &wanted);
+    let result = model.run(&joined.inputs, &joined.wanted);
     let engine = started.elapsed();
     let outputs = match result {
         Ok(outputs) => outputs,
         Err(RunError::Interrupted) => return Attempt::Interrupted,
         Err(error) => return Attempt::Failed(error),
     };
-    match share(&outputs, &wanted, jobs, &payloads) {
-        Some(rows) => {
-            let bytes = inputs.iter().map(|input| input.data.len()).sum();
-            Attempt::Done { rows, bytes, started, engine }
-        }
+    match joined.share(&outputs, jobs) {
+        Some(rows) => Attempt::Done { rows, bytes: joined.bytes(), started, engine },
         None => Attempt::MixesRows,
     }
-}
-
-/// Each caller's own rows of the outputs it asked for, in the order it asked.
-fn share(
-    outputs: &[Tensor],
-    wanted: &[usize],
-    jobs: &[Job],
-    payloads: &[(&[Tensor], &[usize])],
-) -> Option<Vec<Vec<Tensor>>> {
-    let place = |output: &usize| wanted.binary_search(output).ok();
-    if jobs.len() == 1 {
-        let asked = payloads[0].1.iter().map(|output| Some(outputs[place(output)?].clone()));
-        return Some(vec![asked.collect::<Option<_>>()?]);
-    }
-    let rows: Vec<usize> = jobs.iter().map(|job| job.call.work.rows).collect();
-    let mut parts = Vec::with_capacity(outputs.len());
-    for output in outputs {
-        parts.push(split(output, &rows)?.into_iter());
-    }
-    let mut shares = Vec::with_capacity(jobs.len());
-    for (_, asked) in payloads {
-        let mut own: SmallVec<[Option<Tensor>; 4]> = parts.iter_mut().map(Iterator::next).collect();
-        shares.push(asked.iter().map(|output| own[place(output)?].take()).collect::<Option<_>>()?);
-    }
-    Some(shares)
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {

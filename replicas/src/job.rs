@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use weirgate_models::Interrupt;
 use weirgate_protocol::{Call, Error, Result, Tensor};
+use weirgate_replicas_core::CloseReason;
 
 /// Where a call's time went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,14 +29,30 @@ pub struct Answer {
     /// The version of the model that ran; none where it has none.
     pub version: Option<Arc<str>>,
     pub timing: Timing,
+    pub batch: BatchOf,
+}
+
+/// The batch that a call was executed in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BatchOf {
+    pub rows: usize,
+    /// Why it was closed; none where no batch former did.
+    pub closed: Option<CloseReason>,
 }
 
 /// A call on its way to a replica.
 #[derive(Debug)]
 pub struct Job {
     pub call: Call,
+    /// Its turn in its lane, as that counts.
+    pub turn: u64,
+    /// How often it was handed over.
+    pub attempts: usize,
+    /// Executing it twice does no harm.
+    pub repeats: bool,
     pub(crate) entered: Instant,
     pub(crate) taken: Option<Instant>,
+    closed: Option<CloseReason>,
     reply: oneshot::Sender<Result<Answer>>,
     state: Arc<CallState>,
 }
@@ -52,18 +69,30 @@ impl Job {
     pub fn new(call: Call, now: Instant) -> (Job, Parts) {
         let (sender, receiver) = oneshot::channel();
         let state = Arc::new(CallState(Mutex::new(Phase::Waiting)));
-        let job = Job { call, entered: now, taken: None, reply: sender, state: state.clone() };
+        let job = Job { call, turn: 0, attempts: 0, repeats: false, entered: now, taken: None, closed: None, reply: sender, state: state.clone() };
         (job, Parts { reply: Some(receiver), state })
     }
 
-    /// Notes when a replica took the call out of its lane.
-    pub fn taken_at(&mut self, now: Instant) {
+    /// When it entered its lane, the first time.
+    pub fn entered(&self) -> Instant {
+        self.entered
+    }
+
+    /// Notes when a replica took the call out of its lane, in a batch that was closed for this reason.
+    pub fn taken_at(&mut self, now: Instant, closed: CloseReason) {
         self.taken = Some(now);
+        self.closed = Some(closed);
+        self.attempts += 1;
     }
 
     /// Ends the call with this answer, to be delivered.
     pub fn finish(self, answer: Result<Answer>) -> Finished {
         Finished { job: self, answer }
+    }
+
+    /// The batch of so many rows that it is executed in.
+    pub(crate) fn batch_of(&self, rows: usize) -> BatchOf {
+        BatchOf { rows, closed: self.closed }
     }
 
     pub fn is_cancelled(&self) -> bool {

@@ -2,26 +2,30 @@
 //!
 //! A lane and a replica meet in two traits. [`Replica`] is how calls are handed over: against credits, one [`Job`] (a call
 //! and the sending end of its parts) at a time. [`Feed`] is the lane as a replica sees it: the place a free engine pulls its
-//! next batch from. Today's replicas are engine threads in this process; child processes and remote servers will stand
-//! behind the same two traits.
+//! next batch from. Replicas outside of this process, children and servers elsewhere, are [`Remote`]s: they don't pull, the lane
+//! passes calls to them.
 
 mod batch;
 pub mod credits;
 mod engine;
 pub mod job;
+mod joined;
+mod kind;
 pub mod local;
 mod onnx;
 pub mod remote;
 pub mod replica;
 pub mod supervisor;
+mod upstream;
 mod versions;
 
 pub use credits::{Credits, Grant};
-pub use job::{Answer, Finished, Job, Parts, Timing};
+pub use job::{Answer, BatchOf, Finished, Job, Parts, Timing};
 pub use onnx::{OnnxSource, onnx_loader};
 pub use remote::{Described, Remote};
 pub use replica::{AnsweredCalls, BatchReport, Failure, Feed, Pull, Replica, SetState};
 pub use supervisor::{ReplicaSet, ReplicaSetConfig, Wanted};
+pub use upstream::{RemoteLimits, Upstream, UpstreamsConfig};
 pub use versions::Versions;
 pub use weirgate_models::LoadError;
 pub use weirgate_models::storage::{Source, Store};

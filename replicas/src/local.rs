@@ -2,44 +2,37 @@
 
 use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use parking_lot::Mutex;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::task::JoinSet;
 use weirgate_models::{LoadError, Stop};
-use weirgate_protocol::LoadedModel;
 use weirgate_replicas_core::BatchPolicy;
 
 use crate::credits::{Credits, LocalCredits};
 use crate::engine::{Health, execute};
 use crate::job::Job;
+use crate::kind::{EventKind, Kind, Start, Started, Tell};
 use crate::replica::{Feed, Pull, Replica};
+use crate::supervisor::ReplicaSetConfig;
 use crate::versions::Versions;
 
 /// Loads the model of one replica, every version that is served. Called on the replica's own thread; it may take its time,
 /// and end early with any error where a stop is asked for.
 pub type Loader = dyn Fn(&Stop) -> Result<Versions, LoadError> + Send + Sync;
 
-/// What a replica's thread tells its supervisor. Each thread sends at most one of each kind.
-#[derive(Debug)]
-pub(crate) struct Event {
-    pub(crate) replica: u64,
-    pub(crate) kind: EventKind,
-}
+/// Engines of this process, each with a thread of its own.
+pub(crate) struct Engines(pub ReplicaSetConfig);
 
-#[derive(Debug)]
-pub(crate) enum EventKind {
-    Loaded {
-        model: Arc<LoadedModel>,
-        took: Duration,
-    },
-    LoadFailed(LoadError),
-    /// The engine failed and goes on until it is replaced.
-    Suspect(String),
-    /// The thread ended: asked to, or by a panic of the engine.
-    Exited {
-        panicked: Option<String>,
-    },
+impl Kind for Engines {
+    fn start(&self, start: Start, _: &mut JoinSet<()>) -> Result<Arc<dyn Started>, String> {
+        let config = &self.0;
+        let credits = LocalCredits::new(config.max_batch_size, config.container_concurrency, config.max_latency);
+        let name = format!("{}-{}", config.name, start.id);
+        let started = LocalReplica::start(&name, credits, config.loader.clone(), start.feed, start.tell);
+        let replica = started.map_err(|error| format!("no thread could be started for a replica: {error}"))?;
+        Ok(replica)
+    }
 }
 
 /// An engine thread, seen from outside.
@@ -69,12 +62,11 @@ impl Replica for LocalReplica {
 impl LocalReplica {
     /// Starts the thread; it loads the model and then pulls from `feed` until it is stopped or its engine panics.
     pub(crate) fn start(
-        id: u64,
         name: &str,
         credits: LocalCredits,
         loader: Arc<Loader>,
         feed: Arc<dyn Feed>,
-        events: UnboundedSender<Event>,
+        tell: Tell,
     ) -> std::io::Result<Arc<LocalReplica>> {
         let replica = Arc::new(LocalReplica {
             credits,
@@ -82,30 +74,30 @@ impl LocalReplica {
             stopping: Stop::default(),
             thread: OnceLock::new(),
         });
-        let body = Body { id, replica: replica.clone(), feed, events };
+        let body = Body { replica: replica.clone(), feed, tell };
         // The thread ends after `stop`, and says so by its last event.
         std::thread::Builder::new().name(name.to_owned()).spawn(move || body.run(&*loader))?;
         Ok(replica)
     }
+}
 
-    /// What one of its batches may hold.
-    pub(crate) fn policy(&self) -> BatchPolicy {
-        self.credits.policy()
-    }
-
-    /// Asks the thread to end after the batch it runs, or soon where it still brings its model here.
-    pub(crate) fn stop(&self) {
+impl Started for LocalReplica {
+    /// The thread ends after the batch it runs, or soon where it still brings its model here.
+    fn stop(&self) {
         self.stopping.ask();
         self.notify();
+    }
+
+    fn policy(&self) -> BatchPolicy {
+        self.credits.policy()
     }
 }
 
 /// The thread's side.
 struct Body {
-    id: u64,
     replica: Arc<LocalReplica>,
     feed: Arc<dyn Feed>,
-    events: UnboundedSender<Event>,
+    tell: Tell,
 }
 
 impl Body {
@@ -116,20 +108,16 @@ impl Body {
         let loaded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| loader(&self.replica.stopping)));
         let versions = match loaded {
             Ok(Ok(versions)) => versions,
-            Ok(Err(error)) => return self.tell(EventKind::LoadFailed(error)),
-            Err(_) => return self.tell(EventKind::LoadFailed(LoadError("loading the model panicked".to_owned()))),
+            Ok(Err(error)) => return self.tell.tell(EventKind::LoadFailed(error)),
+            Err(_) => return self.tell.tell(EventKind::LoadFailed(LoadError("loading the model panicked".to_owned()))),
         };
-        self.tell(EventKind::Loaded { model: Arc::new(versions.loaded()), took: started.elapsed() });
+        let model = Arc::new(versions.loaded());
+        self.tell.tell(EventKind::Loaded { model, took: started.elapsed(), remote: None });
         // A panic of the model itself is caught where its batch can be answered. This is for our own: it must not leave
         // the supervisor waiting for a thread that is gone.
         let served = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.serve(versions)));
-        let panicked = served.unwrap_or_else(|_| Some("a fault of the replica itself".to_owned()));
-        self.tell(EventKind::Exited { panicked });
-    }
-
-    fn tell(&self, kind: EventKind) {
-        // The supervisor is gone only at the very end of the process.
-        let _ = self.events.send(Event { replica: self.id, kind });
+        let reason = served.unwrap_or_else(|_| Some("a fault of the replica itself".to_owned()));
+        self.tell.tell(EventKind::Exited { reason });
     }
 
     fn serve(&self, mut versions: Versions) -> Option<String> {
@@ -160,7 +148,7 @@ impl Body {
                 }
                 Health::Suspect(error) => {
                     if !std::mem::replace(&mut suspect, true) {
-                        self.tell(EventKind::Suspect(error));
+                        self.tell.tell(EventKind::Suspect(error));
                     }
                 }
                 Health::Panicked(text) => break Some(text),

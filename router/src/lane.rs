@@ -3,13 +3,43 @@
 //! A call enters in two steps. `reserve` takes its place before its body is read, so a refused call costs no parse and
 //! bodies that are still being read count against the bounds. `enter` turns the place into a waiting call. Everything a
 //! lane holds is bounded in calls and in bytes, and leaves exactly once: taken by a replica or removed by its caller.
+//!
+//! Calls are served in the order of their arrival, where each class of priority has a head start of [`HEAD_START`] over the
+//! next lower one. So a call is overtaken only by those that come within that time after it: whoever has waited long goes
+//! before all, and none starves. The order among two calls never changes, so nothing is sorted again as they wait.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-/// A waiting call's handle. Tickets grow in the order of arrival.
+use weirgate_protocol::Priority;
+
+/// How much later a call may arrive than one of the next lower class, and still go before it.
+pub const HEAD_START: Duration = Duration::from_secs(10);
+
+/// A waiting call's handle. Tickets are ordered as their calls are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket(u64);
+pub struct Ticket {
+    /// When it arrived, as its priority has it.
+    due: Instant,
+    /// Tells apart what is due at once, in the order of entering.
+    number: u64,
+}
+
+impl Ticket {
+    fn new(entered: Instant, priority: Priority, number: u64) -> Ticket {
+        let behind = match priority {
+            Priority::High => Duration::ZERO,
+            Priority::Normal => HEAD_START,
+            Priority::Low => 2 * HEAD_START,
+        };
+        Ticket { due: entered + behind, number }
+    }
+
+    /// What tells it apart from others of the same arrival.
+    pub fn number(self) -> u64 {
+        self.number
+    }
+}
 
 /// The bounds of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +61,8 @@ pub struct Waiting<T> {
     pub item: T,
     pub rows: usize,
     pub bytes: usize,
+    pub priority: Priority,
+    /// A call that comes back, because it was not executed where it was, has the instant at which it came first.
     pub entered: Instant,
     pub deadline: Instant,
 }
@@ -105,11 +137,20 @@ impl<T> Lane<T> {
     /// Turns a place that holds `reserved_bytes` into a waiting call.
     pub fn enter(&mut self, reserved_bytes: usize, call: Waiting<T>) -> Ticket {
         self.release(reserved_bytes);
+        self.put_back(call, None)
+    }
+
+    /// A call that had left comes back, to where it belongs by its arrival. It has been let in before: no bound refuses it.
+    /// With the number of its ticket it has the same one as then.
+    pub fn put_back(&mut self, call: Waiting<T>, number: Option<u64>) -> Ticket {
         self.bytes += call.bytes;
         self.waiting_bytes += call.bytes;
         self.rows = self.rows.saturating_add(call.rows);
-        let ticket = Ticket(self.next);
-        self.next += 1;
+        let number = number.unwrap_or_else(|| {
+            self.next += 1;
+            self.next - 1
+        });
+        let ticket = Ticket::new(call.entered, call.priority, number);
         self.waiting.insert(ticket, call);
         ticket
     }
@@ -123,13 +164,13 @@ impl<T> Lane<T> {
         Some(call)
     }
 
-    /// Takes every waiting call out, oldest first.
+    /// Takes every waiting call out, in the order in which they would be served.
     pub fn drain(&mut self) -> Vec<Waiting<T>> {
         let tickets: Vec<_> = self.waiting.keys().copied().collect();
         tickets.into_iter().filter_map(|ticket| self.remove(ticket)).collect()
     }
 
-    /// Waiting calls, oldest first.
+    /// Waiting calls, in the order in which they are served.
     pub fn iter(&self) -> impl Iterator<Item = (Ticket, &Waiting<T>)> {
         self.waiting.iter().map(|(&ticket, call)| (ticket, call))
     }
@@ -165,14 +206,16 @@ impl<T> Lane<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use proptest::prelude::*;
 
     use super::*;
 
-    fn call(item: usize, bytes: usize, now: Instant) -> Waiting<usize> {
-        Waiting { item, rows: 1, bytes, entered: now, deadline: now + Duration::from_secs(1) }
+    fn call(item: usize, bytes: usize, priority: Priority, now: Instant) -> Waiting<usize> {
+        Waiting { item, rows: 1, bytes, priority, entered: now, deadline: now + Duration::from_secs(1) }
+    }
+
+    fn priority() -> impl Strategy<Value = Priority> {
+        prop::sample::select(&Priority::ALL[..])
     }
 
     #[derive(Clone, Debug)]
@@ -180,7 +223,7 @@ mod tests {
         Reserve(usize),
         Grow(usize, usize),
         Release(usize),
-        Enter(usize),
+        Enter(usize, Priority),
         Remove(usize),
     }
 
@@ -189,7 +232,7 @@ mod tests {
             (0usize..400).prop_map(Step::Reserve),
             (any::<usize>(), 0usize..400).prop_map(|(pick, bytes)| Step::Grow(pick, bytes)),
             any::<usize>().prop_map(Step::Release),
-            any::<usize>().prop_map(Step::Enter),
+            (any::<usize>(), priority()).prop_map(|(pick, priority)| Step::Enter(pick, priority)),
             any::<usize>().prop_map(Step::Remove),
         ]
     }
@@ -230,9 +273,9 @@ mod tests {
                     Step::Release(pick) if !places.is_empty() => {
                         lane.release(places.swap_remove(pick % places.len()));
                     }
-                    Step::Enter(pick) if !places.is_empty() => {
+                    Step::Enter(pick, priority) if !places.is_empty() => {
                         let bytes = places.swap_remove(pick % places.len());
-                        inside.push((lane.enter(bytes, call(entered, bytes, now)), entered, bytes));
+                        inside.push((lane.enter(bytes, call(entered, bytes, priority, now)), entered, bytes));
                         entered += 1;
                     }
                     Step::Remove(pick) if !inside.is_empty() => {
@@ -256,6 +299,54 @@ mod tests {
         }
     }
 
+    proptest! {
+        /// A call is overtaken only by those of a higher class that come within the head start, calls of one class are
+        /// served in the order of arrival, and who has waited out all head starts goes before all that come.
+        #[test]
+        fn priorities_go_first_and_none_starves(calls in prop::collection::vec((0u64..3_000, priority()), 1..100)) {
+            #[allow(clippy::disallowed_methods)]
+            let mut now = Instant::now();
+            let mut lane = Lane::new(LaneLimits { max_calls: 1_000, max_bytes: 0 });
+            for (number, (pause, priority)) in calls.into_iter().enumerate() {
+                now += Duration::from_millis(pause);
+                lane.reserve(0).unwrap();
+                lane.enter(0, call(number, 0, priority, now));
+            }
+            let served = lane.drain();
+            for (place, first) in served.iter().enumerate() {
+                for second in &served[place + 1..] {
+                    let classes = (first.priority as u32).saturating_sub(second.priority as u32);
+                    let overtaken = first.item > second.item;
+                    prop_assert!(!overtaken || first.entered - second.entered <= HEAD_START * classes && classes > 0);
+                    let classes = (second.priority as u32).saturating_sub(first.priority as u32);
+                    let keeps = first.item < second.item && classes > 0;
+                    prop_assert!(!keeps || second.entered - first.entered >= HEAD_START * classes);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_low_call_is_served_in_a_flood_of_high_ones() {
+        #[allow(clippy::disallowed_methods)]
+        let start = Instant::now();
+        let mut lane = Lane::new(LaneLimits { max_calls: 1_000, max_bytes: 0 });
+        let enter = |lane: &mut Lane<usize>, item, priority, now| {
+            lane.reserve(0).unwrap();
+            lane.enter(0, call(item, 0, priority, now))
+        };
+        enter(&mut lane, usize::MAX, Priority::Low, start);
+        // Two come a second, one is served.
+        let served = (0..100).map(|second| {
+            let now = start + Duration::from_secs(second);
+            (0..2).for_each(|_| _ = enter(&mut lane, second as usize, Priority::High, now));
+            let (first, _) = lane.iter().next().unwrap();
+            lane.remove(first).map(|call| call.item)
+        });
+        // Those of the first 20 seconds go first, and nobody else.
+        assert_eq!(served.collect::<Vec<_>>().iter().position(|&item| item == Some(usize::MAX)), Some(40));
+    }
+
     #[test]
     fn lower_bounds_hold_for_those_who_come_later() {
         let mut lane: Lane<()> = Lane::new(LaneLimits { max_calls: 10, max_bytes: 1_000 });
@@ -272,6 +363,23 @@ mod tests {
         lane.set_limits(LaneLimits { max_calls: 2, max_bytes: 10 });
         lane.reserve(0).and_then(|()| lane.grow(0, 300)).unwrap();
         assert_eq!(lane.reserve(1), Err(Full::Bytes { held: 300, asked: 1, limit: 10 }));
+    }
+
+    #[test]
+    fn a_call_that_comes_back_goes_before_those_that_came_after_it() {
+        #[allow(clippy::disallowed_methods)]
+        let now = Instant::now();
+        let mut lane = Lane::new(LaneLimits { max_calls: 2, max_bytes: 1_000 });
+        for item in 1..3 {
+            lane.reserve(0).unwrap();
+            lane.enter(0, call(item, 0, Priority::Normal, now + Duration::from_millis(item as u64)));
+        }
+        lane.put_back(call(0, 10, Priority::Normal, now), None);
+        assert_eq!((lane.held(), lane.bytes(), lane.reserve(0)), (3, 10, Err(Full::Calls { limit: 2 })));
+        let (ticket, item) = lane.iter().nth(1).map(|(ticket, call)| (ticket, call.item)).unwrap();
+        let taken = lane.remove(ticket).unwrap();
+        assert_eq!((item, lane.put_back(taken, Some(ticket.number()))), (1, ticket));
+        assert_eq!(lane.drain().into_iter().map(|call| call.item).collect::<Vec<_>>(), [0, 1, 2]);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod hash;
 pub mod lane;
+pub mod limits;
 mod names;
 pub mod pool;
 mod service;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use weirgate_protocol::{Error, Result, StickyKey};
+use weirgate_protocol::{Error, Result, Retry, StickyKey};
 
 use crate::split::{Split, Turns};
 use crate::sticky;
@@ -20,6 +20,10 @@ pub struct Service<L> {
     pub timeout: Duration,
     /// What keeps calls together while traffic is split.
     pub sticky: Option<StickyKey>,
+    /// Whether a call that may have been executed may be executed again.
+    pub retry: Retry,
+    /// How long an answer may pause once its first byte has come; none: as long as the timeout.
+    pub stream_idle_timeout: Option<Duration>,
     /// Every revision that can be asked for, and its share of the calls in percent. The shares sum to 100.
     pub revisions: Vec<Revision<L>>,
     /// Which of them takes what no other's share covers, and calls that were meant for one that has failed.

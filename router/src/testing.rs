@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use weirgate_protocol::Retry;
+
 use crate::{Revision, Service, Turns};
 
 pub(crate) fn revision(name: &str, percent: u8) -> Revision<u8> {
@@ -16,6 +18,8 @@ pub(crate) fn service(namespace: &str, name: &str) -> Service<u8> {
         model: name.into(),
         timeout: Duration::from_secs(300),
         sticky: None,
+        retry: Retry::default(),
+        stream_idle_timeout: None,
         revisions: vec![revision(&format!("{name}-predictor-1"), 100)],
         base: 0,
         stable: Some(format!("{name}-predictor-1").into()),

@@ -5,6 +5,7 @@ use std::collections::hash_map::Entry;
 
 use serde_json::{Map, Value};
 
+use crate::annotations::{ISOLATION, UPSTREAM, is_of_a_revision};
 use crate::inference_service::{CanarySpec, InferenceServiceSpec, PredictorSpec};
 use crate::problem::{Report, quoted};
 use crate::revision;
@@ -88,15 +89,33 @@ fn share(replicas: i64, percent: i64) -> i64 {
     hundredths / 100 + i64::from(hundredths % 100 > 0)
 }
 
-/// The canary's predictor laid over that of the service: whatever is not zero replaces.
+/// The canary's predictor laid over that of the service: whatever is not zero replaces. One that says itself who answers has
+/// nothing of that from the service.
 pub(crate) fn effective(stable: &PredictorSpec, canary: &CanarySpec) -> PredictorSpec {
+    let mut stable = stable.clone();
+    let (model, containers, upstream) = implementations(&canary.predictor);
+    if model || containers || upstream {
+        stable.model = stable.model.take_if(|_| model);
+        stable.pod.retain(|name, _| name != "containers" || containers);
+        stable.component.annotations.retain(|name, _| match name.as_str() {
+            ISOLATION => model,
+            name => upstream || !is_of_a_revision(name),
+        });
+    }
     let as_fields = |predictor: &PredictorSpec| match serde_json::to_value(predictor) {
         Ok(Value::Object(fields)) => fields,
         _ => unreachable!("a predictor is a mapping with text for keys"),
     };
-    let mut merged = as_fields(stable);
+    let mut merged = as_fields(&stable);
     lay_over(&mut merged, as_fields(&canary.predictor));
     serde_json::from_value(Value::Object(merged)).expect("both were predictors, field by field")
+}
+
+/// Whether a predictor names a model, containers, and upstreams.
+fn implementations(predictor: &PredictorSpec) -> (bool, bool, bool) {
+    let containers = predictor.pod.get("containers").is_some_and(|list| !is_zero(list));
+    let upstream = predictor.component.annotations.get(UPSTREAM).is_some_and(|urls| !urls.is_empty());
+    (predictor.model.is_some(), containers, upstream)
 }
 
 /// The canary with all written down that its revision has from `spec.predictor`.

@@ -1,16 +1,18 @@
 //! From an InferenceService to its plan. Every value is judged before any is given up on.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use crate::annotations::Annotations;
+use crate::annotations::{self, Annotations, UPSTREAM};
+use crate::executor;
 use crate::inference_service::{InferenceService, ModelFormatSpec, ModelServerSpec, PredictorSpec, Resources};
 use crate::plan::{
-    BatcherPlan, CanaryPlan, Executor, Isolation, ModelFormat, ModelPlan, Retry, RevisionPlan, ServicePlan, Settings,
-    TrafficPlan,
+    BatcherPlan, CanaryPlan, Executor, ModelFormat, ModelPlan, RevisionPlan, ServicePlan, Settings, TrafficPlan,
 };
 use crate::problem::{Report, quoted};
 use crate::storage::{Misplaced, location};
+use crate::upstream::Notes;
 use crate::values::{check_metadata, check_name, count};
 use crate::{canary, component, revision};
 
@@ -20,18 +22,24 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
 pub(crate) fn draw(service: &InferenceService, report: &mut Report) -> Option<ServicePlan> {
     let InferenceService { metadata, spec, .. } = service;
     check_metadata(metadata, report);
-    let annotations = Annotations::read(metadata, report);
+    let mut annotations = Annotations::read(metadata, report);
+    annotations.read_predictor(&spec.predictor.component.annotations, STABLE, report);
+    check_annotations(service, report);
     check_components(service, annotations.keda, report);
     canary::check(spec, report);
 
-    let (stable, canaries) = canary::predictors(spec);
-    let predictor = draw_revision(&metadata.name, &stable, STABLE, report);
+    let of_service = &metadata.annotations;
+    let (mut stable, mut canaries) = canary::predictors(spec);
+    for predictor in std::iter::once(&mut stable).chain(&mut canaries) {
+        annotations::inherit(&mut predictor.component.annotations, of_service);
+    }
+    let predictor = draw_revision(&metadata.name, &stable, of_service, STABLE, report);
     let traffic = if canaries.is_empty() {
         let percent = spec.predictor.component.canary_traffic_percent;
         Some(TrafficPlan::Percent(percent.and_then(|percent| u8::try_from(percent).ok())))
     } else {
         let canaries = spec.canary.iter().zip(&canaries).enumerate().map(|(index, (canary, predictor))| {
-            let revision = draw_canary(&metadata.name, predictor, index, report);
+            let revision = draw_canary(&metadata.name, predictor, of_service, index, report);
             Some(CanaryPlan { percent: u8::try_from(canary.traffic_percent).ok()?, revision: revision? })
         });
         // Every one is judged before the first that fails ends it.
@@ -52,8 +60,8 @@ pub(crate) fn draw(service: &InferenceService, report: &mut Report) -> Option<Se
             timeout: seconds(component.timeout).unwrap_or(DEFAULT_TIMEOUT),
             max_queued_requests: annotations.max_queued_requests,
             sticky: annotations.sticky,
-            retry: Retry::default(),
-            stream_idle_timeout: None,
+            retry: annotations.retry,
+            stream_idle_timeout: annotations.stream_idle_timeout,
             replacement: component::replacement(component.deployment_strategy.as_ref()),
             stopped: annotations.stopped,
         },
@@ -63,6 +71,23 @@ pub(crate) fn draw(service: &InferenceService, report: &mut Report) -> Option<Se
 }
 
 const STABLE: &str = "spec.predictor";
+
+/// Warns of annotations that have no effect where they are written.
+fn check_annotations(service: &InferenceService, report: &mut Report) {
+    let spec = &service.spec;
+    annotations::check_predictor(&spec.predictor.component.annotations, STABLE, false, report);
+    for (index, canary) in spec.canary.iter().enumerate() {
+        let at = format!("spec.canary[{index}].predictor");
+        annotations::check_predictor(&canary.predictor.component.annotations, &at, true, report);
+    }
+    let predictors = std::iter::once(&spec.predictor).chain(spec.canary.iter().map(|canary| &canary.predictor));
+    let mut all = std::iter::once(&service.metadata.annotations)
+        .chain(predictors.map(|predictor| &predictor.component.annotations));
+    if !all.any(|annotations| annotations.contains_key(UPSTREAM)) {
+        let of_service = &service.metadata.annotations;
+        Notes { annotations: of_service, service: of_service, at: STABLE }.refuse_without_upstream(report);
+    }
+}
 
 fn check_components(service: &InferenceService, keda: bool, report: &mut Report) {
     let spec = &service.spec;
@@ -78,10 +103,16 @@ fn check_components(service: &InferenceService, keda: bool, report: &mut Report)
 }
 
 /// What is wrong with `spec.predictor` is not said again of each canary that has it from there.
-fn draw_canary(service: &str, predictor: &PredictorSpec, index: usize, report: &mut Report) -> Option<RevisionPlan> {
+fn draw_canary(
+    service: &str,
+    predictor: &PredictorSpec,
+    of_service: &BTreeMap<String, String>,
+    index: usize,
+    report: &mut Report,
+) -> Option<RevisionPlan> {
     let at = format!("spec.canary[{index}].predictor");
     let mut own = Report::new("", "");
-    let plan = draw_revision(service, predictor, &at, &mut own);
+    let plan = draw_revision(service, predictor, of_service, &at, &mut own);
     for problem in own.problems() {
         let inherited = report.problems().iter().any(|known| {
             known.message == problem.message && known.path.strip_prefix(STABLE) == problem.path.strip_prefix(&at)
@@ -93,10 +124,11 @@ fn draw_canary(service: &str, predictor: &PredictorSpec, index: usize, report: &
     plan
 }
 
-/// The plan of one version, from its predictor in full.
+/// The plan of one version, from its predictor in full. `of_service`: the annotations of its service.
 pub(crate) fn draw_revision(
     service: &str,
     predictor: &PredictorSpec,
+    of_service: &BTreeMap<String, String>,
     at: &str,
     report: &mut Report,
 ) -> Option<RevisionPlan> {
@@ -105,29 +137,29 @@ pub(crate) fn draw_revision(
     }
     let component = &predictor.component;
     let batcher = component.batcher.as_ref();
-    let Some(model) = &predictor.model else {
-        if !predictor.pod.contains_key("containers") {
-            report.error(&format!("{at}.model"), "is missing: write its modelFormat and storageUri");
+    let notes = Notes { annotations: &component.annotations, service: of_service, at };
+    let drawn = executor::draw(predictor, notes, report)?;
+    let mut replicas = count(component.min_replicas).unwrap_or(NonZeroUsize::MIN);
+    if let Executor::Upstream(upstream) = &drawn.executor {
+        let each = NonZeroUsize::new(upstream.urls.len())?;
+        if replicas > NonZeroUsize::MIN && replicas != each {
+            let message = format!("is {replicas}, and has no effect: each URL of {UPSTREAM} is one replica");
+            report.warn(&format!("{at}.minReplicas"), message);
         }
-        return None;
-    };
-    let at = format!("{at}.model");
-    let plan = model_plan(model, predictor, &at, report);
-    check_resources(&model.resources, &at, report);
-    let cpu_limit = cpu_limit(&model.resources, &at, report);
-    let memory = memory(&model.resources, &at, report);
+        replicas = each;
+    }
     Some(RevisionPlan {
         name: revision::name(service, predictor),
         variant: predictor.name.clone(),
-        replicas: count(component.min_replicas).unwrap_or(NonZeroUsize::MIN),
-        executor: Executor::Model { model: plan?, isolation: Isolation::Thread },
+        replicas,
+        executor: drawn.executor,
         batcher: BatcherPlan {
             max_batch_size: batcher.and_then(|batcher| count(batcher.max_batch_size)),
             max_latency: batcher.and_then(|batcher| count(batcher.max_latency)).map(millis),
         },
         container_concurrency: count(component.container_concurrency),
-        cpu_limit,
-        memory,
+        cpu_limit: drawn.cpu_limit,
+        memory: drawn.memory,
         predictor: predictor.clone(),
     })
 }
@@ -140,7 +172,12 @@ fn millis(count: NonZeroUsize) -> Duration {
     Duration::from_millis(count.get() as u64)
 }
 
-fn model_plan(model: &ModelServerSpec, predictor: &PredictorSpec, at: &str, report: &mut Report) -> Option<ModelPlan> {
+pub(crate) fn model_plan(
+    model: &ModelServerSpec,
+    predictor: &PredictorSpec,
+    at: &str,
+    report: &mut Report,
+) -> Option<ModelPlan> {
     if model.confidential.as_ref().is_some_and(|confidential| confidential.enabled) {
         let message = "is true: models can't be decrypted yet, remove it and store the model in clear";
         report.unsupported(&format!("{at}.confidential.enabled"), message);
@@ -181,7 +218,17 @@ fn model_format(format: &ModelFormatSpec, at: &str, report: &mut Report) -> Opti
     None
 }
 
-fn check_resources(resources: &Resources, at: &str, report: &mut Report) {
+/// CPUs and bytes of memory, as in [`RevisionPlan`].
+pub(crate) fn model_resources(
+    resources: &Resources,
+    at: &str,
+    report: &mut Report,
+) -> (Option<NonZeroUsize>, Option<u64>) {
+    check_resources(resources, at, report);
+    (cpu_limit(resources, at, report), memory(resources, at, report))
+}
+
+pub(crate) fn check_resources(resources: &Resources, at: &str, report: &mut Report) {
     for (name, request) in &resources.requests {
         if let Some(limit) = resources.limits.get(name).filter(|limit| request > *limit) {
             let path = crate::problem::join(&format!("{at}.resources.requests"), name);
@@ -202,7 +249,7 @@ fn cpu_limit(resources: &Resources, at: &str, report: &mut Report) -> Option<Non
 }
 
 /// Bytes, as the request says, or else the limit. 0 says nothing.
-fn memory(resources: &Resources, at: &str, report: &mut Report) -> Option<u64> {
+pub(crate) fn memory(resources: &Resources, at: &str, report: &mut Report) -> Option<u64> {
     let (name, memory) = [("requests", &resources.requests), ("limits", &resources.limits)]
         .into_iter()
         .find_map(|(name, list)| Some((name, list.get("memory").filter(|memory| !memory.is_zero())?)))?;

@@ -2,15 +2,13 @@
 
 use serde_json::{Value, json};
 
+use crate::container::SERVING_CONTAINER;
 use crate::problem::{Report, join};
 use crate::shape::Fields;
 
 /// KServe's older way: the framework is the field's name.
 const FRAMEWORKS: [&str; 10] =
     ["sklearn", "xgboost", "tensorflow", "pytorch", "triton", "onnx", "huggingface", "pmml", "lightgbm", "paddle"];
-
-/// The container that answers, where there are several.
-const SERVING_CONTAINER: &str = "kserve-container";
 
 /// Checks the implementation of every component, and leaves `model` as the only name for a model.
 pub(crate) fn settle(spec: &mut Fields, report: &mut Report) {

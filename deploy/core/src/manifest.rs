@@ -1,5 +1,6 @@
 //! From the text of a manifest to services and their plans.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::Value;
@@ -83,7 +84,7 @@ pub fn revision(service_name: &str, predictor: &PredictorSpec) -> Result<Revisio
     // What the table refuses was refused before it was stored, unless an older program stored it.
     let admitted = admit(&as_fields(predictor), &PREDICTOR, &ROOT, "spec.predictor", &mut report);
     let plan = typed(admitted, &mut report)
-        .and_then(|predictor| draw_revision(service_name, &predictor, "spec.predictor", &mut report));
+        .and_then(|predictor| draw_revision(service_name, &predictor, &BTreeMap::new(), "spec.predictor", &mut report));
     let taken = !report.has_errors() && !report.has_unsupported();
     plan.filter(|_| taken).ok_or_else(|| report.into_problems())
 }

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use weirgate_protocol::Retry;
 use weirgate_protocol::{RemoteUrl, StickyKey, UpstreamUrl};
 
 use crate::inference_service::PredictorSpec;
@@ -35,19 +36,6 @@ pub struct Settings {
     pub replacement: Replacement,
     /// Nothing shall run: `serving.kserve.io/stop: "true"`.
     pub stopped: bool,
-}
-
-/// Whether calls may be executed more than once: `weirgate.dev/retry`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Retry {
-    /// Only what surely was not executed is executed elsewhere.
-    #[default]
-    NotExecuted,
-    /// Executing a call twice does no harm: one that was handed over and broke is repeated, within the retry budget.
-    Idempotent {
-        /// A second replica is asked where the first has not answered within the usual time.
-        hedge: bool,
-    },
 }
 
 /// The order in which a revision takes another's place.
@@ -109,12 +97,25 @@ pub enum Executor {
 }
 
 impl Executor {
+    /// The name by which the server knows the model, where that is not the service's.
+    pub fn model_name(&self) -> Option<&str> {
+        match self {
+            Executor::Command(command) => command.model_name.as_deref(),
+            Executor::Model { .. } | Executor::Upstream(_) => None,
+        }
+    }
+
     /// The model, where engines of ours run it.
     pub fn model(&self) -> Option<&ModelPlan> {
         match self {
             Executor::Model { model, .. } => Some(model),
             Executor::Command(_) | Executor::Upstream(_) => None,
         }
+    }
+
+    /// Whether calls leave this process.
+    pub fn is_remote(&self) -> bool {
+        !matches!(self, Executor::Model { isolation: Isolation::Thread, .. })
     }
 }
 
@@ -133,9 +134,13 @@ pub enum Isolation {
 pub struct CommandPlan {
     /// The container's name, for logs.
     pub name: String,
-    /// The program and its arguments: `command` and then `args`, with `$(NAME)` filled in from `env`.
+    /// The program and its arguments: `command` and then `args`, as written. `$(NAME)` is filled in where the process is
+    /// started, because `$(PORT)` is known only there.
     pub command: Vec<String>,
+    /// As written; a variable may name those before it.
     pub env: Vec<(String, String)>,
+    /// The model as the server knows it: `--model_name` of its arguments. None: the service's name.
+    pub model_name: Option<String>,
     pub working_dir: Option<PathBuf>,
     /// `ports[0].containerPort`; none: a free one is told by the environment variable `PORT`.
     pub port: Option<u16>,

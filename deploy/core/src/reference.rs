@@ -1,9 +1,10 @@
 //! The table of fields as people read it, in Markdown.
 
+use std::collections::HashSet;
 use std::fmt::Write;
 
 use crate::annotations::ANNOTATIONS;
-use crate::fields::{CANARY_PREDICTOR, Fate, Field, Level, ROOT, Rule};
+use crate::fields::{CANARY_PREDICTOR, Fate, Field, Level, PROBE_AS_ABOVE, ROOT, Rule};
 
 /// What becomes of every field of an InferenceService.
 pub fn field_table() -> String {
@@ -27,7 +28,9 @@ fn write_level(level: &'static Level, at: &str, table: &mut String) {
     let fields: Vec<Field> = if std::ptr::eq(level, &CANARY_PREDICTOR) {
         level.rows[0].to_vec()
     } else {
-        level.fields().chain(level.by_form.map(|form| form.row)).collect()
+        // Where a name has several rows the first one counts.
+        let mut known = HashSet::new();
+        level.fields().chain(level.by_form.map(|form| form.row)).filter(|field| known.insert(field.name)).collect()
     };
     for alike in fields.chunk_by(|a, b| words(a.fate, a.rule) == words(b.fate, b.rule) && !has_rows(b)) {
         let (word, text) = words(alike[0].fate, alike[0].rule);
@@ -44,9 +47,12 @@ fn write_level(level: &'static Level, at: &str, table: &mut String) {
     }
 }
 
-/// Whether what it holds has fates of its own.
+/// Whether what it holds has fates of its own, which have not been told above.
 fn has_rows(field: &Field) -> bool {
-    matches!((field.fate, field.rule), (Fate::ActedOn(_), Rule::Object(_) | Rule::Objects(_)))
+    match (field.fate, field.rule) {
+        (Fate::ActedOn(_), Rule::Object(level) | Rule::Objects(level)) => !std::ptr::eq(level, &PROBE_AS_ABOVE),
+        _ => false,
+    }
 }
 
 fn words(fate: Fate, rule: Rule) -> (&'static str, &'static str) {

@@ -3,6 +3,7 @@
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::annotations::ISOLATION;
 use crate::inference_service::{BatcherSpec, ComponentExtensionSpec, PredictorSpec};
 use crate::problem::join;
 use crate::storage;
@@ -10,8 +11,8 @@ use crate::storage;
 /// Hexadecimal digits of the hash: enough for every revision that one service ever has.
 const DIGITS: usize = 10;
 
-/// `{service}-predictor-{hash}` of what the predictor answers with. Traffic, scale, timeout, logging, labels and its own
-/// name are left out; spelling does not matter.
+/// `{service}-predictor-{hash}` of what the predictor answers with. Traffic, scale, timeout, logging, labels, annotations that
+/// don't say who answers, and its own name are left out; spelling does not matter.
 pub(crate) fn name(service: &str, predictor: &PredictorSpec) -> String {
     let mut canonical = String::new();
     write(&fields(predictor), &mut canonical);
@@ -45,6 +46,7 @@ fn fields(predictor: &PredictorSpec) -> Value {
         let batcher = BatcherSpec { max_batch_size, max_latency, timeout: None };
         (batcher != BatcherSpec::default()).then_some(batcher)
     });
+    component.annotations.retain(|name, value| !is_default(name, value));
     if let Some(model) = &mut predictor.model {
         model.protocol_version.get_or_insert_default();
         if let Some(uri) = &mut model.storage_uri
@@ -60,6 +62,11 @@ fn fields(predictor: &PredictorSpec) -> Value {
     }
     predictor.pod.retain(|_, value| !is_empty(value));
     serde_json::to_value(&predictor).expect("a predictor is a mapping with text for keys")
+}
+
+/// Whether an annotation asks for what would be without it.
+fn is_default(name: &str, value: &str) -> bool {
+    value.trim().is_empty() || (name == ISOLATION && value.trim() == "thread")
 }
 
 fn is_empty(value: &Value) -> bool {

@@ -1,5 +1,6 @@
 //! What `rollout` changes in an InferenceService.
 
+use crate::annotations::OF_A_REVISION;
 use crate::canary::{effective, in_full};
 use crate::inference_service::{CanarySpec, InferenceService, PredictorSpec};
 use crate::revision;
@@ -72,6 +73,10 @@ pub fn rollback(
     }
     let previous = previous.ok_or("there is nothing to roll back to: only one revision has been rolled out so far")?;
     spec.predictor = previous.clone().under(&spec.predictor.component);
+    // What the service's annotations say of who answers must not come back by them.
+    for name in OF_A_REVISION.into_iter().filter(|name| service.metadata.annotations.contains_key(*name)) {
+        spec.predictor.component.annotations.entry(name.to_owned()).or_default();
+    }
     // Else the share that is left in there would make a canary of it.
     spec.predictor.component.canary_traffic_percent = None;
     Ok(())

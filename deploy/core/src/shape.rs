@@ -89,6 +89,8 @@ impl Shape<'_> {
             (Rule::Whole, Value::Number(number)) if number.as_i64().is_some() => return Some(value.clone()),
             (Rule::Quantity, _) if Quantity::try_from(value.clone()).is_ok() => return Some(value.clone()),
             (Rule::IntOrPercent, _) if is_int_or_percent(value) => return Some(value.clone()),
+            (Rule::Port, Value::Number(number)) if number.as_i64().is_some() => return Some(value.clone()),
+            (Rule::Port, Value::String(_)) => return Some(value.clone()),
 
             (Rule::Object(_) | Rule::Framework(_) | Rule::Mapping | Rule::Texts, _) => "a mapping".to_owned(),
             (Rule::Objects(_) | Rule::List | Rule::TextList, _) => "a list".to_owned(),
@@ -105,6 +107,7 @@ impl Shape<'_> {
             (Rule::Bool, _) => "true or false".to_owned(),
             (Rule::Quantity, _) => Quantity::ALLOWED.to_owned(),
             (Rule::IntOrPercent, _) => IntOrPercent::ALLOWED.to_owned(),
+            (Rule::Port, _) => "the number or the name of a port".to_owned(),
         };
         self.report.error(path, format!("is {}: allowed is {allowed}", shown(value)));
         None
@@ -160,6 +163,7 @@ mod tests {
                 Rule::Bool => Value::from(true),
                 Rule::Quantity => Value::from("500m"),
                 Rule::IntOrPercent => Value::from("25%"),
+                Rule::Port => Value::from("http"),
                 Rule::Texts | Rule::Mapping => serde_json::json!({ "name": "text" }),
                 Rule::TextList | Rule::List => serde_json::json!(["text"]),
                 Rule::Object(level) | Rule::Framework(level) => everything(level),

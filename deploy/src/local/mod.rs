@@ -12,6 +12,7 @@
 mod absent;
 mod commands;
 mod controller;
+mod executor;
 mod files;
 mod loading;
 mod memory;

@@ -136,7 +136,12 @@ impl<P: DataPlane> Controller<P> {
                     Ok(plan) => {
                         *runs += 1;
                         let key = Key { service: named.clone(), run: *runs };
-                        let of = LaneOf { namespace: &named.namespace, service: &named.name, revision: &plan.name };
+                        let of = LaneOf {
+                            namespace: &named.namespace,
+                            service: &named.name,
+                            revision: &plan.name,
+                            remote: plan.executor.is_remote(),
+                        };
                         let (lane, feed) = plane.open_lane(&of);
                         let running = Running::new(key, plan, lane, feed);
                         running.load(service.loads);

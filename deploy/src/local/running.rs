@@ -1,20 +1,16 @@
 //! A revision that runs: its lane and its set of replicas.
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch as channel;
 use tokio::task::JoinSet;
+use weirgate_deploy_core::RevisionPlan;
 use weirgate_deploy_core::rollout::Health;
-use weirgate_deploy_core::{Executor, Location, ModelFormat, RevisionPlan};
-use weirgate_replicas::local::Loader;
-use weirgate_replicas::{
-    BatchReport, Feed, Finished, LoadError, OnnxSource, Pull, Remote, Replica, ReplicaSet, ReplicaSetConfig, SetState,
-    Source, Wanted, onnx_loader,
-};
+use weirgate_replicas::{BatchReport, Feed, Finished, Pull, Remote, Replica, SetState, Wanted};
 
 use super::LocalConfig;
+use super::executor::replica_set;
 use crate::control::Named;
 
 /// One run of a revision: the same one may run again later.
@@ -92,7 +88,7 @@ impl<L> Running<L> {
         self.wanted.send_modify(|now| now.replicas = replicas);
         let (key, news) = (self.key.clone(), news.clone());
         let feed = Arc::new(Reporting { feed: self.feed.clone(), key: key.clone(), news: news.clone() });
-        let set = ReplicaSet::new(config(&self.key.service, &self.plan, platform), feed);
+        let set = replica_set(&self.key.service, &self.plan, platform, feed);
         let run = set.run(self.wanted.subscribe());
         tasks.spawn(async move {
             let _ending = Ending { key, news };
@@ -104,38 +100,6 @@ impl<L> Running<L> {
     pub fn scale(&self, replicas: usize) {
         self.wanted.send_if_modified(|now| std::mem::replace(&mut now.replicas, replicas) != replicas);
     }
-}
-
-fn config(service: &Named, plan: &RevisionPlan, platform: &LocalConfig) -> ReplicaSetConfig {
-    ReplicaSetConfig {
-        name: service.name.clone(),
-        max_batch_size: plan.batcher.max_batch_size,
-        max_latency: plan.batcher.max_latency,
-        container_concurrency: plan.container_concurrency,
-        loader: loader(service, plan, platform),
-    }
-}
-
-fn loader(service: &Named, plan: &RevisionPlan, platform: &LocalConfig) -> Arc<Loader> {
-    let intra_threads = plan.cpu_limit.unwrap_or_else(process_cpus);
-    let Executor::Model { model, .. } = &plan.executor else {
-        return Arc::new(|_| Err(LoadError("only models of this process are built".to_owned())));
-    };
-    let source = match &model.location {
-        Location::Path(path) => Source::Local { location: path.clone(), roots: platform.model_roots.clone() },
-        // The set has the loader for as long as it runs, and so keeps the copy.
-        Location::Url(url) => Source::Remote(platform.store.hold(url.clone())),
-    };
-    match model.format {
-        ModelFormat::Onnx => {
-            onnx_loader(OnnxSource { service: service.to_string(), model: service.name.clone(), source, intra_threads })
-        }
-    }
-}
-
-/// The CPUs this process may use: its affinity and its cgroup's quota count.
-fn process_cpus() -> NonZeroUsize {
-    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
 /// Says that a set has ended, even where it panicked. The controller is gone only when everything stops.

@@ -28,6 +28,8 @@ pub(super) fn row<L: Clone>(service: &Managed<L>) -> Option<Service<L>> {
         model: service.named.name.as_str().into(),
         timeout: settings.map(|settings| settings.timeout).unwrap_or_default(),
         sticky: settings.and_then(|settings| settings.sticky.clone()),
+        retry: settings.map(|settings| settings.retry).unwrap_or_default(),
+        stream_idle_timeout: settings.and_then(|settings| settings.stream_idle_timeout),
         base: position(decision.base.as_ref()).unwrap_or(0),
         stable: decision.stable.as_deref().map(Arc::from),
         latest: position(decision.latest.as_ref()),

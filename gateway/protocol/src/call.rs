@@ -40,10 +40,13 @@ pub enum Protocol {
     V2Http,
     V2Grpc,
     OpenAi,
+    /// Anything else over HTTP, which only servers behind us understand.
+    Other,
 }
 
 impl Protocol {
-    pub const ALL: [Protocol; 4] = [Protocol::V1Http, Protocol::V2Http, Protocol::V2Grpc, Protocol::OpenAi];
+    pub const ALL: [Protocol; 5] =
+        [Protocol::V1Http, Protocol::V2Http, Protocol::V2Grpc, Protocol::OpenAi, Protocol::Other];
 
     /// Value of the `protocol` label.
     pub const fn label(self) -> &'static str {
@@ -52,6 +55,7 @@ impl Protocol {
             Protocol::V2Http => "v2_http",
             Protocol::V2Grpc => "v2_grpc",
             Protocol::OpenAi => "openai",
+            Protocol::Other => "other",
         }
     }
 }

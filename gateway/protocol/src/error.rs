@@ -219,6 +219,16 @@ impl Error {
         Error { retry_after: Some(after), ..self }
     }
 
+    /// The same error with more to say.
+    pub fn and(self, more: impl fmt::Display) -> Self {
+        Error { message: format!("{}; {more}", self.message).into(), ..self }
+    }
+
+    /// For an error whose code says one thing as a rule, and here another is known.
+    pub fn with_retry_class(self, retry: RetryClass) -> Self {
+        Error { retry, ..self }
+    }
+
     pub fn code(&self) -> ErrorCode {
         self.code
     }

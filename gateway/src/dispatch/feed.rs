@@ -1,4 +1,4 @@
-//! The lane of one revision, as its replicas see it, and the courier between them and the callers.
+//! The lane of one revision, as its replicas see it.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,56 +7,16 @@ use weirgate_replicas::{BatchReport, Feed, Finished, Grant, Job, Pull, Remote, R
 use weirgate_replicas_core::{Candidate, Decision};
 use weirgate_router::Ticket;
 
-use super::lane::{Core, Engine};
+use super::lane::{Core, Engine, Entry};
 use super::life::Phase;
+use super::remotes::Remotes;
 use super::{Lane, Readiness};
 
-impl Lane {
-    /// Delivers answers and wakes idle replicas, both in bulk: that is what keeps a call's share of thread switches small.
-    /// Ends when the lane is closed.
-    ///
-    /// A replica is woken only after the other connections that are ready have had their turn, so calls that arrive
-    /// together are seen together. Waking it with the first of them would have it run a batch of one while the rest are
-    /// still being read. For a lone call the turn comes at once.
-    pub async fn courier(self: Arc<Self>) {
-        loop {
-            self.courier.notified().await;
-            // Asked before the answers are taken: a closed lane gets no more of them.
-            let closed = self.is_closed();
-            let finished = std::mem::take(&mut *self.finished.lock());
-            for finished in finished {
-                finished.deliver();
-            }
-            if closed {
-                return;
-            }
-            if self.core.lock().calls_to_show() > 0 {
-                tokio::task::yield_now().await;
-                let awake = self.core.lock().wake(Instant::now());
-                for engine in awake {
-                    engine.0.notify();
-                }
-            }
-        }
-    }
-
-    /// Leaves answers to the courier. The caller holds the core's lock, so that a lane that is found empty has none left.
-    fn answer(&self, _: &mut Core, finished: impl IntoIterator<Item = Finished>) {
-        self.finished.lock().extend(finished);
-        self.call_courier(true);
-    }
-}
-
-impl Core {
-    fn wake(&mut self, now: Instant) -> Vec<Engine> {
-        self.dispatch.wake(now, self.queue.waiting(), || candidates(&self.queue))
-    }
-}
-
 /// The queue as the batch former sees it.
-fn candidates(queue: &weirgate_router::Lane<Job>) -> impl Iterator<Item = (Ticket, Candidate<'_>)> {
-    queue.iter().map(|(ticket, call)| {
-        let work = &call.item.call.work;
+pub(super) fn candidates(queue: &weirgate_router::Lane<Entry>) -> impl Iterator<Item = (Ticket, Candidate<'_>)> {
+    queue.iter().filter_map(|(ticket, call)| {
+        let Entry::Job(job) = &call.item else { return None };
+        let work = &job.call.work;
         let candidate = Candidate {
             rows: call.rows,
             bytes: call.bytes,
@@ -65,7 +25,7 @@ fn candidates(queue: &weirgate_router::Lane<Job>) -> impl Iterator<Item = (Ticke
             entered: call.entered,
             deadline: call.deadline,
         };
-        (ticket, candidate)
+        Some((ticket, candidate))
     })
 }
 
@@ -82,7 +42,7 @@ impl Feed for Lane {
             Decision::Empty => return Pull::Empty,
         };
         let mut jobs: Vec<Job> = Vec::with_capacity(keys.len());
-        jobs.extend(keys.into_iter().filter_map(|key| queue.remove(key)).map(|call| call.item));
+        jobs.extend(keys.into_iter().filter_map(|key| queue.remove(key)?.item.into_job()));
         let bytes = jobs.iter().map(|job| job.call.work.bytes).sum();
         dispatch.took(&engine, jobs.len(), bytes);
         self.show(&core);
@@ -91,7 +51,7 @@ impl Feed for Lane {
         drop(core);
         self.metrics.closed(reason);
         for mut job in jobs {
-            job.taken_at(now);
+            job.taken_at(now, reason);
             replica.submit(job);
         }
         Pull::Took(reason)
@@ -115,13 +75,21 @@ impl Feed for Lane {
         self.show(&core);
     }
 
-    fn remote_joined(&self, _: Arc<Remote>) {}
+    fn remote_joined(&self, remote: Arc<Remote>) {
+        self.with_remotes(|remotes| remotes.join(remote, Instant::now()));
+    }
 
-    fn remote_changed(&self, _: u64) {}
+    fn remote_changed(&self, id: u64) {
+        self.with_remotes(|remotes| remotes.changed(id));
+    }
 
-    fn remote_drains(&self, _: u64) {}
+    fn remote_drains(&self, id: u64) {
+        self.with_remotes(|remotes| remotes.drain(id));
+    }
 
-    fn remote_left(&self, _: u64) {}
+    fn remote_left(&self, id: u64) {
+        self.with_remotes(|remotes| remotes.leave(id));
+    }
 
     fn state_changed(&self, state: SetState) {
         let mut batching = None;
@@ -142,17 +110,38 @@ impl Feed for Lane {
             Readiness::Loading | Readiness::Ready(_) => None,
         };
         // Calls that entered while a replica was there are told like those that come now.
+        let mut turned = Vec::new();
         if let Some(reason) = &core.failed {
             let error = self.failed(reason);
             let calls = core.queue.drain();
-            self.answer(&mut core, calls.into_iter().map(|call| call.item.finish(Err(error.clone()))));
+            let mut jobs = Vec::with_capacity(calls.len());
+            for call in calls {
+                match call.item {
+                    Entry::Job(job) => jobs.push(job.finish(Err(error.clone()))),
+                    Entry::Pass(waiter) => turned.push((waiter, error.clone())),
+                }
+            }
+            self.answer(&mut core, jobs);
         }
         self.show(&core);
         if core.phase != Phase::Closed {
             self.metrics.replicas(ready);
         }
         drop(core);
+        for (waiter, error) in turned {
+            waiter.turn_away(error);
+        }
         self.readiness.send_replace(readiness);
         (self.on_change)();
+    }
+}
+
+impl Lane {
+    /// Changes the servers, and has the courier hand out what waits.
+    fn with_remotes(&self, change: impl FnOnce(&mut Remotes)) {
+        if let Some(remotes) = &mut self.core.lock().remotes {
+            change(remotes);
+        }
+        self.call_courier(true);
     }
 }

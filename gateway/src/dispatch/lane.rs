@@ -15,7 +15,9 @@ use weirgate_router::lane::Waiting;
 use weirgate_router::{Full, LaneLimits, Ticket};
 
 use super::Reservation;
+use super::lease::Waiter;
 use super::life::Phase;
+use super::remotes::{Batch, Remotes, Spoken};
 use crate::observe::LaneMetrics;
 
 /// Whether a lane's calls can be answered.
@@ -53,7 +55,9 @@ pub struct Lane {
     pub(super) core: Mutex<Core>,
     /// Answers to be delivered.
     pub(super) finished: Mutex<Vec<Finished>>,
-    /// Tells the courier of answers, of calls that an idle replica should look at, or that the lane is closed.
+    /// Batches that servers are to execute.
+    pub(super) batches: Mutex<Vec<Batch>>,
+    /// Tells the courier of answers, of batches, of calls that an idle replica should look at, or that the lane is closed.
     pub(super) courier: Notify,
     /// Tells that a retired lane has become empty.
     pub(super) emptied: Notify,
@@ -63,13 +67,44 @@ pub struct Lane {
 }
 
 pub(super) struct Core {
-    pub(super) queue: weirgate_router::Lane<Job>,
+    pub(super) queue: weirgate_router::Lane<Entry>,
     pub(super) dispatch: Dispatch<Engine>,
+    /// The servers that calls are passed to; none where engines of this process execute them.
+    pub(super) remotes: Option<Remotes>,
     pub(super) phase: Phase,
     /// Why no call can be answered now. It is set with the lock under which the queue is emptied, so that none slips in after.
     pub(super) failed: Option<Arc<str>>,
     /// What a replica takes for a batch, as the last that loaded or pulled has it.
     pub(super) policy: Option<BatchPolicy>,
+}
+
+/// What waits in a lane.
+pub(super) enum Entry {
+    /// A call for tensors.
+    Job(Job),
+    /// A call that its caller sends to a server, as soon as it has a slot there.
+    Pass(Waiter),
+}
+
+impl Entry {
+    pub fn into_job(self) -> Option<Job> {
+        match self {
+            Entry::Job(job) => Some(job),
+            Entry::Pass(_) => None,
+        }
+    }
+}
+
+/// A call for tensors, as it waits.
+pub(super) fn waiting(job: Job) -> Waiting<Entry> {
+    Waiting {
+        rows: job.call.work.rows,
+        bytes: job.call.work.bytes,
+        priority: job.call.head.priority,
+        entered: job.entered(),
+        deadline: job.call.deadline,
+        item: Entry::Job(job),
+    }
 }
 
 /// A replica, the same as another if it is that very one.
@@ -84,7 +119,7 @@ impl PartialEq for Engine {
 
 impl Lane {
     pub fn new(of: &LaneOf<'_>, limits: LaneLimits, on_change: Box<dyn Fn() + Send + Sync>) -> Arc<Lane> {
-        let LaneOf { namespace, service, revision } = *of;
+        let LaneOf { namespace, service, revision, remote } = *of;
         let queue = weirgate_router::Lane::new(limits);
         Arc::new(Lane {
             name: format!("revision '{revision}' of service '{namespace}/{service}'"),
@@ -93,11 +128,13 @@ impl Lane {
             core: Mutex::new(Core {
                 queue,
                 dispatch: Dispatch::default(),
+                remotes: remote.then(|| Remotes::new(rand::random(), Instant::now())),
                 phase: Phase::Open,
                 failed: None,
                 policy: None,
             }),
             finished: Mutex::default(),
+            batches: Mutex::default(),
             courier: Notify::new(),
             emptied: Notify::new(),
             readiness: watch::Sender::new(Readiness::Loading),
@@ -114,7 +151,22 @@ impl Lane {
     /// Calls that wait or hold a place, and calls that a replica has.
     pub fn load(&self) -> (usize, usize) {
         let core = self.core.lock();
-        (core.queue.held(), core.dispatch.running_calls())
+        (core.queue.held(), core.running())
+    }
+
+    /// What the servers speak that calls are passed to; none where engines of this process execute them.
+    pub fn spoken(&self) -> Option<Spoken> {
+        self.core.lock().remotes.as_ref().map(Remotes::spoken)
+    }
+
+    /// Servers that calls are passed to.
+    pub fn servers(&self) -> usize {
+        self.core.lock().remotes.as_ref().map_or(0, Remotes::servers)
+    }
+
+    /// Whether the servers are to be sent batches that are formed here.
+    pub fn batches(&self) -> bool {
+        self.core.lock().policy.is_some_and(|policy| policy.max_rows > 1 || !policy.linger.is_zero())
     }
 
     pub fn readiness(&self) -> Readiness {
@@ -206,21 +258,14 @@ impl Lane {
     }
 
     /// Lets a call enter, unless the revision has failed since its model was waited for: it would wait for nobody.
-    pub(super) fn enter(&self, reserved: usize, job: Job, now: Instant) -> Result<Ticket> {
-        let call = Waiting {
-            rows: job.call.work.rows,
-            bytes: job.call.work.bytes,
-            entered: now,
-            deadline: job.call.deadline,
-            item: job,
-        };
+    pub(super) fn enter(&self, reserved: usize, job: Job) -> Result<Ticket> {
         let mut core = self.core.lock();
         if let Some(reason) = &core.failed {
             return Err(self.failed(reason));
         }
-        let ticket = core.queue.enter(reserved, call);
+        let ticket = core.queue.enter(reserved, waiting(job));
         self.show(&core);
-        self.call_courier(core.calls_to_show() > 0);
+        self.call_courier(core.calls_to_show() > 0 || core.remotes.is_some());
         Ok(ticket)
     }
 
@@ -242,7 +287,7 @@ impl Lane {
 
     /// Call whenever the lane holds or runs more or less than before.
     pub(super) fn show(&self, core: &Core) {
-        self.metrics.holds(core.queue.held(), core.queue.bytes(), core.dispatch.running_calls());
+        self.metrics.holds(core.queue.held(), core.queue.bytes(), core.running());
         if core.phase == Phase::Retired && core.is_empty() {
             self.emptied.notify_waiters();
         }
@@ -270,6 +315,9 @@ impl Lane {
 
 impl Core {
     fn predicted_wait(&self, bytes: usize) -> Duration {
+        if let Some(remotes) = &self.remotes {
+            return remotes.predicted_wait(self.queue.waiting());
+        }
         let backlog =
             Backlog { calls: self.queue.waiting(), rows: self.queue.rows(), bytes: self.queue.waiting_bytes() };
         self.dispatch.predicted_wait(backlog, bytes)
@@ -280,6 +328,11 @@ impl Core {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.queue.held() == 0 && self.dispatch.running_calls() == 0
+        self.queue.held() == 0 && self.running() == 0
+    }
+
+    /// Calls that replicas have.
+    fn running(&self) -> usize {
+        self.dispatch.running_calls() + self.remotes.as_ref().map_or(0, Remotes::running)
     }
 }

@@ -3,10 +3,19 @@
 //! The decisions are those of the pure cores (`weirgate-router`'s lane and `weirgate-replicas-core`'s batch former); here
 //! they stand behind one short lock per lane, on the caller's thread when a call enters and on the engine's when it pulls.
 
+mod courier;
 mod feed;
 mod lane;
+mod lease;
 mod life;
+mod pace;
+mod remotes;
 mod reservation;
 
 pub use lane::{Lane, Readiness, Turned};
+pub use lease::{Lease, Wanting};
+pub use remotes::Spoken;
 pub use reservation::{Reservation, Submitted};
+
+/// How often one call is handed over, the first time included.
+pub const MOST_ATTEMPTS: usize = 4;

@@ -7,7 +7,9 @@ use weirgate_protocol::{Call, Error, Result, RetryClass};
 use weirgate_replicas::{Answer, Job, Parts};
 use weirgate_router::Ticket;
 
-use super::Lane;
+use super::lane::Core;
+use super::lease::{Waiter, Waits};
+use super::{Lane, Lease, Wanting};
 
 /// A place in a lane.
 pub struct Reservation {
@@ -31,13 +33,50 @@ impl Reservation {
         Ok(())
     }
 
-    /// Enters the lane. From here on, dropping what is returned withdraws or cancels the call.
-    pub fn submit(mut self, call: Call, now: Instant) -> Result<Submitted> {
+    /// Enters the lane. From here on, dropping what is returned withdraws or cancels the call. `repeats`: executing it twice
+    /// does no harm.
+    pub fn submit(mut self, call: Call, repeats: bool, now: Instant) -> Result<Submitted> {
         let deadline = call.deadline;
         let (job, parts) = Job::new(call, now);
-        let ticket = self.lane.enter(self.bytes, job, now)?;
+        let ticket = self.lane.enter(self.bytes, Job { repeats, ..job })?;
         self.used = true;
-        Ok(Submitted { lane: self.lane.clone(), ticket, parts, deadline, settled: false })
+        Ok(Submitted { lane: self.lane.clone(), ticket, parts: Some(parts), deadline, settled: false })
+    }
+
+    /// Takes a server's slot for a call that is passed as bytes: at once where nobody waits and one has room, else in turn.
+    pub async fn lease(self, wanting: Wanting, deadline: Instant, now: Instant) -> Result<Lease> {
+        let waits = match self.lease_now(wanting, deadline, now)? {
+            Ok(lease) => return Ok(lease),
+            Err(waits) => waits,
+        };
+        waits.lease().await
+    }
+
+    fn lease_now(mut self, wanting: Wanting, deadline: Instant, now: Instant) -> Result<Result<Lease, Waits>> {
+        let lane = self.lane.clone();
+        let mut core = lane.core.lock();
+        if let Some(reason) = &core.failed {
+            let error = lane.failed(reason);
+            drop(core);
+            return Err(error);
+        }
+        self.used = true;
+        let Core { queue, remotes, .. } = &mut *core;
+        let taken = remotes.as_mut().and_then(|remotes| {
+            remotes.repeats.deposit(now);
+            if queue.waiting() == 0 { remotes.take(&wanting.as_wish(), 1, now) } else { None }
+        });
+        if let Some(taken) = taken {
+            queue.release(self.bytes);
+            lane.show(&core);
+            drop(core);
+            return Ok(Ok(Lease::new(lane, taken, 1, now, now)));
+        }
+        let (waiter, granted) = Waiter::new(wanting, now);
+        let ticket = queue.enter(self.bytes, waiter.waits(self.bytes, deadline));
+        // A server may have been left free for a reason that this call does not share.
+        lane.hand_out(core, now);
+        Ok(Err(Waits { lane, ticket, granted, deadline, settled: false }))
     }
 }
 
@@ -53,7 +92,8 @@ impl Drop for Reservation {
 pub struct Submitted {
     lane: Arc<Lane>,
     ticket: Ticket,
-    parts: Parts,
+    /// None once the caller waits no more.
+    parts: Option<Parts>,
     deadline: Instant,
     settled: bool,
 }
@@ -61,7 +101,13 @@ pub struct Submitted {
 impl Submitted {
     /// Waits for the answer, until the deadline.
     pub async fn answer(mut self) -> Result<Answer> {
-        let answer = tokio::time::timeout_at(self.deadline.into(), self.parts.next()).await;
+        let next = async {
+            match &mut self.parts {
+                Some(parts) => parts.next().await,
+                None => None,
+            }
+        };
+        let answer = tokio::time::timeout_at(self.deadline.into(), next).await;
         match answer {
             Ok(Some(answer)) => {
                 self.settled = true;
@@ -70,7 +116,7 @@ impl Submitted {
             Ok(None) => Err(Error::internal("the call ended without an answer")),
             Err(_) => {
                 self.settled = true;
-                let queued = self.lane.withdraw(self.ticket);
+                let queued = self.leave();
                 let (place, retry) = if queued {
                     ("in the queue", RetryClass::NotExecuted)
                 } else {
@@ -82,10 +128,19 @@ impl Submitted {
     }
 }
 
+impl Submitted {
+    /// Cancels the call first: a server that gives it back at this moment either sees that, or puts it back in time to be
+    /// taken out. Returns whether no replica had it.
+    fn leave(&mut self) -> bool {
+        self.parts = None;
+        self.lane.withdraw(self.ticket)
+    }
+}
+
 impl Drop for Submitted {
     fn drop(&mut self) {
         if !self.settled {
-            let queued = self.lane.withdraw(self.ticket);
+            let queued = self.leave();
             self.lane.metrics.abandoned(queued);
         }
     }

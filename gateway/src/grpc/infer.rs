@@ -17,7 +17,7 @@ use weirgate_protocol::{Error, ErrorCode, InferRequest, ModelSpec, Protocol, Res
 use super::compression;
 use super::unary::{self, PREFIX};
 use crate::gateway::{Asked, Gateway};
-use crate::pipeline::{self, Answered, InferCall};
+use crate::pipeline::{self, InferCall, Served};
 use crate::respond::{Dialect, Refusal};
 use crate::server::address::Address;
 use crate::server::body::{BodyLimit, BodyReader};
@@ -45,8 +45,12 @@ async fn run(gateway: &Gateway, arrived: Arrived, request: Request) -> Result<Re
     let found = found.await.inspect_err(|error| pipeline::refuse_unrouted(&arrival, "", error));
     let model = found.map_err(compression::refusal)?;
     let encoding = compression::of_answer(model.encoding, &parts.headers);
-    let message = InferMessage { arrival: &arrival, parts: &parts, model: &model, body: &mut body };
-    let (mut answered, raw) = message.infer(gateway, |_| ()).await?;
+    let message = InferMessage { arrival: &arrival, parts: &parts, model: &model, body: &mut body, alone: true };
+    let (served, raw) = message.infer(gateway, |_| ()).await?;
+    let mut answered = match served {
+        Served::Answered(answered) => answered,
+        Served::Passed(response) => return Ok(response),
+    };
     let mut headers = HeaderMap::with_capacity(6);
     let encode = |response, _: &InferRequest| oip::encode_response(response, raw);
     let frame = match encoding {
@@ -80,6 +84,8 @@ pub(super) struct InferMessage<'a> {
     pub(super) parts: &'a Parts,
     pub(super) model: &'a Named,
     pub(super) body: &'a mut BodyReader<Body>,
+    /// The call has no other message.
+    pub(super) alone: bool,
 }
 
 impl InferMessage<'_> {
@@ -88,13 +94,14 @@ impl InferMessage<'_> {
         self,
         gateway: &Gateway,
         seen: impl FnOnce(&ModelInferRequest),
-    ) -> Result<(Answered, bool), Refusal> {
+    ) -> Result<(Served, bool), Refusal> {
         let Named { model, version, encoding } = self.model;
         let mut raw = false;
         let call = InferCall {
             arrival: self.arrival,
             asked: Asked { model, version, address: Address::new(None, &self.parts.uri, &self.parts.headers) },
             body: self.body,
+            passes: self.alone.then_some(self.parts),
             decode: |bytes: Bytes, _: &ModelSpec| {
                 // With a compressed message, its prefix is gone too.
                 let bytes = if encoding.is_some() { bytes } else { unary::message(bytes)? };
@@ -111,8 +118,8 @@ impl InferMessage<'_> {
                 Ok(request)
             },
         };
-        let answered = pipeline::infer(gateway, call).await?;
-        Ok((answered, raw))
+        let served = pipeline::infer(gateway, call).await?;
+        Ok((served, raw))
     }
 }
 

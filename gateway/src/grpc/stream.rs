@@ -12,6 +12,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -40,7 +41,7 @@ use super::infer::{InferMessage, find_model};
 use super::messages::{Message, Messages};
 use super::unary::{self, PREFIX};
 use crate::gateway::Gateway;
-use crate::pipeline;
+use crate::pipeline::{self, Served};
 use crate::respond::{self, Dialect, Refusal};
 use crate::server::address::REVISION;
 use crate::server::body::BodyReader;
@@ -76,6 +77,7 @@ struct Shared {
     gateway: Arc<Gateway>,
     parts: Parts,
     head: Head,
+    peer: Option<IpAddr>,
     /// How answers to compressed messages are compressed.
     encoding: Option<Encoding>,
     /// How long each call may take.
@@ -123,7 +125,7 @@ struct Calls {
 
 impl Calls {
     fn open(gateway: Arc<Gateway>, arrived: Arrived, parts: Parts, body: Body) -> Result<Calls> {
-        let Arrival { head, .. } = Arrival::new(&parts, arrived, Protocol::V2Grpc)?;
+        let Arrival { head, peer, .. } = Arrival::new(&parts, arrived, Protocol::V2Grpc)?;
         unary::check_content_type(&parts)?;
         let deadline = edge::grpc_timeout(&parts.headers)?.map(|timeout| head.arrived + timeout);
         let timeout = edge::request_timeout(&parts.headers)?;
@@ -131,7 +133,7 @@ impl Calls {
         // Without a deadline it is not looked at.
         let late = Box::pin(tokio::time::sleep_until(deadline.unwrap_or(head.arrived).into()));
         let encoding = compression::of_answer(compression::of_call(&parts.headers)?, &parts.headers);
-        let shared = Arc::new(Shared { gateway, parts, head, encoding, timeout, deadline });
+        let shared = Arc::new(Shared { gateway, parts, head, peer, encoding, timeout, deadline });
         let (messages, under_way, ready) = (Messages::new(body), FuturesOrdered::new(), VecDeque::new());
         Ok(Calls { shared, messages, under_way, ready, late, errors_end_it, end: Some(Ok(())) })
     }
@@ -214,7 +216,7 @@ impl Shared {
         let now = Instant::now();
         let left = self.deadline.map(|deadline| deadline.saturating_duration_since(now));
         let timeout = [self.timeout, left].into_iter().flatten().min();
-        Arrival { head: Head { arrived: now, ..self.head.clone() }, timeout }
+        Arrival { head: Head { arrived: now, ..self.head.clone() }, timeout, peer: self.peer }
     }
 }
 
@@ -237,7 +239,7 @@ async fn infer(shared: &Shared, message: Message, id: &mut String) -> Result<Byt
     if model.encoding.is_none() {
         *id = oip::peek::id(body.peeked().get(PREFIX..).unwrap_or_default()).unwrap_or_default();
     }
-    let message = InferMessage { arrival: &arrival, parts: &shared.parts, model: &model, body: &mut body };
+    let message = InferMessage { arrival: &arrival, parts: &shared.parts, model: &model, body: &mut body, alone: false };
     let mut wants_final = false;
     let see = |message: &ModelInferRequest| {
         id.clone_from(&message.id);
@@ -245,7 +247,10 @@ async fn infer(shared: &Shared, message: Message, id: &mut String) -> Result<Byt
     };
     let encoding = shared.encoding.filter(|_| model.encoding.is_some());
     let refused = Refusal::into_error;
-    let (mut answered, raw) = message.infer(gateway, see).await.map_err(refused)?;
+    let (served, raw) = message.infer(gateway, see).await.map_err(refused)?;
+    let Served::Answered(mut answered) = served else {
+        return Err(Error::internal("one message of a stream was passed on"));
+    };
     let mut parameters = HashMap::with_capacity(2);
     let revision = String::from_utf8_lossy(answered.revision().as_bytes()).into_owned();
     parameters.insert(REVISION.as_str().to_owned(), parameter(ParameterChoice::StringParam(revision)));

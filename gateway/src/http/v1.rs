@@ -8,6 +8,7 @@ use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use axum::routing::get;
 use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use weirgate_protocol::{Error, ErrorCode, ModelSpec, Protocol, Result, v1};
 
@@ -17,7 +18,7 @@ use super::parts::{
     Named, NamedVersion, Pieces, Shared, check_version, codings, discard, json, path_names, taken, unread,
 };
 use crate::gateway::{Asked, Gateway};
-use crate::pipeline::{self, InferCall};
+use crate::pipeline::{self, InferCall, Served};
 use crate::respond::{self, Dialect, Refusal};
 use crate::server::address::{Address, Prefix, TakenPrefix};
 use crate::server::body::BodyReader;
@@ -135,7 +136,7 @@ async fn run(
         };
         let mode = readable().inspect_err(|error| pipeline::refuse_unrouted(&arrival, model, error))?;
         body.set_codings(codings(&arrival, model, &parts.headers)?);
-        predict(gateway, asked, &arrival, (mode, Accepted::of(&parts.headers)), &mut body).await
+        predict(gateway, asked, &arrival, &parts, (mode, Accepted::of(&parts.headers)), &mut body).await
     };
     let answer = answer.await;
     if answer.is_err() {
@@ -148,6 +149,7 @@ async fn predict(
     gateway: &Gateway,
     asked: Asked<'_>,
     arrival: &Arrival,
+    parts: &Parts,
     (mut mode, accepted): (Mode, Accepted),
     body: &mut BodyReader<Body>,
 ) -> Result<Response, Refusal> {
@@ -157,7 +159,11 @@ async fn predict(
         form = found;
         Ok(request)
     };
-    let mut answered = pipeline::infer(gateway, InferCall { arrival, asked, body, decode }).await?;
+    let call = InferCall { arrival, asked, body, passes: Some(parts), decode };
+    let mut answered = match pipeline::infer(gateway, call).await? {
+        Served::Answered(answered) => answered,
+        Served::Passed(response) => return Ok(response),
+    };
     let mut headers = HeaderMap::with_capacity(8);
     let encode = |response, _: &_| {
         let body = mode.encode(asked.model, v1::encode_response(&response, form)?);

@@ -15,7 +15,7 @@ use super::parts::{
     Named, NamedVersion, Pieces, Shared, codings, discard, json, path_names, taken, unread, unversioned, versioned,
 };
 use crate::gateway::{Asked, Gateway};
-use crate::pipeline::{self, InferCall};
+use crate::pipeline::{self, InferCall, Served};
 use crate::respond::{self, Dialect, Refusal};
 use crate::server::address::{Address, Prefix, TakenPrefix};
 use crate::server::body::BodyReader;
@@ -101,9 +101,13 @@ async fn infer_tensors(
         arrival: &arrival,
         asked: Asked { model, version, address: Address::new(prefix, &parts.uri, &parts.headers) },
         body,
+        passes: Some(parts),
         decode: |bytes: Bytes, _: &ModelSpec| v2::decode_request(&bytes, header_length.as_deref()),
     };
-    let mut answered = pipeline::infer(gateway, call).await?;
+    let mut answered = match pipeline::infer(gateway, call).await? {
+        Served::Answered(answered) => answered,
+        Served::Passed(response) => return Ok(response),
+    };
     let mut headers = HeaderMap::with_capacity(8);
     let encode = |response, request: &InferRequest| {
         let mut encoded = v2::encode_response(&response, request)?;

@@ -11,6 +11,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use weirgate_protocol::{ErrorCode, Protocol};
 use weirgate_replicas::BatchReport;
 use weirgate_replicas_core::CloseReason;
+use weirgate_router::pool::Outcome;
 
 use super::tally::Tally;
 
@@ -20,6 +21,9 @@ const STAGE: &str = "weirgate_request_stage_seconds";
 const QUEUE_REQUESTS: &str = "weirgate_queue_requests";
 const QUEUE_BYTES: &str = "weirgate_queue_bytes";
 const RUNNING: &str = "weirgate_running_requests";
+const PASSED: &str = "weirgate_upstream_attempts_total";
+const REPEATED: &str = "weirgate_upstream_retries_total";
+const HEDGED: &str = "weirgate_upstream_hedges_total";
 const ABANDONED: &str = "weirgate_abandoned_requests_total";
 const BATCH_ROWS: &str = "weirgate_batch_rows";
 const BATCHES: &str = "weirgate_batches_closed_total";
@@ -110,6 +114,21 @@ pub const METRICS: &[Metric] = &[
     },
     Metric { name: QUEUE_BYTES, kind: MetricKind::Gauge, help: "bytes that these requests hold" },
     Metric { name: RUNNING, kind: MetricKind::Gauge, help: "requests that a replica has taken and not finished" },
+    Metric {
+        name: PASSED,
+        kind: MetricKind::Counter,
+        help: "attempts to have a server execute a call, by `outcome`: `answered`, `failed`, `overloaded`, `not_executed`, `cancelled`",
+    },
+    Metric {
+        name: REPEATED,
+        kind: MetricKind::Counter,
+        help: "calls that were given to another server, by `reason`: `not_executed`, or `idempotent` where they may have been executed",
+    },
+    Metric {
+        name: HEDGED,
+        kind: MetricKind::Counter,
+        help: "calls that a second server was asked for, because the first took long, by `winner`: `first`, `second`, or `none`",
+    },
     Metric {
         name: ABANDONED,
         kind: MetricKind::Counter,
@@ -207,6 +226,9 @@ pub struct LaneMetrics {
     queue_requests: Part,
     queue_bytes: Part,
     running: Part,
+    passed: [Counter; 5],
+    repeated: [Counter; 2],
+    hedged: [Counter; 3],
     abandoned: [Counter; 2],
     batch_rows: Histogram,
     closed: [Counter; CloseReason::ALL.len()],
@@ -233,6 +255,10 @@ impl LaneMetrics {
             queue_requests: Part::new(gauge!(QUEUE_REQUESTS, &labels)),
             queue_bytes: Part::new(gauge!(QUEUE_BYTES, &labels)),
             running: Part::new(gauge!(RUNNING, &labels)),
+            passed: ["answered", "failed", "overloaded", "not_executed", "cancelled"]
+                .map(|outcome| counter!(PASSED, &with("outcome", outcome))),
+            repeated: ["not_executed", "idempotent"].map(|reason| counter!(REPEATED, &with("reason", reason))),
+            hedged: ["first", "second", "none"].map(|winner| counter!(HEDGED, &with("winner", winner))),
             abandoned: ["queue", "replica"].map(|place| counter!(ABANDONED, &with("place", place))),
             batch_rows: histogram!(BATCH_ROWS, &labels),
             closed: CloseReason::ALL.map(|reason| counter!(BATCHES, &with("reason", reason.label()))),
@@ -272,6 +298,28 @@ impl LaneMetrics {
     pub(crate) fn batch(&self, report: &BatchReport) {
         self.batch_rows.record(report.rows as f64);
         self.tally.batch(report);
+    }
+
+    /// A server was asked to execute a call.
+    pub(crate) fn passed(&self, outcome: Outcome) {
+        let index = match outcome {
+            Outcome::Answered => 0,
+            Outcome::Failed => 1,
+            Outcome::Overloaded { .. } => 2,
+            Outcome::NotExecuted => 3,
+            Outcome::Cancelled => 4,
+        };
+        self.passed[index].increment(1);
+    }
+
+    /// A call is given to another server.
+    pub(crate) fn repeated(&self, executed: bool) {
+        self.repeated[usize::from(executed)].increment(1);
+    }
+
+    /// Two servers were asked: which of them answered, if one did.
+    pub(crate) fn hedged(&self, winner: Option<usize>) {
+        self.hedged[winner.unwrap_or(2).min(2)].increment(1);
     }
 
     pub(crate) fn abandoned(&self, queued: bool) {

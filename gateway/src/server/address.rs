@@ -101,6 +101,12 @@ impl<'a> Address<'a> {
         Ok(Wanted::parse(text))
     }
 
+    /// The value of a header, if the request carries one that is not empty.
+    pub fn header(&self, name: &HeaderName) -> Option<&'a [u8]> {
+        let value = self.head?.1.get(name)?.as_bytes();
+        (!value.is_empty()).then_some(value)
+    }
+
     /// The value of the key, if the request carries one.
     pub fn key(&self, key: &StickyKey) -> Option<&'a [u8]> {
         let (_, headers) = self.head?;

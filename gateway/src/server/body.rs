@@ -7,6 +7,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
 use http_body::Frame;
 use http_body_util::BodyExt;
 use weirgate_protocol::{Error, Result, RetryClass};
@@ -40,7 +41,7 @@ impl BodyLimit {
 }
 
 /// Why a body can't be read on: its framing is broken, or its connection is.
-fn unreadable(error: &(dyn std::error::Error + 'static)) -> Error {
+pub fn unreadable(error: &(dyn std::error::Error + 'static)) -> Error {
     let causes = std::iter::successors(Some(error), |error| error.source());
     let broken = causes.filter_map(|cause| cause.downcast_ref::<io::Error>());
     let broken =
@@ -66,6 +67,7 @@ pub struct BodyReader<B> {
     /// The longest pause between two pieces.
     pause: Duration,
     codings: Codings,
+    trailers: Option<HeaderMap>,
 }
 
 impl<B> BodyReader<B>
@@ -85,6 +87,7 @@ where
             framing,
             pause,
             codings: Codings::default(),
+            trailers: None,
         }
     }
 
@@ -110,16 +113,20 @@ where
     /// Reads one more piece into [`BodyReader::peeked`]; `false` at the end.
     pub async fn peek_more(&mut self, deadline: Instant) -> Result<bool> {
         let Some(data) = self.frame(deadline).await? else { return Ok(false) };
+        self.append(data);
+        Ok(true)
+    }
+
+    fn append(&mut self, data: Bytes) {
         if self.peeked().is_empty() {
             self.first = data;
-            return Ok(true);
+            return;
         }
         if self.joined.is_empty() {
             self.joined = BytesMut::with_capacity(self.announced.max(self.first.len() + data.len()));
             self.joined.extend_from_slice(&std::mem::take(&mut self.first));
         }
         self.joined.extend_from_slice(&data);
-        Ok(true)
     }
 
     /// Whether all that was announced has been read.
@@ -151,6 +158,58 @@ where
             reservation.cover(self.check_length(limit)?.min(self.peeked().len()))?;
         }
         Ok((self.take(), self.waited))
+    }
+
+    /// Reads as much as is passed on in one piece: all of it where no more than `most` bytes are announced, else what is there
+    /// already. Returns whether that was all, and how long the client was waited for.
+    pub async fn read_first(
+        &mut self,
+        most: usize,
+        limit: BodyLimit,
+        deadline: Instant,
+        reservation: &mut Reservation,
+    ) -> Result<(bool, Duration)> {
+        let announced = self.body.size_hint().exact().is_some_and(|left| left <= most as u64);
+        loop {
+            reservation.cover(self.check_length(limit)?.min(self.peeked().len()))?;
+            if self.body.is_end_stream() {
+                return Ok((true, self.waited));
+            }
+            if !announced {
+                if self.peeked().len() >= most {
+                    return Ok((false, self.waited));
+                }
+                let is_there = std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut self.body).poll_frame(cx))).await;
+                let Poll::Ready(frame) = is_there else { return Ok((false, self.waited)) };
+                match frame {
+                    None => return Ok((true, self.waited)),
+                    Some(Err(error)) => return Err(unreadable(&error)),
+                    Some(Ok(frame)) => match frame.into_data() {
+                        Ok(data) => self.append(data),
+                        // Trailers are passed on, and with them the body as a stream.
+                        Err(trailers) => {
+                            self.trailers = trailers.into_trailers().ok();
+                            return Ok((false, self.waited));
+                        }
+                    },
+                }
+            } else if !self.peek_more(deadline).await? {
+                return Ok((true, self.waited));
+            }
+        }
+    }
+
+    /// Puts back what had been read of it.
+    pub fn restore(&mut self, read: Bytes) {
+        self.first = read;
+    }
+
+    /// What has been read, what is still to come, and trailers that were met on the way.
+    pub fn hand_over(&mut self) -> (Bytes, B, Option<HeaderMap>)
+    where
+        B: Default,
+    {
+        (self.take(), std::mem::take(&mut self.body), self.trailers.take())
     }
 
     /// Reads all of a small body.

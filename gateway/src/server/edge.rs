@@ -11,15 +11,17 @@ use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request, Response, Ve
 use hyper::body::Incoming;
 use tower::Service;
 use weirgate_protocol::deadline::{parse_grpc_timeout, parse_timeout_seconds};
-use weirgate_protocol::{Head, Priority, Protocol, Result};
+use weirgate_protocol::{Error, Head, Identity, Priority, Protocol, Result};
 
 use super::untaken::{Answer, Untaken};
 use crate::observe::Stages;
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The class of a call.
+const PRIORITY: HeaderName = HeaderName::from_static("x-weirgate-priority");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout-seconds");
-const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+pub const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout-seconds");
+pub const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 pub const OVERHEAD: HeaderName = HeaderName::from_static("x-weirgate-overhead-us");
 pub const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
@@ -40,6 +42,8 @@ pub struct Arrival {
     pub head: Head,
     /// What the client's headers ask for; the sooner of the two.
     pub timeout: Option<Duration>,
+    /// The other end of the connection.
+    pub peer: Option<IpAddr>,
 }
 
 /// Whatever answers requests behind the edge.
@@ -101,7 +105,7 @@ impl Arrived {
 impl Arrival {
     /// Reads the head. A timeout that can't be read is the caller's error, not ignored.
     pub fn new(parts: &http::request::Parts, arrived: Arrived, protocol: Protocol) -> Result<Arrival> {
-        let Arrived { at, request_id, .. } = arrived;
+        let Arrived { at, request_id, peer } = arrived;
         let text = |value: &HeaderValue| value.to_str().ok().map(Arc::<str>::from);
         let head = Head {
             request_id: text(&request_id).unwrap_or_default(),
@@ -109,11 +113,23 @@ impl Arrival {
             protocol,
             arrived: at,
             identity: None,
-            priority: Priority::default(),
+            priority: priority(&parts.headers, None)?,
         };
         let asked = [request_timeout(&parts.headers)?, grpc_timeout(&parts.headers)?];
-        Ok(Arrival { head, timeout: asked.into_iter().flatten().min() })
+        Ok(Arrival { head, timeout: asked.into_iter().flatten().min(), peer })
     }
+}
+
+/// The class that a call asks for. A caller that has one of its own is given no higher one.
+fn priority(headers: &HeaderMap, identity: Option<&Identity>) -> Result<Priority> {
+    let own = identity.map(|identity| identity.priority);
+    let Some(value) = headers.get(PRIORITY) else { return Ok(own.unwrap_or_default()) };
+    let text = String::from_utf8_lossy(value.as_bytes());
+    let asked = Priority::parse(&text).ok_or_else(|| {
+        let shown: String = text.chars().take(32).collect();
+        Error::invalid(format!("header x-weirgate-priority is '{shown}': give high, normal or low"))
+    })?;
+    Ok(own.map_or(asked, |own| asked.min(own)))
 }
 
 /// How long one request may take; of a stream, each.
@@ -159,5 +175,25 @@ pub fn stamp(headers: &mut HeaderMap, stages: &Stages) {
     }
     if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(text)) {
         headers.insert(SERVER_TIMING, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_may_lower_its_class_and_raise_it_only_as_nobody_in_particular() {
+        let priority = |header: Option<&'static str>, own: Option<Priority>| {
+            let header = header.map(|value| (PRIORITY, HeaderValue::from_static(value)));
+            let identity = own.map(|priority| Identity { name: "key".into(), priority, explains: false });
+            super::priority(&header.into_iter().collect(), identity.as_ref()).ok()
+        };
+        assert_eq!(priority(None, None), Some(Priority::Normal));
+        assert_eq!(priority(Some("High"), None), Some(Priority::High));
+        assert_eq!(priority(None, Some(Priority::Low)), Some(Priority::Low));
+        assert_eq!(priority(Some("high"), Some(Priority::Normal)), Some(Priority::Normal));
+        assert_eq!(priority(Some("low"), Some(Priority::High)), Some(Priority::Low));
+        assert_eq!(priority(Some("urgent"), None), None);
     }
 }

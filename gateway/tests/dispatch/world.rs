@@ -15,6 +15,7 @@ use weirgate::gateway::Gateway;
 use weirgate::http::DataRoutes;
 use weirgate::server::edge::{Arrived, Routes};
 use weirgate_deploy::plane::{DataPlane, LaneOf};
+use weirgate_protocol::Retry;
 use weirgate_replicas::{Feed, ReplicaSet, ReplicaSetConfig, Wanted};
 use weirgate_router::{Revision, RouteTable, Service, Turns};
 
@@ -58,7 +59,7 @@ impl World {
 
     /// A revision without replicas: its calls are held.
     pub fn open(&self, name: &str, more: u64) -> Running {
-        let of = LaneOf { namespace: "test", service: "adds", revision: name };
+        let of = LaneOf { namespace: "test", service: "adds", revision: name, remote: false };
         let (lane, feed) = self.gateway.open_lane(&of);
         Running {
             name: name.to_owned(),
@@ -90,6 +91,8 @@ impl World {
             model: "adds".into(),
             timeout: Duration::from_secs(60),
             sticky: None,
+            retry: Retry::default(),
+            stream_idle_timeout: None,
             revisions: revisions.iter().map(revision).collect(),
             base: 0,
             stable: revisions.first().map(|(stable, _)| stable.name.as_str().into()),

@@ -63,7 +63,8 @@ impl Dispatch {
     pub(super) fn enter(&mut self, id: usize, call: &Call, reserved: usize, deadline: Instant, now: Instant) -> Ticket {
         let signature = call.shape.map(|shape| Signature { version: None, dims: Box::new([shape]) });
         let item = Item { id, signature, length: call.length };
-        let waiting = Waiting { item, rows: call.rows, bytes: call.bytes, entered: now, deadline };
+        let Call { rows, bytes, priority, .. } = *call;
+        let waiting = Waiting { item, rows, bytes, priority, entered: now, deadline };
         self.lane.enter(reserved, waiting)
     }
 

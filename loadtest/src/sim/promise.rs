@@ -130,18 +130,18 @@ pub(super) fn nobody_waits_beside_an_idle_engine(
     }
 }
 
-/// A batch is led by the oldest call in time, has no late call, and is within its bounds.
+/// A batch is led by the first call in time, has no late call, and is within its bounds.
 pub(super) fn batch(
     calls: &[Waiting<Item>],
-    oldest: Option<usize>,
+    first: Option<usize>,
     reason: CloseReason,
     policy: &BatchPolicy,
     shape: impl Fn(usize) -> Option<usize>,
     now: Instant,
 ) -> Result<(), String> {
     let Some(lead) = calls.first() else { return Err("a batch is empty".to_owned()) };
-    if Some(lead.item.id) != oldest {
-        return Err(format!("call {} leads, but {oldest:?} has waited longest", lead.item.id));
+    if Some(lead.item.id) != first {
+        return Err(format!("call {} leads, but it is the turn of {first:?}", lead.item.id));
     }
     if let Some(late) = calls.iter().find(|call| call.deadline <= now) {
         return Err(format!("call {} is run after its deadline", late.item.id));
@@ -150,8 +150,8 @@ pub(super) fn batch(
     if calls.len() > 1 && (rows > policy.max_rows || calls.len() > policy.max_calls) {
         return Err(format!("a batch of {} calls with {rows} rows passes {policy:?}", calls.len()));
     }
-    let first = shape(lead.item.id);
-    if calls.len() > 1 && (first.is_none() || calls.iter().any(|call| shape(call.item.id) != first)) {
+    let common = shape(lead.item.id);
+    if calls.len() > 1 && (common.is_none() || calls.iter().any(|call| shape(call.item.id) != common)) {
         return Err("a batch mixes shapes".to_owned());
     }
     let waited = now - lead.entered;

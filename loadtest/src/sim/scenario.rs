@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use weirgate_protocol::Priority;
 use weirgate_replicas_core::BatchPolicy;
 use weirgate_router::LaneLimits;
 
@@ -16,6 +17,7 @@ pub struct Call {
     pub shape: Option<usize>,
     /// How long its rows are, where shorter ones are padded to share a batch.
     pub length: Option<usize>,
+    pub priority: Priority,
     /// Bytes it announces; what is read may be more.
     pub announced: usize,
     /// How long its body takes to come.
@@ -66,6 +68,7 @@ impl Scenario {
             bytes: 100,
             shape: Some(0),
             length: None,
+            priority: Priority::Normal,
             announced: 100,
             reading: Duration::ZERO,
             timeout: Duration::from_secs(300),
@@ -139,6 +142,7 @@ struct Habits {
     reads: f64,
     grows: f64,
     unbatchable: f64,
+    urgent: f64,
     /// The longest row, where rows are padded.
     longest: Option<usize>,
 }
@@ -147,11 +151,11 @@ impl Habits {
     fn random(rng: &mut StdRng, alone: Duration) -> Habits {
         let mut sometimes = |most: f64| if rng.random_bool(0.5) { rng.random_range(0.0..most) } else { 0.0 };
         let (tight, leaves, reads, grows) = (sometimes(1.0), sometimes(0.5), sometimes(1.0), sometimes(0.5));
-        let unbatchable = sometimes(0.2);
+        let (unbatchable, urgent) = (sometimes(0.2), sometimes(1.0));
         let (shapes, max_rows) =
             (rng.random_range(1..5), if rng.random_bool(0.5) { 1 } else { rng.random_range(1..50) });
         let longest = rng.random_bool(0.4).then(|| rng.random_range(1..60));
-        Habits { longest, alone, shapes, max_rows, tight, leaves, reads, grows, unbatchable }
+        Habits { longest, alone, shapes, max_rows, tight, leaves, reads, grows, unbatchable, urgent }
     }
 
     fn call(&self, rng: &mut StdRng) -> Call {
@@ -166,6 +170,7 @@ impl Habits {
             bytes,
             shape,
             length,
+            priority: if rng.random_bool(self.urgent) { Priority::High } else { Priority::Low },
             announced: if rng.random_bool(self.grows) { 0 } else { bytes },
             reading: if rng.random_bool(self.reads) { soon(rng, 3.0) } else { Duration::ZERO },
             timeout,

@@ -259,11 +259,11 @@ impl<'a> World<'a> {
     }
 
     fn pull(&mut self, engine: usize) -> Result<(), String> {
-        let oldest = self.dispatch.lane.iter().find(|(_, call)| call.deadline > self.now).map(|(_, call)| call.item.id);
+        let first = self.dispatch.lane.iter().find(|(_, call)| call.deadline > self.now).map(|(_, call)| call.item.id);
         match self.dispatch.pull(engine, self.now) {
             Pull::Took { calls, bytes, reason } => {
                 let shape = |id: usize| self.scenario.calls[id].shape;
-                promise::batch(&calls, oldest, reason, &self.scenario.policy, shape, self.now)?;
+                promise::batch(&calls, first, reason, &self.scenario.policy, shape, self.now)?;
                 self.summary.took_batch(&calls, reason, self.now);
                 for call in &calls {
                     self.places[call.item.id].0 = Place::Running(engine);
@@ -287,8 +287,8 @@ impl<'a> World<'a> {
                 self.at(until, Event::Pull { engine, turn });
             }
             Pull::Empty => {
-                if let Some(oldest) = oldest {
-                    return Err(format!("engine {engine} finds nothing, but call {oldest} waits in time"));
+                if let Some(first) = first {
+                    return Err(format!("engine {engine} finds nothing, but call {first} waits in time"));
                 }
                 self.note(|| format!("engine {engine} is idle"));
                 self.set(engine, Engine::Idle);

@@ -1,8 +1,11 @@
 //! What went wrong between us and a server, and what that means for the call.
 
+use std::fmt;
+
 use weirgate_protocol::{Error, RetryClass};
 
-/// A call that a server did not answer. Set where it is known what was sent.
+/// A call that a server did not answer. Set where it is known what was sent. It is also the error of an answer's body that
+/// breaks off.
 #[derive(Clone, Debug)]
 pub struct Fault {
     pub kind: FaultKind,
@@ -20,7 +23,7 @@ pub enum FaultKind {
     NotExecuted,
     /// The connection ended, or the server said something that is no HTTP, after some of the request was sent.
     Broken,
-    /// The caller's own body broke off: no fault of the server's.
+    /// The caller's own body broke off, or its request is none that can be sent: no fault of the server's.
     Caller,
 }
 
@@ -38,4 +41,16 @@ impl Fault {
     pub fn not_executed(&self) -> bool {
         self.error.retry_class() == RetryClass::NotExecuted
     }
+
+    pub(super) fn caller(error: &dyn std::error::Error) -> Fault {
+        Fault::new(FaultKind::Caller, format!("the request's body broke off: {error}"))
+    }
 }
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.error, f)
+    }
+}
+
+impl std::error::Error for Fault {}

@@ -2,28 +2,50 @@
 //!
 //! ```text
 //! transport  the connections to one server: pooled HTTP/1.1 and h2, TLS, Unix sockets
+//! pool       HTTP/1.1 connections that have nothing to do
+//! http1      a call on a connection of HTTP/1.1, driven by its caller
+//! http2      a call on a stream of h2
+//! tls        whom we trust, and who we are
+//! headers    what of a call's headers is for the next server, and what was for us
 //! body       a caller's body on its way, kept as far as it may have to be sent again
 //! fault      what went wrong, and whether the call may have been executed
 //! describe   which protocols a server speaks, and what its model takes and gives
-//! watch      asks the model, not the port, whether it is ready; and our own replicas for their credits
+//! watch      asks the model, not the port, whether it is ready
+//! credits    what a server of ours grants, and how it is
 //! infer      a batch of calls for tensors, in the server's protocol
 //! ```
 //!
 //! A call that is passed as bytes is executed on its caller's task: the lane picks the replica, and the caller sends to it.
 
+mod ask;
 pub mod body;
+pub mod credits;
+pub mod describe;
 pub mod fault;
+mod grpc;
+pub mod headers;
+mod http1;
+mod http2;
+mod infer;
+mod pool;
+mod tls;
 pub mod transport;
+pub mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::RwLock;
+use tokio::sync::watch as watch_channel;
 use weirgate_protocol::LoadedModel;
 
-pub use body::{InBody, OutBody};
+pub use body::{InBody, OutBody, Replay};
 pub use fault::{Fault, FaultKind};
-pub use transport::{Address, Transport, TransportConfig};
+pub use headers::{Forwarded, request_headers, response_headers};
+pub use infer::{Conduct, Executed};
+pub use tls::TlsFiles;
+pub use transport::{Address, Transport, TransportConfig, TransportStats};
+pub use watch::{WatchConfig, WatchEvent, watch};
 
 /// A server that calls are passed to.
 pub struct Remote {
@@ -37,13 +59,17 @@ pub struct Remote {
     /// Calls it takes at a time.
     slots: AtomicUsize,
     described: RwLock<Arc<Described>>,
+    /// Dropped with it: see [`Remote::gone`].
+    held: watch_channel::Sender<()>,
 }
 
 /// What a server is found to speak.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Described {
     pub v1: bool,
     pub v2: bool,
+    /// V2 takes and gives tensors in binary.
+    pub binary: bool,
     pub grpc: bool,
     /// Where its OpenAI routes begin, `/v1` or `/openai/v1`; none where it has none.
     pub openai: Option<&'static str>,
@@ -55,7 +81,7 @@ impl Remote {
     /// A server that has not been described yet. `slots`: calls it takes at a time, as long as it grants no others.
     pub fn new(id: u64, name: Arc<str>, transport: Transport, ours: bool, slots: usize) -> Arc<Remote> {
         let (slots, described) = (AtomicUsize::new(slots), RwLock::default());
-        Arc::new(Remote { id, name, transport, ours, slots, described })
+        Arc::new(Remote { id, name, transport, ours, slots, described, held: watch_channel::Sender::new(()) })
     }
 
     pub fn slots(&self) -> usize {
@@ -65,6 +91,12 @@ impl Remote {
     /// Tell the feed afterwards ([`Feed::remote_changed`](crate::Feed::remote_changed)).
     pub fn grant(&self, slots: usize) {
         self.slots.store(slots, Ordering::Release);
+    }
+
+    /// Resolves when nobody holds it any more: its lane has let it go, and every call that was passed to it has ended.
+    pub fn gone(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut held = self.held.subscribe();
+        async move { while held.changed().await.is_ok() {} }
     }
 
     pub fn described(&self) -> Arc<Described> {

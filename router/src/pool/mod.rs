@@ -1,15 +1,41 @@
 //! Which of several servers gets a call: power of two choices on load, among those that may be asked.
 //!
 //! ```text
-//! balance   running × peak EWMA of the latency, with a penalty for failing fast
+//! servers   the pool: what is picked, and what is learned from how calls end
+//! members   where each member stands, in sets that a pick draws from
+//! load      running × peak EWMA of the latency, with a penalty for failing fast
 //! breaker   per member: consecutive failures, a windowed rate, half-open probes
 //! ejection  outliers are set aside, never more than a part of all
-//! affinity  prefixes and sessions, bounded in bytes, and given up where they make the load uneven
+//! prefix    affinity by prefixes, bounded in bytes; session, by rendezvous hashing
+//! budget    how much may be retried; hedge: when to ask a second member
 //! ```
 //!
 //! The pool knows members by number. It is told what was taken and how it ended; it reads no clock.
 
+mod blocks;
+mod breaker;
+mod budget;
+mod config;
+mod ejection;
+mod hedge;
+mod load;
+mod members;
+mod number_hash;
+mod prefix;
+mod random;
+mod servers;
+mod session;
+mod set;
+mod window;
+
 use std::time::{Duration, Instant};
+
+pub use self::blocks::{MAX_BLOCKS, prefix_hashes};
+pub use self::budget::{Budget, BudgetConfig};
+pub use self::config::{AffinityConfig, BalanceConfig, BreakerConfig, EjectionConfig, PoolConfig};
+pub use self::hedge::{Hedge, HedgeConfig};
+pub use self::servers::Pool;
+pub use self::session::session_hash;
 
 /// A server, by the number its owner gave it.
 pub type Member = u64;
@@ -21,7 +47,8 @@ pub struct Wish<'a> {
     pub prefix: &'a [u64],
     /// Calls with one value like to stay together.
     pub session: Option<u64>,
-    /// Members that have this call already, or had it.
+    /// Members that have this call already, or had it. They are not picked as long as any other member stays, whatever its
+    /// state; so before hedging ask whether there is another at all.
     pub avoid: &'a [Member],
 }
 
@@ -39,11 +66,11 @@ pub enum Pick {
 pub enum Because {
     /// The only one with room.
     Only,
-    /// The less loaded of two.
+    /// The least loaded of those compared.
     Load,
-    Prefix {
-        blocks: usize,
-    },
+    /// It has seen so many blocks of the prefix.
+    Prefix { blocks: usize },
+    /// The session belongs to it.
     Session,
     /// Its breaker is half open, and this call tries it.
     Probe,
@@ -52,15 +79,52 @@ pub enum Because {
 /// How a call ended at a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
+    /// Also by a 4xx but 429: the server works.
     Answered,
     /// A 5xx, a reset, something that is no answer.
     Failed,
-    /// 429 or 503, with what its `Retry-After` said.
-    Overloaded {
-        retry_after: Option<Duration>,
-    },
-    /// It was not executed there.
+    /// It is alive and has no room: 429 or 503, with what its `Retry-After` said.
+    Overloaded { retry_after: Option<Duration> },
+    /// It was not executed there: nothing listens, or the connection broke before anything was sent. Counts as a failure.
     NotExecuted,
     /// Its caller left: nothing is learned.
     Cancelled,
+}
+
+/// Where a member stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It may be asked.
+    In,
+    /// It takes no more calls and will leave.
+    Draining,
+    /// Its breaker is open; `until` then, one call may try it.
+    Open { until: Instant },
+    /// Its breaker is half open: one call at a time tries it.
+    HalfOpen,
+    /// Set aside for doing much worse than the others.
+    Ejected { until: Instant },
+}
+
+/// A member, for metrics and explanations.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MemberState {
+    pub standing: Standing,
+    pub running: usize,
+    pub slots: usize,
+    /// The peak EWMA of the time to its first byte.
+    pub latency: Duration,
+    /// What its failures count as, on top of the latency.
+    pub penalty: Duration,
+}
+
+/// A member as a pick weighs it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Considered {
+    pub member: Member,
+    pub state: MemberState,
+    /// What is compared, in seconds: less is better.
+    pub load: f64,
+    /// Blocks of the wish's prefix that it has seen.
+    pub blocks: usize,
 }

@@ -3,11 +3,13 @@
 //! To act on one more field, change the fate in its row, and read it from the struct of the same level.
 
 mod component;
+mod container;
 mod model;
 mod pod;
 mod predictor;
 mod root;
 
+pub(crate) use container::PROBE_AS_ABOVE;
 pub(crate) use predictor::{CANARY_PREDICTOR, PREDICTOR};
 pub(crate) use root::{API_VERSION, KIND, LIST_KIND, ROOT};
 
@@ -20,6 +22,8 @@ pub(crate) enum Rule {
     Bool,
     Quantity,
     IntOrPercent,
+    /// The number of a port, or its name.
+    Port,
     /// A mapping from free names to texts.
     Texts,
     TextList,

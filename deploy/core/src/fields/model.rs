@@ -81,6 +81,6 @@ const EXTENDED: ByForm = ByForm {
 };
 
 /// Devices such as `nvidia.com/gpu`, and huge pages.
-fn is_extended_resource(name: &str) -> bool {
+pub(super) fn is_extended_resource(name: &str) -> bool {
     name.contains('/') || name.starts_with("hugepages-")
 }

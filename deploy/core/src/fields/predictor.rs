@@ -1,6 +1,7 @@
 //! The predictor, and what differs for one that is a canary.
 
 use super::component::{COMPONENT, DEPLOYMENT_STRATEGY};
+use super::container::SERVER;
 use super::model::{FRAMEWORK, MODEL};
 use super::pod::POD;
 use super::{Field, Level, Rule, acted_on, level, never, unsupported, warned};
@@ -45,7 +46,17 @@ const PREDICTOR_FIELDS: &[Field] = &[
     framework("pmml"),
     framework("lightgbm"),
     framework("paddle"),
-    unsupported("containers", Rule::List, "is not supported yet: use model"),
+    acted_on(
+        "containers",
+        Rule::Objects(&SERVER),
+        "one answers, as a child process of the gateway; see --allow-commands",
+    ),
+    acted_on(
+        "terminationGracePeriodSeconds",
+        Rule::Whole,
+        "of `containers`: from SIGTERM to SIGKILL of all processes; default: 30",
+    ),
+    acted_on("annotations", Rule::Texts, "those of `weirgate.dev/` that say who answers; others are warned of"),
     unsupported("storageUris", Rule::Objects(&STORAGE_URI), "is not supported yet: use model.storageUri"),
     warned("storageContainerName", Rule::Text, "has no effect: models are read in place"),
     unsupported("workerSpec", Rule::Mapping, "is not supported yet: remove it, one process runs the model"),

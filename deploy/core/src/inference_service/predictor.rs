@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::component::ComponentExtensionSpec;
 use super::model::ModelServerSpec;
+use crate::annotations::is_of_a_revision;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -31,13 +32,16 @@ pub struct PredictorSpec {
 }
 
 impl PredictorSpec {
-    /// The same version under other circumstances: traffic, scale, timeout, logging and labels are taken from `other`.
+    /// The same version under other circumstances: traffic, scale, timeout, logging, labels, and annotations that don't say
+    /// who answers are taken from `other`.
     pub(crate) fn under(self, other: &ComponentExtensionSpec) -> PredictorSpec {
-        let component = ComponentExtensionSpec {
+        let mut component = ComponentExtensionSpec {
             container_concurrency: self.component.container_concurrency,
             batcher: self.component.batcher,
             ..other.clone()
         };
+        component.annotations.retain(|name, _| !is_of_a_revision(name));
+        component.annotations.extend(self.component.annotations.into_iter().filter(|(name, _)| is_of_a_revision(name)));
         PredictorSpec { component, ..self }
     }
 }

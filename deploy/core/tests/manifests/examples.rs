@@ -27,6 +27,8 @@ example!(canary_by_list, "canary-list");
 example!(llm_on_a_gpu, "llm");
 example!(autoscaler_on_a_query, "keda");
 example!(transformer_and_own_containers, "transformer");
+example!(own_server_as_a_command, "command");
+example!(servers_elsewhere_and_a_canary_of_another, "upstream");
 example!(two_canaries_that_run_here, "local-canary");
 
 #[track_caller]

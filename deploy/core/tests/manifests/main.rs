@@ -5,6 +5,7 @@
 mod canaries;
 mod docs;
 mod examples;
+mod executors;
 mod plans;
 mod properties;
 mod refusals;

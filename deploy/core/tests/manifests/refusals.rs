@@ -32,7 +32,7 @@ fn unsupported(cases: impl IntoIterator<Item = (Value, &'static str)>) {
 
 #[test]
 fn what_would_change_answers() {
-    let containers = json!([{ "name": "kserve-container", "image": "a:1" }]);
+    let containers = json!([{ "name": "kserve-container", "args": ["--model_name=digits"] }]);
     unsupported([
         (
             json!({ "spec": { "transformer": { "minReplicas": 0, "containers": containers } } }),
@@ -44,11 +44,12 @@ fn what_would_change_answers() {
         ),
         (
             predictor(json!({ "model": null, "containers": containers })),
-            "spec.predictor.containers is not supported yet: use model",
+            "spec.predictor.containers[0].command is missing: no image is run here, write the program that the image would \
+             start",
         ),
         (
             predictor(json!({ "containers": [{ "name": "transformer-container" }] })),
-            "spec.predictor.containers is not supported yet: use model",
+            "spec.predictor.containers is not supported beside model: remove one of them",
         ),
         (
             predictor(json!({ "workerSpec": { "tensorParallelSize": 2 } })),
@@ -82,11 +83,6 @@ fn what_would_change_answers() {
         (
             model(json!({ "modelFormat": { "name": "sklearn" } })),
             "spec.predictor.model.modelFormat.name 'sklearn' is not supported yet: supported is onnx",
-        ),
-        (
-            annotated("weirgate.dev/upstream", "http://a"),
-            "metadata.annotations['weirgate.dev/upstream'] is not supported yet: remove it, only models of this process \
-             answer",
         ),
     ]);
     assert_eq!(load_patched(&model(json!({ "confidential": { "enabled": false } }))).problems, []);
@@ -427,7 +423,7 @@ fn storage_that_is_not_local() {
 
 #[test]
 fn annotations() {
-    let cases: [(&str, &[&str], &str); 5] = [
+    let cases: [(&str, &[&str], &str); 7] = [
         (
             "weirgate.dev/max-queued-requests",
             &["0", "-1", "many", "1.5", "", " 1"],
@@ -437,6 +433,12 @@ fn annotations() {
         ("serving.kserve.io/deploymentMode", &["", "Raw", "standard"], "Standard, Knative, ModelMesh"),
         ("serving.kserve.io/autoscalerClass", &["", "vpa"], "hpa, keda, external, none"),
         ("serving.kserve.io/stop", &["", "yes", "1"], "'true' or 'false'"),
+        ("weirgate.dev/retry", &["hedge", "always", "idempotent,always"], "idempotent, or idempotent,hedge"),
+        (
+            "weirgate.dev/stream-idle-timeout",
+            &["0", "x", "-5s", "30x"],
+            "seconds above 0, or a duration such as 30s or 1m30s",
+        ),
     ];
     for (name, values, allowed) in cases {
         for value in values {
@@ -447,23 +449,12 @@ fn annotations() {
             assert_eq!(texts(&load_patched(&annotated(name, value)).problems, Severity::Error), [expected]);
         }
     }
-    for (name, instead) in [
-        ("retry", "has no effect yet: calls are not repeated"),
-        ("stream-idle-timeout", "has no effect yet: timeout bounds streams too"),
-    ] {
-        let loaded = load_patched(&annotated(&format!("weirgate.dev/{name}"), "x"));
-        let expected = format!(
-            "service.yaml: inferenceservice default/digits: metadata.annotations['weirgate.dev/{name}'] {instead}"
-        );
-        assert_eq!(texts(&loaded.problems, Severity::Warning), [expected]);
-        assert!(loaded.services[0].plan.is_some());
-    }
 }
 
 #[test]
 fn all_problems_are_told_at_once() {
     let loaded = load_patched(&json!({
-        "metadata": { "annotations": { "weirgate.dev/retry": "idempotent" } },
+        "metadata": { "annotations": { "weirgate.dev/retry": "always" } },
         "spec": {
             "canary": [{ "trafficPercent": 200 }],
             "predictor": {

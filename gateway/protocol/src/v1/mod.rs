@@ -7,6 +7,7 @@
 mod column;
 mod decode;
 mod encode;
+pub mod instances;
 
 pub use decode::{decode_request, decode_response};
 pub use encode::{alive, encode_request, encode_response};

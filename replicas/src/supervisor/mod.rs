@@ -1,7 +1,18 @@
 //! The supervisor of one revision's replicas: starts them, replaces those that fail, and says what the set can do.
 //!
-//! A replica whose engine panicked is gone and is started anew. One whose engine returned an error goes on serving until
-//! its replacement has loaded, so that a call which upsets the engine takes nothing else down.
+//! ```text
+//!            Loaded               stop               Exited
+//! starting ─────────► ready ───────────► draining ───────────► gone
+//!     ▲                │ │                                      ▲
+//!     └────────────────┘ └──────────────────────────────────────┘
+//!          NotReady                     Exited
+//! ```
+//!
+//! It is the same for engines of this process, commands and servers elsewhere. A replica that is gone is dropped at once and
+//! started anew. One that is only suspect goes on serving until its replacement has loaded, so that a call which upsets an
+//! engine takes nothing else down.
+
+mod slot;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -9,14 +20,15 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
-use weirgate_protocol::LoadedModel;
-use weirgate_replicas_core::RestartPolicy;
+use tokio::task::JoinSet;
 
-use crate::credits::LocalCredits;
-use crate::local::{Event, EventKind, Loader, LocalReplica};
+use self::slot::{Handle, Slot};
+use crate::kind::{Event, EventKind, Kind, Start, Tell};
+use crate::local::{Engines, Loader};
 use crate::replica::{Failure, Feed, SetState};
+use crate::upstream::{Upstreams, UpstreamsConfig};
 
-/// What a set of replicas runs.
+/// What a set of engines of this process runs.
 #[derive(Clone)]
 pub struct ReplicaSetConfig {
     /// Shown in thread names and logs: the service's name.
@@ -44,9 +56,11 @@ impl Wanted {
     }
 }
 
-/// The replicas of one revision, in this process.
+/// The replicas of one revision.
 pub struct ReplicaSet {
-    config: ReplicaSetConfig,
+    /// Shown in logs: the service's name.
+    name: String,
+    kind: Box<dyn Kind>,
     feed: Arc<dyn Feed>,
     slots: Vec<Slot>,
     /// Replicas that were asked to stop and have not ended yet. A download stops soon; a model that is being read in does not.
@@ -58,36 +72,25 @@ pub struct ReplicaSet {
     /// The last [`Wanted::load`].
     load: u64,
     last_failure: Option<Failure>,
-}
-
-/// The place of one replica: who serves, and who is loading to serve next.
-#[derive(Default)]
-struct Slot {
-    serving: Option<Handle>,
-    loading: Option<Handle>,
-    policy: RestartPolicy,
-    start_at: Option<Instant>,
-}
-
-struct Handle {
-    id: u64,
-    replica: Arc<LocalReplica>,
-    /// The [`Wanted::load`] that it loads by.
-    load: u64,
-    /// What it takes and gives, once it has loaded.
-    model: Option<Arc<LoadedModel>>,
-}
-
-impl Slot {
-    fn has(handle: &Option<Handle>, id: u64) -> bool {
-        handle.as_ref().is_some_and(|handle| handle.id == id)
-    }
+    /// What replicas outside of this process need here.
+    tasks: JoinSet<()>,
 }
 
 impl ReplicaSet {
+    /// Engines of this process.
     pub fn new(config: ReplicaSetConfig, feed: Arc<dyn Feed>) -> Self {
+        ReplicaSet::of(config.name.clone(), Box::new(Engines(config)), feed)
+    }
+
+    /// Servers elsewhere, one in each place.
+    pub fn upstreams(name: String, config: UpstreamsConfig, feed: Arc<dyn Feed>) -> Self {
+        ReplicaSet::of(name, Box::new(Upstreams::new(config)), feed)
+    }
+
+    fn of(name: String, kind: Box<dyn Kind>, feed: Arc<dyn Feed>) -> Self {
         ReplicaSet {
-            config,
+            name,
+            kind,
             feed,
             slots: Vec::new(),
             leaving: Vec::new(),
@@ -96,11 +99,12 @@ impl ReplicaSet {
             took: Duration::ZERO,
             load: 0,
             last_failure: None,
+            tasks: JoinSet::new(),
         }
     }
 
-    /// Keeps the replicas that are wanted. With 0 it ends when all its threads have; where the sender is gone, it does not
-    /// wait for those that still load.
+    /// Keeps the replicas that are wanted. With 0 it ends when all of them have; where the sender is gone, it does not wait for
+    /// engines that still load.
     pub async fn run(mut self, mut wanted: watch::Receiver<Wanted>) {
         let wait_for_loading = loop {
             let now = *wanted.borrow_and_update();
@@ -116,6 +120,7 @@ impl ReplicaSet {
             tokio::select! {
                 changed = wanted.changed() => if changed.is_err() { break false },
                 Some(event) = self.events.1.recv() => self.handle(event, Instant::now()),
+                Some(_) = self.tasks.join_next() => {}
                 () = sleep_until(due) => {}
             }
         };
@@ -153,7 +158,9 @@ impl ReplicaSet {
     fn scale(&mut self, wanted: usize, now: Instant) {
         let before = self.slots.len();
         while self.slots.len() < wanted {
-            self.slots.push(Slot { start_at: Some(now), ..Slot::default() });
+            let taken = |place: &usize| self.slots.iter().any(|slot| slot.place == *place);
+            let place = (0..).find(|place| !taken(place)).unwrap_or_default();
+            self.slots.push(Slot { place, start_at: Some(now), ..Slot::default() });
         }
         if before > wanted {
             self.slots.sort_by_key(|slot| slot.serving.is_none());
@@ -167,69 +174,74 @@ impl ReplicaSet {
 
     fn stop_slot(&mut self, slot: Slot) {
         for handle in [slot.loading, slot.serving].into_iter().flatten() {
-            self.stop_replica(&handle);
+            self.stop_replica(handle);
         }
     }
 
-    fn stop_replica(&mut self, handle: &Handle) {
+    /// Has a replica finish what it holds and end.
+    fn stop_replica(&mut self, mut handle: Handle) {
+        if let Some(remote) = handle.remote.take() {
+            self.feed.remote_drains(remote.id);
+            self.feed.remote_left(remote.id);
+        }
         handle.replica.stop();
         self.leaving.push(handle.id);
     }
 
     fn start_due(&mut self, now: Instant) {
         for index in 0..self.slots.len() {
-            let slot = &self.slots[index];
+            let slot = &mut self.slots[index];
             if slot.loading.is_some() || slot.start_at.is_none_or(|at| at > now) {
                 continue;
             }
-            self.slots[index].start_at = None;
+            slot.start_at = None;
             let id = self.next_id;
             self.next_id += 1;
-            let config = &self.config;
-            let credits = LocalCredits::new(config.max_batch_size, config.container_concurrency, config.max_latency);
-            let name = format!("{}-{id}", config.name);
-            tracing::info!(service = config.name, replica = id, "loading the model");
-            let started = LocalReplica::start(
-                id,
-                &name,
-                credits,
-                config.loader.clone(),
-                self.feed.clone(),
-                self.events.0.clone(),
-            );
-            match started {
-                Ok(replica) => self.slots[index].loading = Some(Handle { id, replica, load: self.load, model: None }),
-                Err(error) => {
-                    self.failed_to_load(index, &format!("no thread could be started for a replica: {error}"), now);
+            tracing::info!(service = self.name, replica = id, "starting a replica");
+            let tell = Tell { replica: id, events: self.events.0.clone() };
+            let start = Start { id, place: slot.place, feed: self.feed.clone(), tell };
+            match self.kind.start(start, &mut self.tasks) {
+                Ok(replica) => {
+                    slot.loading = Some(Handle { id, replica, load: self.load, model: None, remote: None });
                 }
+                Err(error) => self.failed_to_load(index, &error, now),
             }
         }
     }
 
     fn handle(&mut self, event: Event, now: Instant) {
         let id = event.replica;
-        let Some(index) =
-            self.slots.iter().position(|slot| Slot::has(&slot.serving, id) || Slot::has(&slot.loading, id))
-        else {
+        let Some(index) = self.slots.iter().position(|slot| slot.is_serving(id) || slot.is_loading(id)) else {
             self.left(&event);
             return;
         };
-        let name = self.config.name.as_str();
+        let name = self.name.as_str();
         let slot = &mut self.slots[index];
         match event.kind {
-            EventKind::Loaded { model, took } => {
+            EventKind::Loaded { model, took, remote } => {
                 tracing::info!(service = name, replica = id, seconds = took.as_secs_f64(), "replica is ready");
-                let old = std::mem::replace(&mut slot.serving, slot.loading.take());
-                slot.start_at = None;
-                if let Some(serving) = &mut slot.serving {
-                    serving.model = Some(model);
+                let Some(mut loaded) = slot.loading.take() else { return };
+                if let Some(remote) = &remote {
+                    self.feed.remote_joined(remote.clone());
                 }
+                (loaded.model, loaded.remote) = (Some(model), remote);
+                let old = slot.serving.replace(loaded);
+                slot.start_at = None;
                 slot.policy.loaded(now);
                 if let Some(old) = old {
-                    self.stop_replica(&old);
+                    self.stop_replica(old);
                 }
                 self.took = took;
                 self.forget_failure();
+                self.report();
+            }
+            EventKind::NotReady(reason) => self.not_ready(index, id, &reason),
+            EventKind::Changed(model) => {
+                let Some(serving) = slot.serving.as_mut().filter(|serving| serving.id == id) else { return };
+                serving.model = model.or(serving.model.take());
+                if let Some(remote) = &serving.remote {
+                    self.feed.remote_changed(remote.id);
+                }
                 self.report();
             }
             EventKind::LoadFailed(error) => match slot.loading.take() {
@@ -240,23 +252,55 @@ impl ReplicaSet {
             EventKind::Suspect(error) => {
                 let delay = slot.policy.failed(now);
                 slot.start_at = Some(now + delay);
-                tracing::error!(service = name, replica = id, %error, ?delay, "engine failed: replica will be replaced");
+                tracing::error!(service = name, replica = id, %error, ?delay, "replica failed and will be replaced");
             }
-            EventKind::Exited { panicked } => {
-                slot.serving = None;
-                let delay = slot.policy.failed(now);
-                slot.start_at = Some(now + delay);
-                let error = panicked.as_deref().unwrap_or("its thread ended");
-                tracing::error!(service = name, replica = id, error, ?delay, "replica is gone: starting another");
-                self.report();
+            EventKind::Exited { reason } => self.exited(index, id, reason.as_deref(), now),
+        }
+    }
+
+    /// A replica that goes on without being ready is one that loads.
+    fn not_ready(&mut self, index: usize, id: u64, reason: &str) {
+        let slot = &mut self.slots[index];
+        tracing::warn!(service = self.name, replica = id, reason, "replica is not ready");
+        let load = slot.handles().find(|handle| handle.id == id).map_or(self.load, |handle| handle.load);
+        if let Some(mut lost) = slot.serving.take_if(|serving| serving.id == id) {
+            if let Some(remote) = lost.remote.take() {
+                self.feed.remote_drains(remote.id);
+                self.feed.remote_left(remote.id);
+            }
+            match slot.loading {
+                None => slot.loading = Some(lost),
+                // Its replacement is under way.
+                Some(_) => self.stop_replica(lost),
             }
         }
+        self.last_failure = Some(Failure { reason: reason.into(), load });
+        self.report();
+    }
+
+    /// A replica is gone: calls are not passed to it any more, and another one is started. Where that has to wait, calls are
+    /// told why rather than held.
+    fn exited(&mut self, index: usize, id: u64, reason: Option<&str>, now: Instant) {
+        let slot = &mut self.slots[index];
+        let serving = slot.serving.take_if(|serving| serving.id == id);
+        let Some(gone) = serving.or_else(|| slot.loading.take_if(|loading| loading.id == id)) else { return };
+        if let Some(remote) = &gone.remote {
+            self.feed.remote_left(remote.id);
+        }
+        let delay = slot.policy.failed(now);
+        slot.start_at = Some(now + delay);
+        let reason = reason.unwrap_or("it ended");
+        tracing::error!(service = self.name, replica = id, reason, ?delay, "replica is gone: starting another");
+        if !delay.is_zero() {
+            self.last_failure = Some(Failure { reason: reason.into(), load: gone.load });
+        }
+        self.report();
     }
 
     fn failed_to_load(&mut self, index: usize, error: &str, now: Instant) {
         let delay = self.slots[index].policy.failed(now);
         self.slots[index].start_at = Some(now + delay);
-        tracing::error!(service = %self.config.name, error, retry_in = ?delay, "model failed to load");
+        tracing::error!(service = self.name, error, retry_in = ?delay, "replica failed to start");
         self.last_failure = Some(Failure { reason: error.into(), load: self.load });
         self.report();
     }
@@ -291,7 +335,7 @@ impl ReplicaSet {
         }
     }
 
-    /// Stops every thread and waits for them.
+    /// Stops every replica and waits for them.
     async fn end(mut self, wait_for_loading: bool) {
         for mut slot in std::mem::take(&mut self.slots) {
             if let Some(loading) = slot.loading.take_if(|_| !wait_for_loading) {
@@ -303,13 +347,15 @@ impl ReplicaSet {
             let Some(event) = self.events.1.recv().await else { return };
             self.left(&event);
         }
+        // What a process left behind is waited for too.
+        while self.tasks.join_next().await.is_some() {}
     }
 }
 
-/// A set that is dropped, by a panic too, leaves no thread behind that nobody could stop.
+/// A set that is dropped, by a panic too, leaves no replica behind that nobody could stop.
 impl Drop for ReplicaSet {
     fn drop(&mut self) {
-        for handle in self.slots.iter().flat_map(|slot| [&slot.serving, &slot.loading]).flatten() {
+        for handle in self.slots.iter().flat_map(Slot::handles) {
             handle.replica.stop();
         }
     }

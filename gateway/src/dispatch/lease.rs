@@ -1,0 +1,232 @@
+//! A lease: the slot of a server that a passed call has, from the pick until its answer has ended.
+//!
+//! A call that finds the queue empty and a server with room has its lease at once, under one short lock. Else it waits in
+//! the lane's queue like any other call, and whoever gives a slot back hands it to the next. Dropping a lease gives the slot
+//! back, whatever happens to its caller.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+use weirgate_protocol::{Error, Priority, Result, RetryClass};
+use weirgate_replicas::Remote;
+use weirgate_router::Ticket;
+use weirgate_router::lane::Waiting;
+use weirgate_router::pool::{Because, Considered, Outcome, Wish};
+
+use super::Lane;
+use super::lane::{Core, Entry};
+use super::remotes::{Ended, Remotes, Taken};
+
+/// What a passed call would like, kept while it waits.
+#[derive(Clone, Debug, Default)]
+pub struct Wanting {
+    /// Hashes of its prefix, block by block, each with all before it.
+    pub prefix: Vec<u64>,
+    pub session: Option<u64>,
+    /// Servers that have had the call.
+    pub avoid: Vec<u64>,
+    pub priority: Priority,
+}
+
+impl Wanting {
+    pub(super) fn as_wish(&self) -> Wish<'_> {
+        Wish { prefix: &self.prefix, session: self.session, avoid: &self.avoid }
+    }
+}
+
+/// A passed call in the queue.
+pub(super) struct Waiter {
+    pub wanting: Wanting,
+    /// When it first entered.
+    pub entered: Instant,
+    pub grant: oneshot::Sender<Result<Lease>>,
+}
+
+/// A slot of a server.
+pub struct Lease {
+    lane: Arc<Lane>,
+    remote: Arc<Remote>,
+    because: Because,
+    calls: usize,
+    entered: Instant,
+    taken: Instant,
+    /// How it ends, and when that was first known. Until then its caller may still go away.
+    ends: Option<(Outcome, Instant)>,
+    given_back: bool,
+}
+
+impl Lease {
+    pub(super) fn new(lane: Arc<Lane>, taken: Taken, calls: usize, entered: Instant, now: Instant) -> Lease {
+        let Taken { remote, because } = taken;
+        Lease { lane, remote, because, calls, entered, taken: now, ends: None, given_back: false }
+    }
+
+    pub fn remote(&self) -> &Arc<Remote> {
+        &self.remote
+    }
+
+    /// Why this server.
+    pub fn because(&self) -> Because {
+        self.because
+    }
+
+    /// When the slot was taken.
+    pub fn taken(&self) -> Instant {
+        self.taken
+    }
+
+    /// How long the call has waited for it, from when it first entered the lane.
+    pub fn queued(&self) -> Duration {
+        self.taken.saturating_duration_since(self.entered)
+    }
+
+    /// Notes how the call went. What is noted later replaces it, but the time to the first byte stays.
+    pub fn ends(&mut self, outcome: Outcome, now: Instant) {
+        let first = self.ends.map_or(now, |(_, first)| first);
+        self.ends = Some((outcome, first));
+    }
+
+    /// Gives the slot back, and waits for another one at the call's old turn. `bytes`: what it holds meanwhile.
+    pub async fn again(mut self, wanting: Wanting, bytes: usize, deadline: Instant) -> Result<Lease> {
+        let (lane, entered, now) = (self.lane.clone(), self.entered, Instant::now());
+        let (waiter, granted) = Waiter::new(wanting, entered);
+        let ticket = {
+            // Under one lock: a retired lane must not be found empty in between.
+            let mut core = lane.core.lock();
+            if let Some(reason) = &core.failed {
+                let error = lane.failed(reason);
+                drop(core);
+                return Err(error);
+            }
+            let ticket = core.queue.put_back(waiter.waits(bytes, deadline), None);
+            self.give_back(&mut core, now);
+            lane.hand_out(core, now);
+            ticket
+        };
+        Waits { lane, ticket, granted, deadline, settled: false }.lease().await
+    }
+
+    /// A slot of another server for the same call, if one has room and nobody waits.
+    pub fn second(&self, wanting: &Wanting, now: Instant) -> Option<Lease> {
+        let lane = self.lane.clone();
+        let mut core = self.lane.core.lock();
+        let Core { queue, remotes: Some(remotes), .. } = &mut *core else { return None };
+        if queue.waiting() > 0 {
+            return None;
+        }
+        let taken = remotes.take_other(&wanting.as_wish(), now)?;
+        let lease = Lease::new(lane, taken, 1, now, now);
+        self.lane.show(&core);
+        Some(lease)
+    }
+
+    /// Whether the call may be repeated though it may have been executed, within the budget of its lane.
+    pub fn may_repeat(&self, now: Instant) -> bool {
+        self.with_remotes(|remotes| remotes.repeats.withdraw(now)).unwrap_or(false)
+    }
+
+    /// After how long a second server is to be asked, if one is.
+    pub fn hedge_after(&self, now: Instant) -> Option<Duration> {
+        self.with_remotes(|remotes| remotes.hedge.delay(now)).flatten()
+    }
+
+    /// Whether a second server may be asked now.
+    pub fn may_hedge(&self, now: Instant) -> bool {
+        self.with_remotes(|remotes| remotes.hedge.fire(now)).unwrap_or(false)
+    }
+
+    /// How long the server has had the call when it was answered, by whomever: what hedging learns from.
+    pub fn had(&self, took: Duration) {
+        self.with_remotes(|remotes| remotes.hedge.answered(took));
+    }
+
+    /// What the server was picked among, as it is now.
+    pub fn considered(&self, wanting: &Wanting, now: Instant) -> Vec<(Arc<str>, Considered)> {
+        self.with_remotes(|remotes| remotes.considered(&wanting.as_wish(), now)).unwrap_or_default()
+    }
+
+    pub fn lane(&self) -> &Arc<Lane> {
+        &self.lane
+    }
+
+    fn with_remotes<T>(&self, look: impl FnOnce(&mut Remotes) -> T) -> Option<T> {
+        self.lane.core.lock().remotes.as_mut().map(look)
+    }
+
+    fn give_back(&mut self, core: &mut Core, now: Instant) {
+        if std::mem::replace(&mut self.given_back, true) {
+            return;
+        }
+        let since = |at: Instant| at.saturating_duration_since(self.taken);
+        let (outcome, at) = self.ends.unwrap_or((Outcome::Cancelled, now));
+        let (member, calls) = (self.remote.id, self.calls);
+        if let Some(remotes) = &mut core.remotes {
+            remotes.done(&Ended { member, outcome, took: since(at), held: since(now), calls }, now);
+        }
+        self.lane.metrics.passed(outcome);
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if !self.given_back {
+            let (lane, now) = (self.lane.clone(), Instant::now());
+            let mut core = lane.core.lock();
+            self.give_back(&mut core, now);
+            lane.hand_out(core, now);
+        }
+    }
+}
+
+impl Waiter {
+    pub(super) fn new(wanting: Wanting, entered: Instant) -> (Waiter, oneshot::Receiver<Result<Lease>>) {
+        let (grant, granted) = oneshot::channel();
+        (Waiter { wanting, entered, grant }, granted)
+    }
+
+    pub(super) fn turn_away(self, error: Error) {
+        // Where nobody waits any more, nobody needs to know.
+        drop(self.grant.send(Err(error)));
+    }
+
+    pub(super) fn waits(self, bytes: usize, deadline: Instant) -> Waiting<Entry> {
+        let (priority, entered) = (self.wanting.priority, self.entered);
+        Waiting { rows: 1, bytes, priority, entered, deadline, item: Entry::Pass(self) }
+    }
+}
+
+/// A passed call that waits. Dropping it takes it out of the queue, or gives back what it was handed meanwhile.
+pub(super) struct Waits {
+    pub lane: Arc<Lane>,
+    pub ticket: Ticket,
+    pub granted: oneshot::Receiver<Result<Lease>>,
+    pub deadline: Instant,
+    pub settled: bool,
+}
+
+impl Waits {
+    pub async fn lease(mut self) -> Result<Lease> {
+        let granted = tokio::time::timeout_at(self.deadline.into(), &mut self.granted).await;
+        self.settled = granted.is_ok();
+        match granted {
+            Ok(Ok(lease)) => lease,
+            Ok(Err(_)) => Err(Error::internal("the call left the queue without a server")),
+            Err(_) => {
+                let text = "the deadline passed while the call was in the queue";
+                Err(Error::deadline(text, RetryClass::NotExecuted))
+            }
+        }
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        if !self.settled {
+            let queued = self.lane.withdraw(self.ticket);
+            if Instant::now() < self.deadline {
+                self.lane.metrics.abandoned(queued);
+            }
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The heads of a passed call: the request's for the server, and the answer's for the caller.
+
+use std::time::{Duration, Instant};
+
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header};
+use weirgate_protocol::{Error, Protocol, Result};
+use weirgate_replicas::remote::headers::{self, Forwarded};
+use weirgate_replicas::{OutBody, Remote};
+
+use crate::server::address::{Prefix, TakenPrefix};
+use crate::server::edge::{Arrival, GRPC_TIMEOUT, REQUEST_ID, REQUEST_TIMEOUT};
+
+/// Where OpenAI's routes may begin.
+const OPENAI_BASES: [&str; 2] = ["/openai/v1", "/v1"];
+
+/// A request's head, less what depends on the server.
+pub struct Head<'a> {
+    parts: &'a Parts,
+    arrival: &'a Arrival,
+    target: PathAndQuery,
+    headers: HeaderMap,
+}
+
+impl<'a> Head<'a> {
+    pub fn new(parts: &'a Parts, prefix: Option<Prefix<'_>>, arrival: &'a Arrival) -> Result<Head<'a>> {
+        let mut headers = parts.headers.clone();
+        let host = parts.uri.authority().map(|authority| authority.as_str());
+        headers::request_headers(&mut headers, &Forwarded { peer: arrival.peer, proto: "http", host });
+        if arrival.head.identity.is_some() {
+            // It was shown to us, and is nobody else's to know.
+            headers.remove(header::AUTHORIZATION);
+        }
+        if let Ok(id) = HeaderValue::from_str(&arrival.head.request_id) {
+            headers.insert(REQUEST_ID, id);
+        }
+        Ok(Head { parts, arrival, target: target(parts, prefix)?, headers })
+    }
+
+    /// The request for this server, with the time that is left.
+    pub fn request(&self, remote: &Remote, body: OutBody, deadline: Instant) -> Result<Request<OutBody>> {
+        let mut request = Request::new(body);
+        *request.method_mut() = self.parts.method.clone();
+        *request.uri_mut() = Uri::from(self.target_at(remote)?);
+        *request.version_mut() = self.parts.version;
+        *request.headers_mut() = self.headers.clone();
+        let left = deadline.saturating_duration_since(Instant::now());
+        let headers = request.headers_mut();
+        let seconds = |left: Duration| HeaderValue::from_str(&format!("{:.3}", left.as_secs_f64().max(0.001)));
+        // Somebody else's server is told what the caller asked for, and ours how long the call may take.
+        if (remote.ours || headers.contains_key(REQUEST_TIMEOUT))
+            && let Ok(left) = seconds(left)
+        {
+            headers.insert(REQUEST_TIMEOUT, left);
+        }
+        if headers.contains_key(GRPC_TIMEOUT)
+            && let Ok(left) = HeaderValue::from_str(&grpc_timeout(left))
+        {
+            headers.insert(GRPC_TIMEOUT, left);
+        }
+        Ok(request)
+    }
+
+    /// The target with the OpenAI base that this server has.
+    fn target_at(&self, remote: &Remote) -> Result<PathAndQuery> {
+        if self.arrival.head.protocol != Protocol::OpenAi {
+            return Ok(self.target.clone());
+        }
+        let (described, given) = (remote.described(), self.target.as_str());
+        let rest = OPENAI_BASES.iter().find_map(|base| Some((base, given.strip_prefix(base)?)));
+        match (described.openai, rest) {
+            (Some(base), Some((given, rest))) if base != *given => parse(format!("{base}{rest}")),
+            _ => Ok(self.target.clone()),
+        }
+    }
+}
+
+/// The path and query without the prefix that named the service.
+fn target(parts: &Parts, prefix: Option<Prefix<'_>>) -> Result<PathAndQuery> {
+    let given = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    // The router takes a prefix off by itself.
+    let taken = parts.extensions.get::<TakenPrefix>().is_some();
+    let Some(Prefix { namespace, label }) = prefix.filter(|_| !taken) else { return Ok(given) };
+    let rest = given.as_str().get(namespace.len() + label.len() + 2..).unwrap_or_default();
+    if rest.starts_with('/') { parse(rest.to_owned()) } else { parse(format!("/{rest}")) }
+}
+
+fn parse(target: String) -> Result<PathAndQuery> {
+    PathAndQuery::try_from(target).map_err(|error| Error::invalid(format!("the path can't be passed on: {error}")))
+}
+
+/// As gRPC writes it: at most eight digits and a unit.
+fn grpc_timeout(left: Duration) -> String {
+    let units = [("u", left.as_micros()), ("m", left.as_millis()), ("S", u128::from(left.as_secs()))];
+    let fits = units.into_iter().find(|(_, amount)| *amount < 100_000_000);
+    let (unit, amount) = fits.unwrap_or(("S", 99_999_999));
+    format!("{}{unit}", amount.max(1))
+}
+
+/// Whether an answer says that its server has too much to do, as of its head.
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+/// The status that an answer without messages carries in its head.
+pub fn grpc_status(headers: &HeaderMap) -> Option<i32> {
+    const STATUS: HeaderName = HeaderName::from_static("grpc-status");
+    headers.get(STATUS)?.to_str().ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target_of(uri: &str, prefix: Option<(&str, &str)>, taken: bool) -> String {
+        let (mut parts, ()) = Request::get(uri).body(()).unwrap().into_parts();
+        let prefix = prefix.map(|(namespace, label)| Prefix { namespace, label });
+        if let Some(prefix) = prefix.filter(|_| taken) {
+            parts.extensions.insert(TakenPrefix::from(prefix));
+        }
+        target(&parts, prefix).unwrap().to_string()
+    }
+
+    #[test]
+    fn the_prefix_is_taken_off_once() {
+        assert_eq!(target_of("/ns/a/v2/models/a/infer?x=1", Some(("ns", "a")), false), "/v2/models/a/infer?x=1");
+        assert_eq!(target_of("/v2/models/a/infer", Some(("v2", "models")), true), "/v2/models/a/infer");
+        assert_eq!(target_of("http://host/v2?y", None, false), "/v2?y");
+        assert_eq!(target_of("/ns/a", Some(("ns", "a")), false), "/");
+    }
+
+    #[test]
+    fn timeouts_are_as_exact_as_eight_digits_are() {
+        for (left, text) in [
+            (Duration::from_millis(1_500), "1500000u"),
+            (Duration::from_secs(300), "300000m"),
+            (Duration::from_secs(1_000_000), "1000000S"),
+            (Duration::ZERO, "1u"),
+        ] {
+            assert_eq!(grpc_timeout(left), text);
+        }
+    }
+}

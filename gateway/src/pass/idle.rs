@@ -1,0 +1,65 @@
+//! A bound on pauses. A timer that is moved for every piece would cost more than the piece: it is looked at when it fires.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use tokio::time::Sleep;
+
+/// Tells when one has waited for too long for the next piece.
+pub struct Idle {
+    longest: Duration,
+    /// Since when one waits; none while pieces are there when they are asked for.
+    since: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Idle {
+    pub fn new(longest: Duration) -> Idle {
+        Idle { longest, since: None, timer: None }
+    }
+
+    pub fn longest(&self) -> Duration {
+        self.longest
+    }
+
+    /// A piece came. Time in which nobody asked for one does not count.
+    pub fn came(&mut self) {
+        self.since = None;
+    }
+
+    /// Nothing is there: ready once that has been so for too long.
+    pub fn poll_waited(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let until = *self.since.get_or_insert_with(Instant::now) + self.longest;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until.into())));
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            if Instant::now() >= until {
+                return Poll::Ready(());
+            }
+            // It was set for an earlier wait.
+            timer.as_mut().reset(until.into());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn waits(idle: &mut Idle, time: Duration) -> bool {
+        tokio::time::timeout(time, std::future::poll_fn(|cx| idle.poll_waited(cx))).await.is_err()
+    }
+
+    #[tokio::test]
+    async fn only_a_wait_that_lasts_is_too_long() {
+        let longest = Duration::from_millis(200);
+        let mut idle = Idle::new(longest);
+        for _ in 0..3 {
+            assert!(waits(&mut idle, longest / 10).await);
+            tokio::time::sleep(longest / 2).await;
+            idle.came();
+        }
+        assert!(!waits(&mut idle, Duration::from_secs(60)).await);
+    }
+}

@@ -1,0 +1,181 @@
+//! Attempts: a lease, an exchange, and what becomes of a call whose server failed.
+//!
+//! What surely was not executed goes back into the lane, to its old place, and is executed elsewhere. What was handed over
+//! and not answered is told to its caller, unless the service says that repeating does no harm.
+
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::response::Response;
+use http::request::Parts;
+use http_body_util::BodyExt;
+use weirgate_protocol::{Error, Result, Retry};
+use weirgate_replicas::remote::body::Replay;
+use weirgate_replicas::{Fault, FaultKind, InBody, OutBody};
+
+use super::answer::Told;
+use super::head::Head;
+use super::hedge::exchange;
+use super::idle::Idle;
+use super::upload::{Spoilt, Upload};
+use super::verdict::{Verdict, judge};
+use super::wanting::wanting;
+use crate::dispatch::{Lease, MOST_ATTEMPTS, Turned, Wanting};
+use crate::explain;
+use crate::gateway::{Gateway, Routed};
+use crate::server::address::Address;
+use crate::server::body::BodyReader;
+use crate::server::edge::Arrival;
+
+/// A call that is passed on.
+pub struct PassCall<'a> {
+    pub arrival: &'a Arrival,
+    pub address: Address<'a>,
+    pub parts: &'a Parts,
+    pub body: &'a mut BodyReader<Body>,
+    pub shape: Shape,
+}
+
+/// What a call's messages are like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// A prediction: it may be hedged where its service says so.
+    Predict,
+    /// One body, one answer.
+    Exchange,
+    /// Messages both ways, for as long as both sides like.
+    Stream,
+}
+
+/// Passes a call to a server of its lane. It can be routed again as long as nothing of its body has left.
+pub async fn pass(
+    gateway: &Gateway,
+    routed: &Routed,
+    call: PassCall<'_>,
+    deadline: Instant,
+) -> Result<Response, Turned> {
+    let mut run = Run::begin(gateway, routed, call, deadline).await?;
+    let sent = run.attempts().await;
+    Ok(run.finish(gateway, sent)?)
+}
+
+/// A call under way.
+pub(super) struct Run<'a> {
+    pub routed: &'a Routed,
+    pub arrival: &'a Arrival,
+    pub deadline: Instant,
+    pub shape: Shape,
+    pub told: Told,
+    head: Head<'a>,
+    lease: Option<Lease>,
+    wanting: Wanting,
+    body: Replay,
+    /// The body for the next attempt.
+    next: Option<OutBody>,
+    /// Bytes that the call holds while it waits.
+    held: usize,
+    spoilt: Option<Spoilt>,
+}
+
+impl<'a> Run<'a> {
+    async fn begin(
+        gateway: &Gateway,
+        routed: &'a Routed,
+        call: PassCall<'a>,
+        deadline: Instant,
+    ) -> Result<Run<'a>, Turned> {
+        let PassCall { arrival, address, parts, body, shape } = call;
+        let (lane, limit) = (routed.lane(), gateway.body_limit());
+        let announced = if shape == Shape::Stream { 0 } else { body.check_length(limit)? };
+        let mut reservation = lane.admit(announced.min(OutBody::REPLAY), deadline, Instant::now())?;
+        let (whole, read) = if shape == Shape::Stream {
+            (false, Default::default())
+        } else {
+            body.read_first(OutBody::REPLAY, limit, deadline, &mut reservation).await?
+        };
+        let head = Head::new(parts, address.prefix, arrival)?;
+        let wanting = wanting(routed, &arrival.head, &address, body.peeked());
+        let told = Told::new(read, explain::is_asked(arrival, &parts.headers));
+        let held = body.peeked().len();
+        let framing = body.framing();
+        let (first, rest, trailers) = body.hand_over();
+        let (body, spoilt) = if whole {
+            (OutBody::Whole(first), None)
+        } else {
+            let mut limit = limit;
+            limit.bytes = limit.bytes.saturating_add(framing);
+            let bounds = (shape != Shape::Stream).then(|| (limit, Idle::new(gateway.config.client_timeout)));
+            let (upload, spoilt) = Upload::new((first, rest, trailers), bounds);
+            (OutBody::Stream(upload.boxed_unsync()), Some(spoilt))
+        };
+        let mut body = body.replay(OutBody::REPLAY);
+        let next = body.body();
+        let lease = reservation.lease(wanting.clone(), deadline, Instant::now()).await?;
+        let lease = Some(lease);
+        Ok(Run { routed, arrival, deadline, shape, told, head, lease, wanting, body, next, held, spoilt })
+    }
+
+    /// Sends the call until there is an answer to pass on, or no hope.
+    async fn attempts(&mut self) -> Result<(http::Response<InBody>, Lease)> {
+        if self.told.asked
+            && let Some(lease) = &self.lease
+        {
+            self.told.considered = lease.considered(&self.wanting, Instant::now());
+        }
+        loop {
+            let (Some(mut lease), Some(body)) = (self.lease.take(), self.next.take()) else {
+                return Err(Error::internal("a call was sent twice whose body is gone"));
+            };
+            let sent = exchange(self, &mut lease, body).await;
+            let now = Instant::now();
+            let verdict = judge(&sent, self.routed.service().retry, self.arrival.head.protocol);
+            lease.ends(verdict.outcome, now);
+            self.told.attempt(&lease, verdict.outcome, sent.as_ref().err(), now);
+            let goes_on = self.goes_on(&verdict, &lease, now);
+            if !goes_on {
+                return match sent {
+                    Ok(response) => Ok((response, lease)),
+                    Err(fault) => Err(self.error(fault)),
+                };
+            }
+            drop(sent);
+            lease.lane().metrics.repeated(verdict.executed);
+            self.wanting.avoid.push(lease.remote().id);
+            let again = lease.again(self.wanting.clone(), self.held, self.deadline).await;
+            self.lease = Some(again.map_err(|error| self.told.tried(error))?);
+        }
+    }
+
+    /// Whether the call is sent once more.
+    fn goes_on(&mut self, verdict: &Verdict, lease: &Lease, now: Instant) -> bool {
+        if !verdict.repeats || self.told.attempts.len() >= MOST_ATTEMPTS {
+            return false;
+        }
+        // More may have been sent of it than is kept.
+        self.next = self.body.body();
+        self.next.is_some() && (!verdict.executed || lease.may_repeat(now))
+    }
+
+    /// What the caller is told of a server that did not answer.
+    fn error(&self, fault: Fault) -> Error {
+        if fault.kind == FaultKind::Caller
+            && let Some(own) = self.spoilt.as_ref().and_then(|spoilt| spoilt.get())
+        {
+            return own.clone();
+        }
+        self.told.tried(fault.error)
+    }
+
+    pub(super) fn request(&self, lease: &Lease, body: OutBody) -> Result<http::Request<OutBody>, Fault> {
+        let refused = |error| Fault { kind: FaultKind::Caller, error };
+        self.head.request(lease.remote(), body, self.deadline).map_err(refused)
+    }
+
+    pub(super) fn hedges(&self) -> bool {
+        self.shape == Shape::Predict && self.routed.service().retry == (Retry::Idempotent { hedge: true })
+    }
+
+    pub(super) fn wanting(&self) -> &Wanting {
+        &self.wanting
+    }
+}

@@ -1,0 +1,290 @@
+//! One request for a batch and its answer, in the best protocol that the server speaks.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
+use weirgate_protocol::tensor::MAX_DIMENSIONS;
+use weirgate_protocol::v1::instances;
+use weirgate_protocol::{InferRequest, InferResponse, ModelSpec, Payload, RequestedOutput, Tensor, oip, v1, v2};
+
+use super::refusal::Refusal;
+use super::{asked_model, heavy};
+use crate::job::Job;
+use crate::joined::Joined;
+use crate::remote::Described;
+use crate::remote::ask::{Whole, ask, segment, value};
+use crate::remote::body::OutBody;
+use crate::remote::fault::Fault;
+use crate::remote::grpc;
+use crate::remote::transport::Transport;
+
+/// The largest answer to a batch that is read.
+const LARGEST_ANSWER: usize = 512 << 20;
+
+const HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout-seconds");
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+
+/// Why a batch has no outputs.
+#[derive(Debug)]
+pub(super) enum Failed {
+    Fault(Fault),
+    Refused(Refusal),
+}
+
+impl From<Refusal> for Failed {
+    fn from(refusal: Refusal) -> Failed {
+        Failed::Refused(refusal)
+    }
+}
+
+/// How a server is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spoken {
+    V2 {
+        binary: bool,
+    },
+    Grpc,
+    V1,
+    /// V1 for a model that does not say what it takes.
+    Instances,
+}
+
+impl Spoken {
+    /// Raw tensors before JSON, whose numbers cost more than most models; V1 where there is nothing else.
+    fn choose(described: &Described, spec: &ModelSpec) -> Option<Spoken> {
+        let &Described { v1, v2, grpc, binary, .. } = described;
+        if instances::is_spec(spec) {
+            return v1.then_some(Spoken::Instances);
+        }
+        let known = [
+            (v2 && binary, Spoken::V2 { binary: true }),
+            (grpc, Spoken::Grpc),
+            (v2, Spoken::V2 { binary: false }),
+            (v1, Spoken::V1),
+        ];
+        known.into_iter().find_map(|(spoken, how)| spoken.then_some(how))
+    }
+}
+
+/// A batch that is ready to be sent.
+pub(super) struct Exchange<'a> {
+    spec: &'a ModelSpec,
+    wanted: &'a [usize],
+    message: Message,
+}
+
+/// What a server gave for a batch.
+pub(super) struct Given {
+    /// The wanted ones, in their order.
+    pub outputs: Vec<Tensor>,
+    /// The version of the model that ran, where the server says so.
+    pub version: Option<Arc<str>>,
+}
+
+enum Message {
+    Http { request: Request<OutBody>, reads: Spoken },
+    Grpc { message: oip::ModelInferRequest, headers: HeaderMap },
+}
+
+impl<'a> Exchange<'a> {
+    /// Writes the joined batch of jobs that are like `first`. `alone`: it is the only one, and its id and trace go with it.
+    pub fn new(
+        described: &Described,
+        first: &'a Job,
+        joined: &'a Joined,
+        alone: bool,
+        deadline: Instant,
+    ) -> Result<Exchange<'a>, Refusal> {
+        // The one payload there is; `#[non_exhaustive]` asks for the other arm.
+        let Payload::Infer { spec, .. } = &first.call.payload else {
+            return Err(Refusal::unusable("the call is none for tensors"));
+        };
+        let spoken = Spoken::choose(described, spec)
+            .ok_or_else(|| Refusal::unusable("it speaks no protocol that this call can be written in"))?;
+        let version = asked_model(first).and_then(|(_, pinned)| pinned);
+        let (model, wanted) = (&*first.call.target.model, &joined.wanted[..]);
+        let asked = InferRequest {
+            id: None,
+            inputs: joined.inputs.clone(),
+            // Servers give all outputs where none are named, and some know no other way.
+            outputs: if wanted.len() == spec.outputs.len() { Vec::new() } else { named(spec, wanted) },
+            binary_outputs: spoken == Spoken::V2 { binary: true },
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        let mut headers = HeaderMap::new();
+        if alone {
+            let head = &first.call.head;
+            headers.extend(value(&head.request_id).map(|id| (REQUEST_ID, id)));
+            headers.extend(head.traceparent.as_deref().and_then(value).map(|trace| (TRACEPARENT, trace)));
+        }
+        let write = || write(spoken, model, version.as_deref(), asked, left, headers);
+        let message = heavy(joined.bytes(), write).map_err(Refusal::unfit)?;
+        Ok(Exchange { spec, wanted, message })
+    }
+
+    /// Sends it, and reads the answer.
+    pub async fn send(self, transport: &Transport) -> Result<Given, Failed> {
+        let Exchange { spec, wanted, message } = self;
+        let response = match message {
+            Message::Grpc { message, headers } => {
+                let answer = grpc::unary(transport, "ModelInfer", &message, headers, LARGEST_ANSWER).await;
+                let answer: oip::ModelInferResponse = answer.map_err(|failed| match failed {
+                    grpc::Failed::Fault(fault) => Failed::Fault(fault),
+                    grpc::Failed::Status(status) => Refusal::grpc(status).into(),
+                    grpc::Failed::Foreign(text) => Refusal::unusable(text).into(),
+                })?;
+                oip::decode_response(answer).map_err(Refusal::unusable)?
+            }
+            Message::Http { request, reads } => {
+                let whole = ask(transport, request, LARGEST_ANSWER).await.map_err(Failed::Fault)?;
+                heavy(whole.body.len(), || read(reads, &whole, spec))?
+            }
+        };
+        let outputs = pick(response.outputs, spec, wanted)?;
+        Ok(Given { outputs, version: response.model_version.filter(|version| !version.is_empty()) })
+    }
+}
+
+fn named(spec: &ModelSpec, wanted: &[usize]) -> Vec<RequestedOutput> {
+    let outputs = wanted.iter().filter_map(|&index| spec.outputs.get(index));
+    outputs.map(|output| RequestedOutput { name: output.name.clone(), binary: None }).collect()
+}
+
+fn write(
+    spoken: Spoken,
+    model: &str,
+    version: Option<&str>,
+    asked: InferRequest,
+    left: Duration,
+    mut headers: HeaderMap,
+) -> weirgate_protocol::Result<Message> {
+    if spoken == Spoken::Grpc {
+        headers.extend(value(&grpc_timeout(left)).map(|left| (GRPC_TIMEOUT, left)));
+        let message = oip::encode_request(model, version, asked, true)?;
+        return Ok(Message::Grpc { message, headers });
+    }
+    headers.extend(value(&format!("{:.3}", left.as_secs_f64().max(0.001))).map(|left| (REQUEST_TIMEOUT, left)));
+    let mut content_type = "application/json";
+    let model = segment(model);
+    let (path, body): (String, Bytes) = match spoken {
+        Spoken::V2 { binary } => {
+            let encoded = v2::encode_request(&asked, binary)?;
+            content_type = encoded.content_type();
+            headers.extend(encoded.header_length.map(|length| (HEADER_LENGTH, HeaderValue::from(length))));
+            let version = version.map(|version| format!("/versions/{}", segment(version))).unwrap_or_default();
+            (format!("/v2/models/{model}{version}/infer"), encoded.into_bytes())
+        }
+        Spoken::V1 => (format!("/v1/models/{model}:predict"), v1::encode_request(&asked)?),
+        Spoken::Instances | Spoken::Grpc => (format!("/v1/models/{model}:predict"), instances::encode_request(&asked)?),
+    };
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    let request = Request::post(path).body(OutBody::Whole(body));
+    let mut request = request
+        .map_err(|error| weirgate_protocol::Error::internal(format!("the request can't be written: {error}")))?;
+    *request.headers_mut() = headers;
+    Ok(Message::Http { request, reads: spoken })
+}
+
+fn read(spoken: Spoken, whole: &Whole, spec: &ModelSpec) -> Result<InferResponse, Refusal> {
+    let Whole { status, headers, body, .. } = whole;
+    if *status != StatusCode::OK {
+        return Err(Refusal::http(*status, headers, body));
+    }
+    let rows = |outputs| InferResponse { outputs, ..InferResponse::default() };
+    let response = match spoken {
+        Spoken::V1 => v1::decode_response(body, spec).map(rows),
+        Spoken::Instances => instances::decode_response(body).map(|predictions| rows(vec![predictions])),
+        Spoken::V2 { .. } | Spoken::Grpc => {
+            let length = headers.get(HEADER_LENGTH).and_then(|length| length.to_str().ok());
+            v2::decode_response(body, length)
+        }
+    };
+    response.map_err(Refusal::unusable)
+}
+
+/// The wanted outputs, in their order.
+fn pick(mut outputs: Vec<Tensor>, spec: &ModelSpec, wanted: &[usize]) -> Result<Vec<Tensor>, Refusal> {
+    let pick = |&index: &usize| {
+        let name = spec.outputs.get(index).map_or("", |output| &output.name);
+        let place = outputs.iter().position(|output| *output.name == *name);
+        let place = place.ok_or_else(|| Refusal::unusable(format!("it has no output '{name}'")))?;
+        let output = outputs.swap_remove(place);
+        if output.shape.len() > MAX_DIMENSIONS {
+            return Err(Refusal::unusable(format!("output '{name}' has {} dimensions", output.shape.len())));
+        }
+        Ok(output)
+    };
+    wanted.iter().map(pick).collect()
+}
+
+/// At most eight digits and a unit, as gRPC wants it; rounded up, so that nobody gives up too early.
+fn grpc_timeout(left: Duration) -> String {
+    const MOST: u128 = 99_999_999;
+    match left.as_micros().max(1) {
+        us if us <= MOST => format!("{us}u"),
+        us if us.div_ceil(1_000) <= MOST => format!("{}m", us.div_ceil(1_000)),
+        us => format!("{}S", us.div_ceil(1_000_000).min(MOST)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weirgate_protocol::{Datatype, Dim, Shape, TensorSpec};
+
+    use super::*;
+
+    fn spec() -> ModelSpec {
+        let tensor = |name: &str| TensorSpec {
+            name: name.into(),
+            datatype: Datatype::Int8,
+            shape: vec![Dim::Dynamic("".into())],
+        };
+        let (inputs, outputs) = (vec![tensor("x")], vec![tensor("a"), tensor("b")]);
+        ModelSpec { version: None, platform: "test", inputs, outputs, pads: false }
+    }
+
+    #[test]
+    fn the_best_protocol_is_chosen() {
+        let all = Described { v1: true, v2: true, grpc: true, binary: true, ..Described::default() };
+        let choose = |described: &Described| Spoken::choose(described, &spec());
+        assert_eq!(choose(&all), Some(Spoken::V2 { binary: true }));
+        assert_eq!(choose(&Described { binary: false, ..all.clone() }), Some(Spoken::Grpc));
+        let json = Described { binary: false, grpc: false, ..all.clone() };
+        assert_eq!(choose(&json), Some(Spoken::V2 { binary: false }));
+        assert_eq!(choose(&Described { v1: true, ..Described::default() }), Some(Spoken::V1));
+        assert_eq!(choose(&Described { openai: Some("/v1"), ..Described::default() }), None);
+        assert_eq!(Spoken::choose(&all, &instances::spec()), Some(Spoken::Instances));
+        assert_eq!(Spoken::choose(&Described { v1: false, ..all }, &instances::spec()), None);
+    }
+
+    #[test]
+    fn outputs_are_found_by_name_and_missing_ones_refused() {
+        let tensor =
+            |name: &str| Tensor::new(name, Datatype::Int8, Shape::from_slice(&[1]), Bytes::from_static(&[1])).unwrap();
+        let given = || vec![tensor("extra"), tensor("b"), tensor("a")];
+        let names = |outputs: Vec<Tensor>| outputs.iter().map(|output| output.name.to_string()).collect::<Vec<_>>();
+        assert_eq!(names(pick(given(), &spec(), &[0, 1]).unwrap()), ["a", "b"]);
+        let error = pick(vec![tensor("a")], &spec(), &[0, 1]).unwrap_err().error;
+        assert_eq!(error.message(), "the server's answer can't be used: it has no output 'b'");
+        assert_eq!(error.row().http, 502);
+    }
+
+    #[test]
+    fn timeouts_fit_eight_digits() {
+        for (left, text) in [
+            (Duration::ZERO, "1u"),
+            (Duration::from_millis(1_500), "1500000u"),
+            (Duration::from_secs(100), "100000m"),
+            (Duration::from_secs(365 * 24 * 3600), "31536000S"),
+            (Duration::from_secs(u64::MAX), "99999999S"),
+        ] {
+            assert_eq!(grpc_timeout(left), text);
+            assert!(weirgate_protocol::deadline::parse_grpc_timeout(text).is_ok());
+        }
+    }
+}

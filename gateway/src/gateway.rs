@@ -95,6 +95,8 @@ pub struct Gateway {
     pub config: ServeConfig,
     table: ArcSwap<Table>,
     draining: AtomicBool,
+    /// Some lane of the table passes its calls on.
+    passes: AtomicBool,
     /// Whether open streams are to end.
     closing: watch::Sender<bool>,
     /// The lanes' couriers. Each ends with its lane, and all with the gateway.
@@ -120,6 +122,7 @@ impl Gateway {
             config,
             table: ArcSwap::default(),
             draining: AtomicBool::new(false),
+            passes: AtomicBool::new(false),
             closing: watch::Sender::new(false),
             couriers: Mutex::default(),
             changes: watch::Sender::new(0),
@@ -160,6 +163,34 @@ impl Gateway {
             revision = *base;
         }
         Ok(Routed { route: route.clone(), revision, pinned })
+    }
+
+    /// The service that an address names, and which of its revisions answers: the one whose turn it is, or the one that speaks
+    /// for the service where the call is to take no `turn`. None where the address names no service.
+    pub fn route_addressed(&self, address: &Address<'_>, turn: bool) -> Result<Option<Routed>> {
+        let table = self.table.load();
+        let Some(Addressed { route, wanted }) = addressed(&table, address)? else { return Ok(None) };
+        let wanted = route.wanted(address.revision()?, wanted)?;
+        let pinned = wanted != Wanted::Any;
+        let key = if pinned { None } else { route.sticky_key().and_then(|key| address.key(key)) };
+        let revision = if turn { route.pick(wanted, key)? } else { route.represent(wanted)? };
+        Ok(Some(Routed { route: route.clone(), revision, pinned }))
+    }
+
+    /// The service of a model, and the revision that speaks for what is asked. It takes no turn in the split.
+    pub fn represent(&self, asked: &Asked<'_>) -> Result<Routed> {
+        let table = self.table.load();
+        let (route, wanted) = find(&table, asked)?;
+        let revision = match by_version(route, wanted, asked.version)? {
+            Some(revision) => revision,
+            None => route.represent(wanted)?,
+        };
+        Ok(Routed { route: route.clone(), revision, pinned: wanted != Wanted::Any })
+    }
+
+    /// Whether calls of some service are passed on.
+    pub fn passes(&self) -> bool {
+        self.passes.load(Ordering::Relaxed)
     }
 
     /// What a model takes and gives, if it is loaded and can answer now. It is asked of the revision that the caller wants,
@@ -401,6 +432,8 @@ impl DataPlane for Gateway {
     fn publish(&self, mut table: Table) {
         table.remember(&self.table.load());
         self.first_routed.note(&table, SystemTime::now());
+        let mut lanes = table.routes().iter().flat_map(|route| &route.service.revisions).map(|revision| &revision.lane);
+        self.passes.store(lanes.any(|lane| lane.spoken().is_some()), Ordering::Relaxed);
         self.table.store(Arc::new(table));
         self.changed();
     }

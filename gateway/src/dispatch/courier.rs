@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::task::JoinSet;
-use weirgate_replicas::remote::Conduct;
-use weirgate_replicas::{Fault, FaultKind, Finished, Job};
+use weirgate_replicas::remote::{Conduct, Fault, FaultKind};
+use weirgate_replicas::{Finished, Job};
 use weirgate_router::pool::Outcome;
 
 use super::feed::candidates;

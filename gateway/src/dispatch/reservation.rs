@@ -37,8 +37,9 @@ impl Reservation {
     /// does no harm.
     pub fn submit(mut self, call: Call, repeats: bool, now: Instant) -> Result<Submitted> {
         let deadline = call.deadline;
-        let (job, parts) = Job::new(call, now);
-        let ticket = self.lane.enter(self.bytes, Job { repeats, ..job })?;
+        let (mut job, parts) = Job::new(call, now);
+        job.repeats = repeats;
+        let ticket = self.lane.enter(self.bytes, job)?;
         self.used = true;
         Ok(Submitted { lane: self.lane.clone(), ticket, parts: Some(parts), deadline, settled: false })
     }

@@ -174,3 +174,13 @@ fn no_name(body: &BodyReader<Body>, encoding: Option<Encoding>) -> Error {
         _ => Error::invalid(format!("model_name is not set within the first {LIMIT} bytes of the message")),
     }
 }
+
+/// The model that a call's first message names.
+pub async fn peek_model(
+    gateway: &Gateway,
+    arrival: &Arrival,
+    headers: &HeaderMap,
+    body: &mut BodyReader<Body>,
+) -> Result<String> {
+    find_model(gateway, arrival, headers, body).await.map(|named| named.model)
+}

@@ -27,7 +27,7 @@ use weirgate_protocol::oip::{self, model_metadata};
 use crate::gateway::{Asked, Gateway, SERVER};
 use crate::respond;
 use crate::server::address::Address;
-pub use infer::infer_model;
+pub use infer::{infer_model, peek_model};
 pub use repository::repository_router;
 use unary::unary;
 

@@ -16,9 +16,11 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
+use axum::middleware::{self, Next};
 use axum::response::Response;
 use futures_util::FutureExt;
-use http::{HeaderValue, Method, StatusCode, Uri, header};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::trace::TraceLayer;
@@ -26,11 +28,12 @@ use weirgate_protocol::Error;
 
 use crate::gateway::Gateway;
 pub use crate::http::cors::CorsOrigin;
+pub use crate::http::openai::is_task;
 use crate::repository::Repository;
 use crate::respond::Dialect;
 use crate::server::address::{Prefix, TakenPrefix};
 use crate::server::edge::{Arrived, Routes};
-use crate::{grpc, respond};
+use crate::{grpc, pass, respond};
 
 /// The data port: the router of all its routes, and a short way for the three that nearly every request takes.
 #[derive(Clone)]
@@ -50,11 +53,14 @@ impl DataRoutes {
         let traced = tracing::enabled!(target: "tower_http::trace", tracing::Level::DEBUG);
         let origins = &gateway.config.cors_origins;
         let mut plain = router(gateway.clone(), repository);
+        let layered = traced || !origins.is_empty();
+        if layered {
+            plain = plain.layer(middleware::from_fn_with_state(gateway.clone(), pass_or_route));
+        }
         if traced {
             plain = plain.layer(TraceLayer::new_for_http().on_failure(()));
         }
         let router = if origins.is_empty() { plain.clone() } else { plain.clone().layer(cors::layer(origins)) };
-        let layered = traced || !origins.is_empty();
         DataRoutes { gateway, router, layered, plain }
     }
 }
@@ -64,7 +70,15 @@ impl Routes for DataRoutes {
         if request.headers().get_all(header::HOST).iter().nth(1).is_some() {
             return refuse(request, &Error::invalid("the request has more than one Host header: send one")).await;
         }
-        if self.layered || request.method() != Method::POST {
+        if self.layered {
+            let router = if cors::is_options_only(&request) { self.plain } else { self.router };
+            return router.answer(arrived, request).await;
+        }
+        let (arrived, request) = match pass_first(&self.gateway, arrived, request).await {
+            Ok(response) => return response,
+            Err(others) => others,
+        };
+        if request.method() != Method::POST {
             let router = if cors::is_options_only(&request) { self.plain } else { self.router };
             return router.answer(arrived, request).await;
         }
@@ -85,6 +99,24 @@ impl Routes for DataRoutes {
             }
             None => self.router.answer(arrived, request).await,
         }
+    }
+}
+
+/// Passes a request on, where it is one for a server and no adapter reads it.
+async fn pass_first(gateway: &Gateway, arrived: Arrived, request: Request) -> Result<Response, (Arrived, Request)> {
+    if !gateway.passes() {
+        return Err((arrived, request));
+    }
+    let passed = AssertUnwindSafe(pass::paths::try_pass(gateway, arrived, request)).catch_unwind().await;
+    passed.unwrap_or_else(|panic| Ok(panicked(panic)))
+}
+
+/// The same as a layer of the router.
+async fn pass_or_route(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
+    let arrived = Arrived::of(request.extensions(), request.headers());
+    match pass_first(&gateway, arrived, request).await {
+        Ok(response) => response,
+        Err((_, request)) => next.run(request).await,
     }
 }
 
@@ -214,11 +246,19 @@ fn answer(request: &Request, error: &Error) -> Response {
 }
 
 fn dialect(request: &Request) -> Dialect {
-    let content_type = request.headers().get(header::CONTENT_TYPE);
+    dialect_by(request.headers(), request.uri().path())
+}
+
+/// The dialect that a head speaks.
+pub fn dialect_of(parts: &Parts) -> Dialect {
+    dialect_by(&parts.headers, parts.uri.path())
+}
+
+fn dialect_by(headers: &HeaderMap, path: &str) -> Dialect {
+    let content_type = headers.get(header::CONTENT_TYPE);
     if content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc")) {
         return Dialect::Grpc;
     }
-    let path = request.uri().path();
     let behind = Prefix::split(path).map(|(_, rest)| rest).filter(|rest| is_api(rest));
     openai::dialect_of(behind.unwrap_or(path))
 }

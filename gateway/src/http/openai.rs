@@ -1,4 +1,5 @@
-//! OpenAI's routes: the lists of models, and which model a request is for. Text generation is not built yet.
+//! OpenAI's routes: the lists of models, and which model a request is for. Servers behind us generate text; engines of ours
+//! don't yet.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +17,9 @@ use weirgate_protocol::{Error, Protocol, Result};
 
 use super::parts::{Named, Shared, codings, discard, json, path_names, taken};
 use crate::catalogue::Listed;
-use crate::gateway::{Asked, Gateway};
-use crate::pipeline;
+use crate::gateway::{Asked, Gateway, Routed};
+use crate::pass::Shape;
+use crate::pipeline::{self, PassedCall};
 use crate::respond::{self, Dialect};
 use crate::server::address::{Address, TakenPrefix};
 use crate::server::body::BodyReader;
@@ -41,6 +43,12 @@ pub fn routes() -> Router<Arc<Gateway>> {
         router.route(&format!("/v1/{task}"), post(generate)).route(&format!("/openai/v1/{task}"), post(generate))
     });
     all.layer(CatchPanicLayer::custom(panicked))
+}
+
+/// Whether a path is one of a task.
+pub fn is_task(path: &str) -> bool {
+    let task = path.strip_prefix("/openai").unwrap_or(path).strip_prefix("/v1/");
+    task.is_some_and(|task| TASKS.contains(&task))
 }
 
 fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
@@ -126,31 +134,58 @@ async fn generate(State(gateway): Shared, request: Request) -> Response {
         }
     }
     let address = Address::new(prefix.as_ref().map(TakenPrefix::as_prefix), &parts.uri, &parts.headers);
-    match run(&gateway, address, &arrival, &mut body).await {
-        Ok(response) => response,
+    let routed = match route(&gateway, address, &arrival, &mut body).await {
+        Ok(routed) => routed,
         Err(Fault { error, param }) => {
             pipeline::refuse_unrouted(&arrival, "", &error);
             discard(&mut body, &parts.headers).await;
-            respond::openai_error(&error, param)
+            return respond::openai_error(&error, param);
+        }
+    };
+    let model = routed.service().model.clone();
+    let asked = Asked { model: &model, version: "", address };
+    let mut call = PassedCall { arrival: &arrival, parts: &parts, body: &mut body, shape: Shape::Exchange };
+    match pipeline::pass_on(&gateway, routed, &asked, &mut call, takes_tensors).await {
+        Ok(response) => response,
+        Err(refusal) => {
+            discard(&mut body, &parts.headers).await;
+            refusal.answer(Dialect::OpenAi)
         }
     }
 }
 
-async fn run(
+/// The revision that the call is passed to: of the service that the address names, or else the body.
+async fn route(
     gateway: &Gateway,
     address: Address<'_>,
     arrival: &Arrival,
     body: &mut BodyReader<Body>,
-) -> Result<Response, Fault> {
+) -> Result<Routed, Fault> {
+    if let Some(routed) = gateway.route_addressed(&address, true).ok().flatten()
+        && routed.lane().spoken().is_some()
+    {
+        // The server knows its models by its own names.
+        return Ok(routed);
+    }
     let model = match find_model(gateway, arrival, body).await? {
         Some(model) => model,
         None => only_model(&gateway.models(&address)?).map_err(of_model)?,
     };
-    gateway.knows(&Asked { model: &model, version: "", address }).map_err(of_model)?;
-    Err(of_model(Error::invalid(format!(
+    let asked = Asked { model: &model, version: "", address };
+    gateway.knows(&asked).map_err(of_model)?;
+    match gateway.route(&asked) {
+        Ok(routed) if routed.lane().spoken().is_some() => Ok(routed),
+        Ok(routed) => Err(of_model(takes_tensors(&routed))),
+        Err(error) => Err(of_model(error)),
+    }
+}
+
+fn takes_tensors(routed: &Routed) -> Error {
+    let model = &routed.service().model;
+    Error::invalid(format!(
         "model '{model}' takes tensors: call /v2/models/{model}/infer or /v1/models/{model}:predict; text generation is not \
          built yet"
-    ))))
+    ))
 }
 
 /// The model that a request means which names none.
@@ -188,6 +223,8 @@ async fn find_model(
         }
         if !codings.is_identity() {
             let (packed, limit) = (body.take(), gateway.body_limit());
+            // It is passed on as it came.
+            body.restore(packed.clone());
             let cover = |held| room.cover(read + held);
             let whole = pipeline::undo_codings((codings, 0), packed, limit, deadline, cover).await?;
             return Ok(match openai::peek(&whole, true)? {

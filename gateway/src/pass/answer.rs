@@ -8,8 +8,8 @@ use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 use weirgate_protocol::{Error, ErrorCode};
-use weirgate_replicas::remote::headers::response_headers;
-use weirgate_replicas::{Fault, InBody};
+use weirgate_replicas::remote::response_headers;
+use weirgate_replicas::remote::{Fault, InBody};
 use weirgate_router::pool::{Considered, Outcome};
 
 use super::download::Download;
@@ -85,7 +85,7 @@ impl Run<'_> {
         gateway: &Gateway,
         sent: Result<(http::Response<InBody>, Lease), Error>,
     ) -> Result<Response, Error> {
-        let stages = self.told.stages(self.arrival.head.arrived.elapsed());
+        let stages = self.told.stages(self.call.arrival.head.arrived.elapsed());
         let (response, lease) = match sent {
             Ok(sent) => sent,
             Err(error) => {
@@ -99,7 +99,7 @@ impl Run<'_> {
         let (mut head, body) = response.into_parts();
         response_headers(&mut head.headers);
         self.mark(gateway, head.status, &mut head.headers, &stages);
-        let service = self.routed.service();
+        let service = self.call.routed.service();
         let idle = Idle::new(service.stream_idle_timeout.unwrap_or(service.timeout));
         let mut answer = Response::new(Body::new(Download::new(body, idle, lease)));
         *answer.status_mut() = head.status;
@@ -109,7 +109,7 @@ impl Run<'_> {
 
     /// A server's own refusals and failures are counted as what they would be if they were ours.
     fn count(&self, status: StatusCode, stages: &Stages) {
-        let (metrics, protocol) = (&self.routed.lane().metrics, self.arrival.head.protocol);
+        let (metrics, protocol) = (&self.call.routed.lane().metrics, self.call.arrival.head.protocol);
         let code = match status.as_u16() {
             0..400 => return metrics.answered(protocol, stages),
             401 => ErrorCode::Unauthenticated,
@@ -128,7 +128,7 @@ impl Run<'_> {
 
     /// Adds what every answer carries, and why it went where it went.
     fn mark(&mut self, gateway: &Gateway, status: StatusCode, headers: &mut HeaderMap, stages: &Stages) {
-        headers.insert(REVISION, self.routed.lane().revision().clone());
+        headers.insert(REVISION, self.call.routed.lane().revision().clone());
         edge::stamp(headers, stages);
         let decision = Arc::new(self.decision(status, None, stages));
         if self.told.asked
@@ -140,14 +140,14 @@ impl Run<'_> {
     }
 
     fn decision(&mut self, status: StatusCode, error: Option<Box<str>>, stages: &Stages) -> Decision {
-        let (head, service) = (&self.arrival.head, self.routed.service());
+        let (head, service) = (&self.call.arrival.head, self.call.routed.service());
         let considered = std::mem::take(&mut self.told.considered);
         Decision {
             request_id: head.request_id.clone(),
             at_ms: explain::now_ms(),
             namespace: service.namespace.clone(),
             service: service.name.clone(),
-            revision: self.routed.revision_name().clone(),
+            revision: self.call.routed.revision_name().clone(),
             protocol: head.protocol.label(),
             priority: head.priority.label(),
             status: status.as_u16(),

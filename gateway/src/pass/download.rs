@@ -7,7 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use weirgate_protocol::{Error, RetryClass};
-use weirgate_replicas::InBody;
+use weirgate_replicas::remote::InBody;
 use weirgate_replicas::remote::body::BodyError;
 use weirgate_router::pool::Outcome;
 

@@ -6,8 +6,8 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header};
 use weirgate_protocol::{Error, Protocol, Result};
-use weirgate_replicas::remote::headers::{self, Forwarded};
-use weirgate_replicas::{OutBody, Remote};
+use weirgate_replicas::Remote;
+use weirgate_replicas::remote::{Forwarded, OutBody, request_headers};
 
 use crate::server::address::{Prefix, TakenPrefix};
 use crate::server::edge::{Arrival, GRPC_TIMEOUT, REQUEST_ID, REQUEST_TIMEOUT};
@@ -27,7 +27,7 @@ impl<'a> Head<'a> {
     pub fn new(parts: &'a Parts, prefix: Option<Prefix<'_>>, arrival: &'a Arrival) -> Result<Head<'a>> {
         let mut headers = parts.headers.clone();
         let host = parts.uri.authority().map(|authority| authority.as_str());
-        headers::request_headers(&mut headers, &Forwarded { peer: arrival.peer, proto: "http", host });
+        request_headers(&mut headers, &Forwarded { peer: arrival.peer, proto: "http", host });
         if arrival.head.identity.is_some() {
             // It was shown to us, and is nobody else's to know.
             headers.remove(header::AUTHORIZATION);

@@ -21,7 +21,7 @@ mod download;
 mod head;
 mod hedge;
 mod idle;
-
+pub mod paths;
 mod run;
 mod upload;
 mod verdict;

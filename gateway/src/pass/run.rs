@@ -10,8 +10,7 @@ use axum::response::Response;
 use http::request::Parts;
 use http_body_util::BodyExt;
 use weirgate_protocol::{Error, Result, Retry};
-use weirgate_replicas::remote::body::Replay;
-use weirgate_replicas::{Fault, FaultKind, InBody, OutBody};
+use weirgate_replicas::remote::{Fault, FaultKind, InBody, OutBody, Replay};
 
 use super::answer::Told;
 use super::head::Head;
@@ -59,16 +58,21 @@ pub async fn pass(
     Ok(run.finish(gateway, sent)?)
 }
 
-/// A call under way.
-pub(super) struct Run<'a> {
+/// What each attempt of a call has in common.
+pub(super) struct Sending<'a> {
     pub routed: &'a Routed,
     pub arrival: &'a Arrival,
     pub deadline: Instant,
-    pub shape: Shape,
-    pub told: Told,
+    pub wanting: Wanting,
+    shape: Shape,
     head: Head<'a>,
+}
+
+/// A call under way.
+pub(super) struct Run<'a> {
+    pub call: Sending<'a>,
+    pub told: Told,
     lease: Option<Lease>,
-    wanting: Wanting,
     body: Replay,
     /// The body for the next attempt.
     next: Option<OutBody>,
@@ -111,8 +115,8 @@ impl<'a> Run<'a> {
         let mut body = body.replay(OutBody::REPLAY);
         let next = body.body();
         let lease = reservation.lease(wanting.clone(), deadline, Instant::now()).await?;
-        let lease = Some(lease);
-        Ok(Run { routed, arrival, deadline, shape, told, head, lease, wanting, body, next, held, spoilt })
+        let call = Sending { routed, arrival, deadline, wanting, shape, head };
+        Ok(Run { call, told, lease: Some(lease), body, next, held, spoilt })
     }
 
     /// Sends the call until there is an answer to pass on, or no hope.
@@ -120,15 +124,15 @@ impl<'a> Run<'a> {
         if self.told.asked
             && let Some(lease) = &self.lease
         {
-            self.told.considered = lease.considered(&self.wanting, Instant::now());
+            self.told.considered = lease.considered(&self.call.wanting, Instant::now());
         }
         loop {
             let (Some(mut lease), Some(body)) = (self.lease.take(), self.next.take()) else {
                 return Err(Error::internal("a call was sent twice whose body is gone"));
             };
-            let sent = exchange(self, &mut lease, body).await;
+            let sent = exchange(&self.call, &mut lease, body).await;
             let now = Instant::now();
-            let verdict = judge(&sent, self.routed.service().retry, self.arrival.head.protocol);
+            let verdict = judge(&sent, self.call.routed.service().retry, self.call.arrival.head.protocol);
             lease.ends(verdict.outcome, now);
             self.told.attempt(&lease, verdict.outcome, sent.as_ref().err(), now);
             let goes_on = self.goes_on(&verdict, &lease, now);
@@ -140,8 +144,8 @@ impl<'a> Run<'a> {
             }
             drop(sent);
             lease.lane().metrics.repeated(verdict.executed);
-            self.wanting.avoid.push(lease.remote().id);
-            let again = lease.again(self.wanting.clone(), self.held, self.deadline).await;
+            self.call.wanting.avoid.push(lease.remote().id);
+            let again = lease.again(self.call.wanting.clone(), self.held, self.call.deadline).await;
             self.lease = Some(again.map_err(|error| self.told.tried(error))?);
         }
     }
@@ -165,17 +169,15 @@ impl<'a> Run<'a> {
         }
         self.told.tried(fault.error)
     }
+}
 
-    pub(super) fn request(&self, lease: &Lease, body: OutBody) -> Result<http::Request<OutBody>, Fault> {
+impl Sending<'_> {
+    pub fn request(&self, lease: &Lease, body: OutBody) -> Result<http::Request<OutBody>, Fault> {
         let refused = |error| Fault { kind: FaultKind::Caller, error };
         self.head.request(lease.remote(), body, self.deadline).map_err(refused)
     }
 
-    pub(super) fn hedges(&self) -> bool {
+    pub fn hedges(&self) -> bool {
         self.shape == Shape::Predict && self.routed.service().retry == (Retry::Idempotent { hedge: true })
-    }
-
-    pub(super) fn wanting(&self) -> &Wanting {
-        &self.wanting
     }
 }

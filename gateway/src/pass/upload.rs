@@ -4,10 +4,9 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
-use axum::body::Body;
 use bytes::Bytes;
 use http::HeaderMap;
-use http_body::{Frame, SizeHint};
+use http_body::{Body, Frame, SizeHint};
 use weirgate_protocol::Error;
 use weirgate_replicas::remote::body::BodyError;
 
@@ -21,7 +20,7 @@ pub type Spoilt = Arc<OnceLock<Error>>;
 pub struct Upload {
     /// What had been read before the server was known.
     first: Bytes,
-    rest: Body,
+    rest: axum::body::Body,
     trailers: Option<HeaderMap>,
     sent: usize,
     /// None for streams of messages, which have no end.
@@ -31,7 +30,7 @@ pub struct Upload {
 
 impl Upload {
     pub fn new(
-        (first, rest, trailers): (Bytes, Body, Option<HeaderMap>),
+        (first, rest, trailers): (Bytes, axum::body::Body, Option<HeaderMap>),
         bounds: Option<(BodyLimit, Idle)>,
     ) -> (Upload, Spoilt) {
         let spoilt = Spoilt::default();
@@ -73,7 +72,7 @@ impl Upload {
     }
 }
 
-impl http_body::Body for Upload {
+impl Body for Upload {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -107,15 +106,16 @@ impl http_body::Body for Upload {
 mod tests {
     use std::time::Duration;
 
+    use axum::body::Body;
     use futures_util::stream;
     use http_body_util::BodyExt;
     use weirgate_protocol::ErrorCode;
 
-    use super::*;
+    use super::{BodyLimit, Bytes, Error, Idle, Spoilt, Upload};
 
     const LIMIT: BodyLimit = BodyLimit { bytes: 6, set_by: "test" };
 
-    fn upload(first: &'static str, rest: Body, pause: Duration) -> (Upload, Spoilt) {
+    fn upload(first: &'static str, rest: axum::body::Body, pause: Duration) -> (Upload, Spoilt) {
         Upload::new((Bytes::from_static(first.as_bytes()), rest, None), Some((LIMIT, Idle::new(pause))))
     }
 

@@ -2,7 +2,7 @@
 
 use http::{Response, StatusCode};
 use weirgate_protocol::{ErrorCode, Protocol, Retry};
-use weirgate_replicas::{Fault, FaultKind, InBody};
+use weirgate_replicas::remote::{Fault, FaultKind, InBody};
 use weirgate_router::pool::Outcome;
 
 use super::head::{grpc_status, retry_after};

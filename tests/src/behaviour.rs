@@ -27,7 +27,7 @@ pub enum Behaviour {
     Short,
     /// Executes it, and answers with what is no HTTP.
     Garbage,
-    /// Does not listen: connections are refused. Those that were open are closed once they are idle.
+    /// Does not listen: connections are refused. Those that are open are closed with their next answer, which says so.
     Refuse,
     /// Probes are told that its model is not ready; calls are answered.
     Unready,

@@ -94,8 +94,14 @@ impl Service {
         self.namespace.iter().chain([&self.name]).map(String::as_str).collect::<Vec<_>>().join(".")
     }
 
-    /// A field of the predictor.
+    /// A field of the predictor; what it had before is forgotten.
     pub fn field(mut self, field: &str, value: impl std::fmt::Display) -> Service {
+        let begin = format!("    {field}: ");
+        self.predictor = self
+            .predictor
+            .lines()
+            .filter(|line| !line.starts_with(&begin))
+            .fold(String::new(), |all, line| all + line + "\n");
         writeln!(self.predictor, "    {field}: {value}").unwrap();
         self
     }

@@ -28,7 +28,7 @@ async fn when_all_refuse_connections_calls_wait_or_are_refused() {
     let listen = async || scene.fleet.behave(Behaviour::Answer);
     during(&mut run, refuse, listen).await;
     let ledger = run.end().await;
-    ledger.holds(|end| matches!(end, End::Refused(502 | 503 | 429, _)));
+    ledger.holds(|end| matches!(end, End::Refused(502 | 503, _)));
     ledger.executed_once(&scene.fleet.executed());
 }
 

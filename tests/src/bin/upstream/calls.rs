@@ -14,8 +14,8 @@ use crate::shared::Shared;
 /// How often a stream that waits looks whether it may go on.
 const LOOK: Duration = Duration::from_millis(2);
 
-/// Answers one request. False where the connection can't be used on.
-pub async fn answer(request: &Request, stream: &mut TcpStream, shared: &Shared) -> bool {
+/// Answers one request. `last`: its answer says that the connection closes. False where the connection can't be used on.
+pub async fn answer(request: &Request, last: bool, stream: &mut TcpStream, shared: &Shared) -> bool {
     let behaviour = shared.behaviour();
     if request.method == "GET" {
         return probe(request, stream, behaviour).await;
@@ -49,7 +49,10 @@ pub async fn answer(request: &Request, stream: &mut TcpStream, shared: &Shared) 
     }
     let text = result(request, &body, &id, &shared.name).to_string();
     match behaviour {
-        Behaviour::Answer | Behaviour::Slow(_) | Behaviour::Unready => answers::json(stream, 200, "", &text).await,
+        Behaviour::Answer | Behaviour::Slow(_) | Behaviour::Unready | Behaviour::Refuse => {
+            let headers = if last { "connection: close\r\n" } else { "" };
+            answers::json(stream, 200, headers, &text).await
+        }
         broken => {
             answers::broken(stream, broken, &text).await;
             false

@@ -25,7 +25,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 use weirgate_tests::behaviour::Behaviour;
 
@@ -42,10 +41,10 @@ async fn main() {
     let mut address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let (mut listener, mut first) = (None, true);
     let mut connections = JoinSet::new();
-    let (open, opened) = watch::channel(true);
+    let mut refuses = false;
     let mut looks = tokio::time::interval(LOOK);
     loop {
-        if *open.borrow() && listener.is_none() {
+        if !refuses && listener.is_none() {
             let bound = TcpListener::bind(address).await.unwrap();
             if first {
                 address = bound.local_addr().unwrap();
@@ -57,14 +56,13 @@ async fn main() {
         }
         tokio::select! {
             _ = looks.tick() => {
-                let refuses = shared.behaviour() == Behaviour::Refuse;
+                refuses = shared.behaviour() == Behaviour::Refuse;
                 if refuses {
                     listener = None;
                 }
-                open.send_if_modified(|open| std::mem::replace(open, !refuses) == refuses);
             }
             accepted = accept(listener.as_ref()) => {
-                connections.spawn(serve(accepted, shared.clone(), opened.clone()));
+                connections.spawn(serve(accepted, shared.clone()));
             }
             Some(_) = connections.join_next() => {}
         }
@@ -78,18 +76,13 @@ async fn accept(listener: Option<&TcpListener>) -> TcpStream {
     }
 }
 
-/// Answers one connection's requests, until it closes or the server does.
-async fn serve(stream: TcpStream, shared: Arc<Shared>, mut open: watch::Receiver<bool>) {
+/// Answers one connection's requests, until either side closes it.
+async fn serve(stream: TcpStream, shared: Arc<Shared>) {
     stream.set_nodelay(true).unwrap();
     let mut requests = Requests::new(stream);
-    loop {
-        let next = tokio::select! {
-            next = requests.next() => next,
-            closed = open.wait_for(|open| !open) => { drop(closed); return }
-        };
-        let Some(request) = next else { return };
-        let last = request.is_last;
-        if !calls::answer(&request, &mut requests.stream, &shared).await || last {
+    while let Some(request) = requests.next().await {
+        let last = request.is_last || shared.behaviour() == Behaviour::Refuse;
+        if !calls::answer(&request, last, &mut requests.stream, &shared).await || last {
             return;
         }
     }

@@ -63,14 +63,14 @@ impl Start {
         for service in &self.services {
             folder.replace(&file_of(service), &service.yaml());
         }
-        let (child, log) = self.spawn(&folder);
+        let (child, log) = self.spawn(&folder, &[]);
         let unset = SocketAddr::from(([0, 0, 0, 0], 0));
         let mut server = Server { child, data: unset, admin: unset, log, folder, start: self };
         server.opens().await;
         server
     }
 
-    fn spawn(&self, folder: &Folder) -> (Child, Arc<Mutex<String>>) {
+    fn spawn(&self, folder: &Folder, more: &[&str]) -> (Child, Arc<Mutex<String>>) {
         let mut command = Command::new(binary());
         command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
         if !self.without_files {
@@ -80,6 +80,7 @@ impl Start {
             .arg("--state")
             .arg(folder.path().join(STATE))
             .args(&self.flags)
+            .args(more)
             .env("ORT_DYLIB_PATH", onnxruntime())
             .envs(self.variables.iter().cloned())
             .stdin(Stdio::null())
@@ -157,8 +158,20 @@ impl Server {
     /// Starts the server, which must have ended, once more: with the same flags, manifests and state, on other ports.
     pub async fn restart(&mut self) {
         assert!(!self.is_running(), "the server still runs");
-        (self.child, self.log) = self.start.spawn(&self.folder);
+        (self.child, self.log) = self.start.spawn(&self.folder, &[]);
         self.opens().await;
+    }
+
+    /// Starts another gateway that takes this one's sockets over, and waits until the old one has ended well.
+    pub async fn take_over(&mut self) {
+        let (child, log) = self.start.spawn(&self.folder, &["--takeover"]);
+        let (mut old, address) = (std::mem::replace(&mut self.child, child), self.data);
+        let old_log = std::mem::replace(&mut self.log, log);
+        self.opens().await;
+        assert_eq!(self.data, address, "the address is another one");
+        let status = eventually("the old gateway to end", async || old.try_wait().unwrap()).await;
+        let old_log = old_log.lock().unwrap_or_else(PoisonError::into_inner);
+        assert!(status.success(), "the old gateway ended with {status}:\n{old_log}");
     }
 
     /// Writes a service's manifest into the watched folder, in one piece.

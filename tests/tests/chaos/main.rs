@@ -19,3 +19,4 @@ mod scene;
 mod silence;
 mod storms;
 mod streams;
+mod takeover;

@@ -18,7 +18,7 @@ fn chat(id: &str, chunks: usize, gate: Option<&str>) -> Request<client::Body> {
 }
 
 impl Scene {
-    async fn stream(&self, id: &str, chunks: usize, gate: Option<&str>) -> Events {
+    pub async fn stream(&self, id: &str, chunks: usize, gate: Option<&str>) -> Events {
         Events::open(self.server.data, chat(id, chunks, gate)).await
     }
 }

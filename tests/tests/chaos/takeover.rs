@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use weirgate_tests::chaos::Load;
 use weirgate_tests::environment::scale;
+use weirgate_tests::{Server, Service};
 
-use crate::scene::{Scene, calm, children, nothing, upstreams};
+use crate::scene::{Scene, calm, children, load_on, nothing, upstreams};
 
 /// Each call has a connection of its own: not one is refused.
 async fn replaced(mut scene: Scene) -> Scene {
@@ -25,6 +26,18 @@ async fn replaced(mut scene: Scene) -> Scene {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_takeover_refuses_no_connection_and_loses_no_call() {
     replaced(upstreams(2, |service| service).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn engines_are_taken_over_without_a_lost_call() {
+    let mut server = Server::start([Service::new("identity")]).await;
+    let run = Load { model: "identity".to_owned(), fresh: true, ..load_on(&server) }.start();
+    for _ in 0..scale(2, 50) {
+        run.lasts(calm()).await;
+        server.take_over().await;
+    }
+    run.lasts(calm()).await;
+    run.end().await.holds(nothing);
 }
 
 #[tokio::test(flavor = "multi_thread")]

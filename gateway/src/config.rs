@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Command, FromArgMatches, ValueEnum};
 use weirgate_deploy::state::default_path;
 use weirgate_models::storage::UrlPrefix;
 
@@ -104,6 +104,13 @@ pub struct ServeConfig {
 }
 
 impl ServeConfig {
+    /// What holds where nobody says anything: the environment, which is another server's, is not read.
+    pub(crate) fn unset() -> Result<ServeConfig, String> {
+        let command = ServeConfig::augment_args(Command::new("unset")).mut_args(|arg| arg.env(None));
+        let matches = command.try_get_matches_from(["unset"]).map_err(|error| error.to_string())?;
+        ServeConfig::from_arg_matches(&matches).map_err(|error| error.to_string())
+    }
+
     /// What can only be told with a look at the machine: a root that is missing would refuse every model, one by one.
     pub fn check(&self) -> Result<(), String> {
         let missing = self.model_roots.iter().find(|root| !root.is_dir());
@@ -134,7 +141,7 @@ pub enum LogFormat {
 }
 
 /// Parses a size: a whole number of bytes, or of KiB, MiB or GiB.
-fn parse_size(text: &str) -> Result<usize, String> {
+pub(crate) fn parse_size(text: &str) -> Result<usize, String> {
     let refused = || format!("'{text}' is not a size: give bytes, or a number with KiB, MiB or GiB, above 0");
     let units = [("KiB", 10), ("MiB", 20), ("GiB", 30)];
     let unit = units.iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, *shift)));
@@ -144,7 +151,7 @@ fn parse_size(text: &str) -> Result<usize, String> {
 }
 
 /// Parses a number of things of which there must be one.
-fn parse_count(text: &str) -> Result<NonZeroUsize, String> {
+pub(crate) fn parse_count(text: &str) -> Result<NonZeroUsize, String> {
     text.parse().map_err(|_| format!("'{text}' is not a whole number above 0: give one such as 4"))
 }
 
@@ -182,7 +189,7 @@ pub fn parse_seconds(text: &str) -> Result<Duration, String> {
     seconds.ok_or_else(|| format!("'{text}' is not a number of seconds: give one from 0 on, such as 2.5"))
 }
 
-fn parse_positive_seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_positive_seconds(text: &str) -> Result<Duration, String> {
     parse_seconds(text).ok().filter(|seconds| !seconds.is_zero()).ok_or_else(|| {
         format!("'{text}' is not a number of seconds above 0: give one such as 30; 0 would end every connection")
     })

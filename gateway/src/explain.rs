@@ -7,11 +7,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use parking_lot::Mutex;
 use serde::Serialize;
+use weirgate_protocol::Head;
+use weirgate_replicas_core::CloseReason;
 use weirgate_router::pool::{Because, Considered, Outcome, Standing};
 
+use crate::gateway::{Gateway, Routed};
 use crate::observe::Stages;
 use crate::server::edge::Arrival;
 
@@ -156,7 +159,7 @@ pub fn us(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-pub fn now_ms() -> u64 {
+fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
@@ -171,11 +174,51 @@ pub fn is_asked(arrival: &Arrival, headers: &HeaderMap) -> bool {
 }
 
 impl Decision {
+    /// One without attempts.
+    pub fn new(head: &Head, routed: &Routed, status: StatusCode, stages: &Stages) -> Decision {
+        let service = routed.service();
+        Decision {
+            request_id: head.request_id.clone(),
+            at_ms: now_ms(),
+            namespace: service.namespace.clone(),
+            service: service.name.clone(),
+            revision: routed.revision_name().clone(),
+            protocol: head.protocol.label(),
+            priority: head.priority.label(),
+            status: status.as_u16(),
+            error: None,
+            stages: StageTimes::from(stages),
+            batch: None,
+            attempts: Vec::new(),
+            considered: Vec::new(),
+        }
+    }
+
     /// As the answer's header has it.
     pub fn header(&self) -> Option<HeaderValue> {
         let mut told = self.clone();
         told.considered.truncate(IN_HEADER);
         HeaderValue::from_bytes(&serde_json::to_vec(&told).ok()?).ok()
+    }
+}
+
+/// What is kept of a call that was decoded here, for its record.
+pub struct Explained {
+    pub decisions: Arc<Decisions>,
+    head: Head,
+    batch: weirgate_replicas::BatchOf,
+}
+
+impl Explained {
+    pub fn new(gateway: &Gateway, arrival: &Arrival, batch: weirgate_replicas::BatchOf) -> Explained {
+        Explained { decisions: gateway.decisions.clone(), head: arrival.head.clone(), batch }
+    }
+
+    /// The record of a call that was answered.
+    pub fn decision(&self, routed: &Routed, stages: &Stages) -> Decision {
+        let closed = self.batch.closed.map_or("", CloseReason::label);
+        let batch = Some(BatchOf { rows: self.batch.rows, closed });
+        Decision { batch, ..Decision::new(&self.head, routed, StatusCode::OK, stages) }
     }
 }
 

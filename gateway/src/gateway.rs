@@ -108,7 +108,7 @@ pub struct Gateway {
     /// Room, in KiB, for bodies that must be read to know their model.
     pub(crate) unrouted: Semaphore,
     /// Why the last calls went where they went.
-    pub decisions: Decisions,
+    pub decisions: Arc<Decisions>,
     /// Since when each service is routed to.
     pub(crate) first_routed: FirstRouted,
 }
@@ -118,7 +118,7 @@ impl Gateway {
         let places = config.max_queued_requests.get().min(Semaphore::MAX_PERMITS);
         let unrouted = (config.max_queued_bytes >> 10).min(Semaphore::MAX_PERMITS);
         Arc::new(Gateway {
-            decisions: Decisions::new(config.explain_last),
+            decisions: Arc::new(Decisions::new(config.explain_last)),
             config,
             table: ArcSwap::default(),
             draining: AtomicBool::new(false),

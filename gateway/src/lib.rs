@@ -27,6 +27,7 @@ pub mod http;
 pub mod observe;
 pub mod pass;
 pub mod pipeline;
+pub mod replica;
 pub mod repository;
 pub mod respond;
 pub mod serve;

@@ -15,13 +15,16 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 use tokio::sync::Semaphore;
 use weirgate_protocol::{
-    Call, Error, ErrorCode, InferRequest, InferResponse, LoadedModel, ModelSpec, Protocol, Result, Retry, RetryClass, Target,
+    Call, Error, ErrorCode, InferRequest, InferResponse, LoadedModel, ModelSpec, Protocol, Result, Retry, RetryClass,
+    Target,
 };
+use weirgate_replicas::BatchOf;
 
 use crate::dispatch::{Reservation, Turned};
+use crate::explain::{self, EXPLAIN, Explained};
 use crate::gateway::{Asked, Gateway, Routed};
-use crate::pass::{self, PassCall, Shape, Way};
 use crate::observe::{Stages, count_unanswered, count_unrouted};
+use crate::pass::{self, PassCall, Shape, Way};
 use crate::respond::Refusal;
 use crate::server::address::REVISION;
 use crate::server::body::{BodyLimit, BodyReader};
@@ -63,6 +66,8 @@ pub struct Answered {
     stages: Stages,
     arrived: Instant,
     deadline: Instant,
+    /// What the caller asks to know.
+    explained: Option<Explained>,
 }
 
 impl Answered {
@@ -93,6 +98,11 @@ impl Answered {
         self.note();
         headers.insert(REVISION, self.revision().clone());
         edge::stamp(headers, &self.stages);
+        if let Some(explained) = self.explained.take() {
+            let decision = Arc::new(explained.decision(&self.routed, &self.stages));
+            headers.extend(decision.header().map(|value| (EXPLAIN, value)));
+            explained.decisions.note(decision);
+        }
     }
 
     /// Call instead of [`Answered::finish`] where the answer has no headers of its own.
@@ -122,13 +132,16 @@ where
     let (arrival, asked) = (call.arrival, call.asked);
     let mut routed = route(gateway, arrival, &asked)?;
     let deadline = deadline(arrival, &routed);
+    let call_headers = call.passes.map(|parts| &parts.headers);
     let served = match check_version(&routed, asked.version) {
         Ok(()) => run(gateway, &mut routed, call, deadline).await,
         Err(error) => Err(error),
     };
     match served {
         Ok(Ran::Passed(response)) => Ok(Served::Passed(response)),
-        Ok(Ran::Answered(request, response, stages)) => {
+        Ok(Ran::Answered(request, response, stages, batch)) => {
+            let asks = call_headers.is_some_and(|headers| explain::is_asked(arrival, headers));
+            let explained = asks.then(|| Explained::new(gateway, arrival, batch));
             let answered = Answered {
                 request,
                 response,
@@ -137,6 +150,7 @@ where
                 stages,
                 arrived: arrival.head.arrived,
                 deadline,
+                explained,
             };
             Ok(Served::Answered(Box::new(answered)))
         }
@@ -232,7 +246,7 @@ pub fn refuse_unrouted(arrival: &Arrival, model: &str, error: &Error) {
 
 /// A call that went well.
 enum Ran {
-    Answered(InferRequest, InferResponse, Stages),
+    Answered(InferRequest, InferResponse, Stages, BatchOf),
     Passed(Response),
 }
 
@@ -360,7 +374,7 @@ where
         engine: answer.timing.engine,
         total: Duration::ZERO,
     };
-    Ok(Ran::Answered(request, response, stages))
+    Ok(Ran::Answered(request, response, stages, answer.batch))
 }
 
 /// A body, and how long its client was waited for.

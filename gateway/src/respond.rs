@@ -5,10 +5,22 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 use tonic::metadata::MetadataValue;
-use weirgate_protocol::{Error, ErrorCode, openai, v2};
+use weirgate_protocol::{Error, ErrorCode, RetryClass, openai, v2};
 
 use crate::gateway::Routed;
 use crate::server::address::REVISION;
+
+/// Marks an answer that refuses a call which nobody has begun to execute, though this server could at another time.
+#[derive(Clone, Copy, Debug)]
+pub struct NotExecuted;
+
+/// Marks the answer to an error, where that is such a refusal.
+fn mark(response: &mut Response<Body>, error: &Error) {
+    let busy = matches!(error.code(), ErrorCode::QueueFull | ErrorCode::Unavailable);
+    if busy && error.retry_class() == RetryClass::NotExecuted {
+        response.extensions_mut().insert(NotExecuted);
+    }
+}
 
 /// How a family of routes writes its errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +37,11 @@ impl Dialect {
         match self {
             Dialect::Rest => rest_error(error),
             Dialect::OpenAi => openai_error(error, None),
-            Dialect::Grpc => grpc_error(error).into_http(),
+            Dialect::Grpc => {
+                let mut response = grpc_error(error).into_http();
+                mark(&mut response, error);
+                response
+            }
         }
     }
 }
@@ -84,6 +100,7 @@ fn with_status(error: &Error, body: Bytes) -> Response<Body> {
     if error.code() == ErrorCode::Unauthenticated {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
+    mark(&mut response, error);
     response
 }
 

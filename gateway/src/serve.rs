@@ -93,8 +93,9 @@ async fn run(config: ServeConfig, (watcher, files): (Watcher, Files)) -> Result<
     let (local, control) = Local::start(gateway.clone(), state, watcher, files, platform)?;
     tracing::info!(services = control.list().len(), "serving");
     let repository = Repository::new(gateway.clone(), control.clone(), access.clone());
-    let routes =
-        admin::router(gateway.clone(), registry.clone()).merge(admin::control_router(control, access, client_timeout));
+    let routes = admin::router(gateway.clone(), registry.clone())
+        .merge(admin::decisions_router(gateway.clone(), access.clone(), client_timeout))
+        .merge(admin::control_router(control, access, client_timeout));
 
     let (close_data, data_closes) = watch::channel(false);
     let (close_admin, admin_closes) = watch::channel(false);
@@ -163,18 +164,19 @@ async fn upkeep(registry: Registry) -> bool {
     }
 }
 
-struct Signals {
+/// The signals that ask a server to stop.
+pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    fn new() -> Result<Signals, String> {
+    pub fn new() -> Result<Signals, String> {
         let listen = |kind| signal(kind).map_err(|error| format!("signals can't be handled: {error}"));
         Ok(Signals { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
     }
 
-    async fn next(&mut self) -> &'static str {
+    pub async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",

@@ -126,14 +126,14 @@ fn a_rare_shape_does_not_starve() {
 #[test]
 fn urgent_calls_go_first_and_the_others_come_through() {
     for seed in 0..10 {
-        let mut scenario = Scenario::plain(seed, 40_000, Arrivals::Closed { callers: 2_000, think: Duration::ZERO });
+        let mut scenario = Scenario::plain(seed, 10_000, Arrivals::Closed { callers: 500, think: Duration::ZERO });
         scenario.policy.max_rows = 1;
         scenario.calls.iter_mut().for_each(|call| call.priority = Priority::Low);
         scenario.calls.iter_mut().step_by(4).for_each(|call| call.priority = Priority::High);
         let summary = run(&scenario).unwrap();
-        assert_eq!(summary.answered, 40_000);
+        assert_eq!(summary.answered, 10_000);
         let at_most = |wait| summary.waits.iter().filter(|waited| **waited <= wait).count();
-        assert!(at_most(ms(5)) > 2_000, "{} calls hardly wait", at_most(ms(5)));
+        assert!(at_most(ms(5)) > 500, "{} calls hardly wait", at_most(ms(5)));
         assert!(summary.longest_wait() < 2 * HEAD_START + Duration::from_secs(4), "{:?}", summary.longest_wait());
     }
 }

@@ -69,7 +69,17 @@ impl Job {
     pub fn new(call: Call, now: Instant) -> (Job, Parts) {
         let (sender, receiver) = oneshot::channel();
         let state = Arc::new(CallState(Mutex::new(Phase::Waiting)));
-        let job = Job { call, turn: 0, attempts: 0, repeats: false, entered: now, taken: None, closed: None, reply: sender, state: state.clone() };
+        let job = Job {
+            call,
+            turn: 0,
+            attempts: 0,
+            repeats: false,
+            entered: now,
+            taken: None,
+            closed: None,
+            reply: sender,
+            state: state.clone(),
+        };
         (job, Parts { reply: Some(receiver), state })
     }
 

@@ -6,6 +6,7 @@
 //! passes calls to them.
 
 mod batch;
+pub mod child;
 pub mod credits;
 mod engine;
 pub mod job;

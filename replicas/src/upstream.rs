@@ -12,7 +12,6 @@ use weirgate_replicas_core::BatchPolicy;
 use crate::credits::DEFAULT_MAX_ROWS;
 use crate::kind::{Ending, EventKind, Kind, Start, Started, Tell, undescribed};
 use crate::remote::{Described, Remote, Transport, TransportConfig, WatchConfig, WatchEvent, watch};
-use weirgate_models::LoadError;
 
 /// Slots of a server without `containerConcurrency`.
 const NO_LIMIT: usize = u32::MAX as usize;
@@ -82,7 +81,7 @@ impl Kind for Upstreams {
             let watched = async {
                 loop {
                     let remote = connect(&server, limits, &ids)?;
-                    let reason = follow(remote, &watch, &start.tell, true).await;
+                    let reason = follow(remote, &watch, &start.tell, Duration::ZERO).await;
                     start.tell.tell(EventKind::NotReady(reason));
                 }
             };
@@ -90,10 +89,7 @@ impl Kind for Upstreams {
                 failed = watched => failed,
                 _ = stopping.wait_for(|stop| *stop) => Ok(()),
             };
-            ending.tell(match ended {
-                Ok(()) => EventKind::Exited { reason: None },
-                Err(error) => EventKind::LoadFailed(LoadError(error)),
-            });
+            ending.tell(EventKind::Exited { reason: ended.err() });
         });
         Ok(Arc::new(Watched { stop, policy: limits.policy() }))
     }
@@ -106,29 +102,34 @@ fn connect(server: &Upstream, limits: RemoteLimits, ids: &AtomicU64) -> Result<A
     Ok(Remote::new(id, server.name.clone(), transport, false, limits.slots()))
 }
 
-/// Tells how a server fares until it was ready and is not any more, and returns why. `impatient`: that it is not ready yet is
-/// told too.
-pub(crate) async fn follow(remote: Arc<Remote>, config: &WatchConfig, tell: &Tell, impatient: bool) -> String {
+/// Tells how a server fares until it was ready and is not any more, and returns why. That it is not ready yet is told after
+/// `patience`.
+pub(crate) async fn follow(remote: Arc<Remote>, config: &WatchConfig, tell: &Tell, patience: Duration) -> String {
     let started = Instant::now();
     // A watch tells at most an event or two each time it is polled, and this is the task that polls it.
     let (sender, mut told) = mpsc::unbounded_channel();
     let name = remote.name.clone();
     let watching = watch(remote.clone(), config.clone(), move |event| drop(sender.send(event)));
-    tokio::pin!(watching);
-    let mut remote = Some(remote);
+    let patient = tokio::time::sleep(patience);
+    tokio::pin!(watching, patient);
+    let (mut remote, mut unready) = (Some(remote), None);
     let model = |described: &Described| described.model.clone().unwrap_or_else(undescribed);
     loop {
         let event = tokio::select! {
             event = told.recv() => event,
             () = &mut watching => None,
+            () = &mut patient, if unready.is_some() => {
+                if let Some(reason) = unready.take() {
+                    tell.tell(EventKind::NotReady(reason));
+                }
+                continue;
+            }
         };
         match event {
             Some(WatchEvent::Ready(described)) if remote.is_some() => {
-                tell.tell(EventKind::Loaded {
-                    model: model(&described),
-                    took: started.elapsed(),
-                    remote: remote.take(),
-                });
+                unready = None;
+                let (model, took) = (model(&described), started.elapsed());
+                tell.tell(EventKind::Loaded { model, took, remote: remote.take() });
             }
             Some(WatchEvent::Ready(described) | WatchEvent::Changed(described)) => {
                 tell.tell(EventKind::Changed(Some(model(&described))));
@@ -136,10 +137,7 @@ pub(crate) async fn follow(remote: Arc<Remote>, config: &WatchConfig, tell: &Tel
             Some(WatchEvent::Slots(_)) => tell.tell(EventKind::Changed(None)),
             Some(WatchEvent::Draining) => tell.tell(EventKind::Suspect(format!("{name} drains"))),
             Some(WatchEvent::NotReady(reason)) if remote.is_none() => return format!("{name}: {reason}"),
-            Some(WatchEvent::NotReady(reason)) if impatient => {
-                tell.tell(EventKind::NotReady(format!("{name}: {reason}")));
-            }
-            Some(WatchEvent::NotReady(_)) => {}
+            Some(WatchEvent::NotReady(reason)) => unready = Some(format!("{name}: {reason}")),
             None => return format!("{name} is not watched any more"),
         }
     }

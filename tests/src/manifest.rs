@@ -23,7 +23,7 @@ enum Executor {
     Model(String),
     /// The fields of `containers[0]`.
     Container(serde_json::Value),
-    Upstream,
+    Elsewhere,
 }
 
 impl Service {
@@ -69,7 +69,12 @@ impl Service {
 
     /// Passes calls to these servers, each a URL, with commas between.
     pub fn upstream(name: &str, urls: &str) -> Service {
-        Self::of(name, Executor::Upstream).annotation("weirgate.dev/upstream", urls)
+        Self::passed(name).annotation("weirgate.dev/upstream", urls)
+    }
+
+    /// Runs nothing: its annotations say who answers.
+    pub fn passed(name: &str) -> Service {
+        Self::of(name, Executor::Elsewhere)
     }
 
     fn of(name: &str, executor: Executor) -> Service {
@@ -189,7 +194,7 @@ impl Service {
                 fields["name"] = "kserve-container".into();
                 format!("    containers: [{fields}]\n")
             }
-            Executor::Upstream => String::new(),
+            Executor::Elsewhere => String::new(),
         };
         let predictor = [self.predictor.as_str(), &batcher, &executor].concat();
         let predictor = if predictor.is_empty() { " {}\n".to_owned() } else { format!("\n{predictor}") };

@@ -67,7 +67,10 @@ fn loader(service: &Named, plan: &RevisionPlan, model: &ModelPlan, platform: &Lo
 fn upstreams(service: &Named, plan: &RevisionPlan, upstream: &UpstreamPlan) -> UpstreamsConfig {
     let servers = upstream.urls.iter().map(|url| Upstream {
         name: url.to_string().into(),
-        transport: TransportConfig { connect_timeout: CONNECT_TIMEOUT, ..TransportConfig::new(Address::Url(url.clone())) },
+        transport: TransportConfig {
+            connect_timeout: CONNECT_TIMEOUT,
+            ..TransportConfig::new(Address::Url(url.clone()))
+        },
     });
     let protocols = upstream.protocols.as_deref().map(protocols);
     let model = plan.executor.model_name().unwrap_or(&service.name);

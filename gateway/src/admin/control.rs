@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::middleware::{self, Next};
+use axum::middleware;
 use axum::response::Response;
 use axum::routing::{get, post};
 use http::StatusCode;
@@ -18,11 +18,11 @@ use weirgate_deploy_core::{Loaded, Problem, Severity, claimed_twice, load};
 use weirgate_protocol::{Error, Result};
 
 use super::access::Access;
+use super::guard::{Guard, guarded};
 use super::wire::{API, ApplyAnswer, ApplyRequest, Document, Refusal, RolloutRequest, Told, Views};
 use crate::repository::refused;
 use crate::respond;
 use crate::server::body::{BodyLimit, BodyReader};
-use crate::server::edge::Arrived;
 
 const BODY_LIMIT: BodyLimit = BodyLimit { bytes: 4 << 20, set_by: "of the control API: apply fewer files at a time" };
 /// For a whole body to come.
@@ -31,13 +31,13 @@ const BODY_TIME: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 struct Api {
     control: Control,
-    access: Arc<Access>,
     client_timeout: Duration,
 }
 
 /// The routes. Each asks `access` first. A client that pauses for `client_timeout` is given up.
 pub fn router(control: Control, access: Arc<Access>, client_timeout: Duration) -> Router {
-    let api = Api { control, access, client_timeout };
+    let guard = Guard { access, client_timeout };
+    let api = Api { control, client_timeout };
     Router::new()
         .route(&format!("{API}/inferenceservices"), get(list_all))
         .route(&format!("{API}/namespaces/{{namespace}}/inferenceservices"), get(list_namespace))
@@ -45,21 +45,8 @@ pub fn router(control: Control, access: Arc<Access>, client_timeout: Duration) -
         .route(&format!("{API}/namespaces/{{namespace}}/inferenceservices/{{name}}/rollout"), post(rollout))
         .route(&format!("{API}/apply"), post(apply))
         .method_not_allowed_fallback(method_not_allowed)
-        .route_layer(middleware::from_fn_with_state(api.clone(), guard))
+        .route_layer(middleware::from_fn_with_state(guard, guarded))
         .with_state(api)
-}
-
-async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response {
-    let (parts, body) = request.into_parts();
-    let peer = parts.extensions.get::<Arrived>().and_then(|arrived| arrived.peer);
-    match api.access.check(peer, &parts) {
-        Ok(()) => next.run(Request::from_parts(parts, body)).await,
-        Err(error) => {
-            tracing::debug!(%error, path = parts.uri.path(), "a request to the control API was refused");
-            BodyReader::new(body, 0, api.client_timeout).discard().await;
-            respond::rest_error(&error)
-        }
-    }
 }
 
 async fn method_not_allowed(request: Request) -> Response {

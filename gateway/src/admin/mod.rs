@@ -3,6 +3,8 @@
 
 mod access;
 mod control;
+mod decisions;
+mod guard;
 pub mod wire;
 
 use std::sync::Arc;
@@ -21,6 +23,7 @@ use crate::respond;
 
 pub use access::Access;
 pub use control::router as control_router;
+pub use decisions::router as decisions_router;
 
 #[derive(Clone)]
 struct Admin {

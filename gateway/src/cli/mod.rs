@@ -32,6 +32,7 @@ use weirgate_loadtest::cli::Loadtest;
 
 use crate::client::Failure;
 use crate::config::ServeConfig;
+use crate::replica::ReplicaConfig;
 
 /// Serves machine-learning models from KServe InferenceService manifests.
 ///
@@ -53,6 +54,14 @@ pub enum Command {
     ///
     /// Example: weirgate serve -f service.yaml
     Serve(Box<ServeConfig>),
+
+    /// Run one service in a process of its own, for a gateway that passes calls to it
+    ///
+    /// What weirgate serve starts for services with the annotation weirgate.dev/isolation: process. SIGTERM or SIGINT
+    /// refuses new calls, finishes what runs and exits with 0; a second one exits at once.
+    ///
+    /// Example: weirgate replica -f service.yaml --listen unix:/run/weirgate/digits.sock
+    Replica(Box<ReplicaConfig>),
 
     /// Create or change services on a running server
     ///
@@ -140,6 +149,7 @@ impl Cli {
     pub fn run(self) -> ExitCode {
         let result = match self.command {
             Command::Serve(config) => return crate::serve::serve(*config),
+            Command::Replica(config) => return crate::replica::replica(*config),
             Command::Apply(apply) => apply.run(),
             Command::Get(get) => get.run(),
             Command::Describe(describe) => describe.run(),

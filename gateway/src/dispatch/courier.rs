@@ -10,8 +10,8 @@ use weirgate_router::pool::Outcome;
 
 use super::feed::candidates;
 use super::lane::{Core, Engine, waiting};
-use super::{Lane, MOST_ATTEMPTS};
 use super::remotes::Batch;
+use super::{Lane, MOST_ATTEMPTS};
 
 impl Lane {
     /// Delivers answers and wakes idle replicas, both in bulk: that is what keeps a call's share of thread switches small.

@@ -91,7 +91,8 @@ impl Spoken {
 
 impl fmt::Display for Spoken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let spoken = [(self.v1, "V1"), (self.v2, "V2 over HTTP"), (self.grpc, "V2 over gRPC"), (self.openai, "OpenAI's")];
+        let spoken =
+            [(self.v1, "V1"), (self.v2, "V2 over HTTP"), (self.grpc, "V2 over gRPC"), (self.openai, "OpenAI's")];
         let mut names = spoken.into_iter().filter_map(|(speaks, name)| speaks.then_some(name));
         match names.next() {
             None => f.write_str("none of the protocols that are known here"),

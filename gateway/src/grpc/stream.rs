@@ -239,7 +239,8 @@ async fn infer(shared: &Shared, message: Message, id: &mut String) -> Result<Byt
     if model.encoding.is_none() {
         *id = oip::peek::id(body.peeked().get(PREFIX..).unwrap_or_default()).unwrap_or_default();
     }
-    let message = InferMessage { arrival: &arrival, parts: &shared.parts, model: &model, body: &mut body, alone: false };
+    let message =
+        InferMessage { arrival: &arrival, parts: &shared.parts, model: &model, body: &mut body, alone: false };
     let mut wants_final = false;
     let see = |message: &ModelInferRequest| {
         id.clone_from(&message.id);

@@ -16,7 +16,7 @@ use super::download::Download;
 use super::idle::Idle;
 use super::run::Run;
 use crate::dispatch::Lease;
-use crate::explain::{self, Attempt, Candidate, Decision, StageTimes, us};
+use crate::explain::{self, Attempt, Candidate, Decision, us};
 use crate::gateway::Gateway;
 use crate::observe::Stages;
 use crate::server::address::REVISION;
@@ -140,22 +140,12 @@ impl Run<'_> {
     }
 
     fn decision(&mut self, status: StatusCode, error: Option<Box<str>>, stages: &Stages) -> Decision {
-        let (head, service) = (&self.call.arrival.head, self.call.routed.service());
         let considered = std::mem::take(&mut self.told.considered);
         Decision {
-            request_id: head.request_id.clone(),
-            at_ms: explain::now_ms(),
-            namespace: service.namespace.clone(),
-            service: service.name.clone(),
-            revision: self.call.routed.revision_name().clone(),
-            protocol: head.protocol.label(),
-            priority: head.priority.label(),
-            status: status.as_u16(),
             error,
-            stages: StageTimes::from(stages),
-            batch: None,
             attempts: std::mem::take(&mut self.told.attempts),
             considered: considered.into_iter().map(|(name, seen)| Candidate::new(name, &seen)).collect(),
+            ..Decision::new(&self.call.arrival.head, self.call.routed, status, stages)
         }
     }
 }

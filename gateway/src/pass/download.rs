@@ -49,7 +49,8 @@ impl Body for Download {
         } else {
             ready!(this.idle.poll_waited(cx));
             let seconds = this.idle.longest().as_secs_f64();
-            let text = format!("the answer paused for {seconds} s, which is the limit (weirgate.dev/stream-idle-timeout)");
+            let text =
+                format!("the answer paused for {seconds} s, which is the limit (weirgate.dev/stream-idle-timeout)");
             let error = Error::upstream(text, RetryClass::MayHaveExecuted);
             return Poll::Ready(Some(Err(this.breaks(Box::new(error)))));
         }

@@ -26,8 +26,7 @@ const OWN_BELOW: [&str; 4] = ["/v2/health/", "/v2/repository/", "/grpc.health.v1
 
 /// The methods of V2 over gRPC, each of which names a model in its first field.
 const GRPC: &str = "/inference.GRPCInferenceService/";
-const GRPC_OF_MODELS: [&str; 5] =
-    ["ModelReady", "ModelMetadata", "ModelConfig", "ModelStatistics", "ModelStreamInfer"];
+const GRPC_OF_MODELS: [&str; 5] = ["ModelReady", "ModelMetadata", "ModelConfig", "ModelStatistics", "ModelStreamInfer"];
 /// Those about the server, which is the gateway, and those with an adapter.
 const GRPC_OWN: [&str; 4] = ["ServerLive", "ServerReady", "ServerMetadata", "ModelInfer"];
 
@@ -84,9 +83,8 @@ impl<'a> Target<'a> {
     /// By the head alone.
     fn of(gateway: &Gateway, parts: &'a Parts) -> Option<Target<'a>> {
         let path = parts.uri.path();
-        let prefixed = Prefix::split(path).filter(|(prefix, _)| {
-            matches!(gateway.table().by_path(prefix.namespace, prefix.label), Ok(Some(_)))
-        });
+        let prefixed = Prefix::split(path)
+            .filter(|(prefix, _)| matches!(gateway.table().by_path(prefix.namespace, prefix.label), Ok(Some(_))));
         let (prefix, rest) = prefixed.map_or((None, path), |(prefix, rest)| (Some(prefix), rest));
         let address = Address::new(prefix, &parts.uri, &parts.headers);
         let named = model_of(rest);
@@ -153,9 +151,8 @@ fn shape_of(path: &str) -> Shape {
 }
 
 fn is_own(path: &str) -> bool {
-    let grpc_own = path.strip_prefix(GRPC).is_some_and(|method| {
-        GRPC_OWN.contains(&method) || method.starts_with("Repository")
-    });
+    let grpc_own =
+        path.strip_prefix(GRPC).is_some_and(|method| GRPC_OWN.contains(&method) || method.starts_with("Repository"));
     grpc_own || OWN.contains(&path) || OWN_BELOW.iter().any(|own| path.starts_with(own))
 }
 

@@ -58,9 +58,8 @@ impl Upload {
             } else {
                 ready!(idle.poll_waited(cx));
                 let seconds = idle.longest().as_secs_f64();
-                let text = format!(
-                    "the request's body paused for {seconds} s, which is the limit (flag --client-timeout)"
-                );
+                let text =
+                    format!("the request's body paused for {seconds} s, which is the limit (flag --client-timeout)");
                 return Poll::Ready(Some(Err(self.spoil(Error::request_timeout(text)))));
             }
         }

@@ -6,7 +6,9 @@ pub mod codings;
 pub mod edge;
 pub mod encoding;
 mod listener;
+mod unix;
 pub mod untaken;
 mod write_timeout;
 
 pub use listener::{Listener, ListenerConfig};
+pub use unix::UnixPort;

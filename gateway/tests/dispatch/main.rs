@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod lanes;
+mod leases;
 mod model;
 mod moves;
 mod routes;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::body::{BodyError, OutBody};
@@ -27,7 +27,10 @@ pub(crate) async fn ask(transport: &Transport, request: Request<OutBody>, limit:
 }
 
 fn unread(error: &BodyError, limit: usize) -> Fault {
-    let text = match error.downcast_ref::<http_body_util::LengthLimitError>() {
+    if let Some(fault) = error.downcast_ref::<Fault>() {
+        return fault.clone();
+    }
+    let text = match error.downcast_ref::<LengthLimitError>() {
         Some(_) => format!("the server's answer has more than {limit} bytes, which is the limit"),
         None => format!("the server's answer broke off: {error}"),
     };

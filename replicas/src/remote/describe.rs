@@ -43,7 +43,7 @@ pub async fn describe(
     let questions = Questions { transport, model, patience };
     let possible = possible(transport.address());
     let asked = protocols.unwrap_or(&possible);
-    let mut described = Described::default();
+    let mut described = Described { name: Some(model.into()), ..Described::default() };
     let mut said = Vec::new();
     for &protocol in asked {
         let (answer, openai) = questions.speaks(protocol).await;

@@ -78,6 +78,13 @@ impl Connection {
         Poll::Ready(Ok(read))
     }
 
+    /// Whether the server's end of the connection, which has come, was sent before any of the request had arrived there. After
+    /// a reset, which some write or read has told of, nothing is known: it may overtake what acknowledges the request.
+    fn is_unheard(&self) -> bool {
+        let sent = self.outgoing.sent();
+        self.input.is_empty() && self.socket.unacknowledged().is_some_and(|bytes| bytes >= sent)
+    }
+
     /// Keeps it for another exchange, if that is possible.
     fn end(mut self: Box<Self>, stays_open: bool, pool: &Pool) {
         if stays_open && self.outgoing.is_done() && self.input.is_empty() {
@@ -198,6 +205,10 @@ impl Wait<'_> {
         if self.connection.outgoing.is_unsent() {
             return self.unsent(&"it was closed");
         }
+        // The server ended it before it had any of the request. What comes later to a connection that was closed is thrown away.
+        if error.is_none() && self.stopped.is_none() && self.connection.is_unheard() {
+            return self.unsent(&"it was closed at the same time");
+        }
         if let Some(error) = error.as_ref().or(self.stopped.as_ref())
             && !self.connection.is_reused
             && tls::is_refusal(error)
@@ -207,5 +218,47 @@ impl Wait<'_> {
         let what = if self.connection.input.is_empty() { "an answer" } else { "a whole head of an answer" };
         let why = error.map_or_else(|| "closed by the server".to_owned(), why);
         Fault::new(FaultKind::Broken, format!("the connection to {name} ended before {what}: {why}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+    use std::time::Duration;
+
+    use http::Request;
+    use rustix::net::sockopt::set_socket_linger;
+    use weirgate_protocol::UpstreamUrl;
+
+    use super::*;
+    use crate::remote::transport::{Address, Counters, socket};
+
+    /// What becomes of a call on a connection that was looked at before its server did something to it.
+    async fn send_after(event: impl FnOnce(TcpStream)) -> Fault {
+        let (socket, peer) = socket::pair().await;
+        let mut connection = Box::new(Connection::new(socket));
+        assert!(connection.is_quiet());
+        connection.is_reused = true;
+        event(peer);
+        let pool = Arc::new(Pool::new(1, Duration::from_secs(60), Arc::<Counters>::default()));
+        let origin = Origin::new(&Address::Url(UpstreamUrl::parse("http://localhost").unwrap()));
+        let (head, ()) = Request::post("/").body(()).unwrap().into_parts();
+        let answer = send(connection, &pool, &origin, &head, OutBody::Whole("body".into())).await;
+        answer.err().expect("it was answered")
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_reset_before_the_call_has_not_taken_it() {
+        let reset = |peer: TcpStream| set_socket_linger(&peer, Some(Duration::ZERO)).unwrap();
+        let fault = send_after(reset).await;
+        assert_eq!((fault.kind, fault.not_executed()), (FaultKind::Unsent, true), "{fault}");
+    }
+
+    /// The kernel takes the request, but the server's end of the connection was on its way already.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_connection_that_is_closed_at_the_same_time_has_not_taken_the_call() {
+        let fault = send_after(drop).await;
+        assert_eq!((fault.kind, fault.not_executed()), (FaultKind::Unsent, true), "{fault}");
     }
 }

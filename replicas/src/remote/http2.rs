@@ -46,9 +46,11 @@ pub(super) async fn send(
 
     let written = place.traffic().written();
     let is_end = body.is_end_stream();
-    let (response, stream) = place.sender().send_request(head, is_end).map_err(|error| match error.is_library() {
-        true => Fault::new(FaultKind::Caller, format!("{}: no request for h2: {error}", origin.name)),
-        false => Fault::new(FaultKind::Unsent, format!("the connection to {} has ended: {error}", origin.name)),
+    let (response, stream) = place.sender().send_request(head, is_end).map_err(|error| {
+        if error.is_io() || error.is_go_away() || error.is_reset() {
+            return Fault::new(FaultKind::Unsent, format!("the connection to {} has ended: {error}", origin.name));
+        }
+        Fault::new(FaultKind::Caller, format!("{}: no request for h2: {error}", origin.name))
     })?;
     let outgoing = (!is_end).then(|| Outgoing::new(stream, body));
     let mut wait = Wait { response, outgoing };

@@ -17,7 +17,7 @@
 //!
 //! A call that is passed as bytes is executed on its caller's task: the lane picks the replica, and the caller sends to it.
 
-mod ask;
+pub(crate) mod ask;
 pub mod body;
 pub mod credits;
 pub mod describe;
@@ -66,6 +66,8 @@ pub struct Remote {
 /// What a server is found to speak.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Described {
+    /// The name by which it knows its model; none: that of the calls.
+    pub name: Option<Arc<str>>,
     pub v1: bool,
     pub v2: bool,
     /// V2 takes and gives tensors in binary.

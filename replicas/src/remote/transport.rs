@@ -97,11 +97,13 @@ enum Kept {
     H2(http2::Place),
 }
 
-/// What a new connection speaks.
-enum Connected {
+/// What came of the wish for a new connection.
+enum Opened {
     Http1(Box<http1::Connection>),
-    /// It is among those to choose from.
+    /// One is among those to choose from.
     H2,
+    /// Others opened some, which may have room.
+    ByOthers,
 }
 
 impl Transport {
@@ -112,7 +114,7 @@ impl Transport {
             origin: Origin::new(&config.address),
             connector: Connector::new(&config, counters.clone())?,
             pool: Arc::new(Pool::new(config.max_idle, config.idle_timeout, counters.clone())),
-            h2: Arc::new(Connections::new(config.max_h2_connections, config.idle_timeout)),
+            h2: Arc::new(Connections::new(config.max_h2_connections, config.idle_timeout, config.ours)),
             connecting: tokio::sync::Mutex::default(),
             picks_http1: AtomicBool::new(false),
             tasks: Mutex::default(),
@@ -165,12 +167,13 @@ impl Transport {
                     let text = format!("{} ends each connection before a call is sent on it", self.config.address);
                     return Err(Fault::new(FaultKind::Unsent, text));
                 }
-                None => {
-                    opened += 1;
-                    if let Connected::Http1(connection) = self.open().await? {
+                None => match self.open().await? {
+                    Opened::Http1(connection) => {
                         return http1::send(connection, &self.pool, &self.origin, &head, body).await;
                     }
-                }
+                    Opened::H2 => opened += 1,
+                    Opened::ByOthers => {}
+                },
             }
         }
     }
@@ -187,14 +190,14 @@ impl Transport {
     }
 
     /// Opens a connection, or waits for another call to open one for both.
-    async fn open(&self) -> Result<Connected, Fault> {
+    async fn open(&self) -> Result<Opened, Fault> {
         if !self.shares() {
             return self.connect().await;
         }
         let asked = Instant::now();
         let mut last = self.connecting.lock().await;
         match &*last {
-            _ if self.h2.has_room() => return Ok(Connected::H2),
+            _ if !self.h2.wants_more() => return Ok(Opened::ByOthers),
             Some((failed, fault)) if *failed >= asked => return Err(fault.clone()),
             _ if self.shares() => {}
             _ => {
@@ -216,7 +219,7 @@ impl Transport {
         }
     }
 
-    async fn connect(&self) -> Result<Connected, Fault> {
+    async fn connect(&self) -> Result<Opened, Fault> {
         let limit = self.config.connect_timeout;
         let connected = match tokio::time::timeout(limit, self.connect_unlimited()).await {
             Ok(connected) => connected,
@@ -228,16 +231,16 @@ impl Transport {
         })
     }
 
-    async fn connect_unlimited(&self) -> Result<Connected, String> {
+    async fn connect_unlimited(&self) -> Result<Opened, String> {
         let (socket, is_h2) = self.connector.connect().await?;
         self.picks_http1.store(!is_h2, Ordering::Relaxed);
         if is_h2 {
             let driver = self.h2.greet(socket).await?;
             self.tasks.lock().spawn(driver);
-            return Ok(Connected::H2);
+            return Ok(Opened::H2);
         }
         self.tasks.lock().sweep(&self.pool, self.config.idle_timeout);
-        Ok(Connected::Http1(Box::new(http1::Connection::new(socket))))
+        Ok(Opened::Http1(Box::new(http1::Connection::new(socket))))
     }
 }
 

@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::slot::{Handle, Slot};
+use crate::child::{Children, ChildrenConfig};
 use crate::kind::{Event, EventKind, Kind, Start, Tell};
 use crate::local::{Engines, Loader};
 use crate::replica::{Failure, Feed, SetState};
@@ -85,6 +86,11 @@ impl ReplicaSet {
     /// Servers elsewhere, one in each place.
     pub fn upstreams(name: String, config: UpstreamsConfig, feed: Arc<dyn Feed>) -> Self {
         ReplicaSet::of(name, Box::new(Upstreams::new(config)), feed)
+    }
+
+    /// Processes of this machine.
+    pub fn children(config: ChildrenConfig, feed: Arc<dyn Feed>) -> Self {
+        ReplicaSet::of(config.service.to_string(), Box::new(Children::new(config)), feed)
     }
 
     fn of(name: String, kind: Box<dyn Kind>, feed: Arc<dyn Feed>) -> Self {
@@ -244,11 +250,7 @@ impl ReplicaSet {
                 }
                 self.report();
             }
-            EventKind::LoadFailed(error) => match slot.loading.take() {
-                // What it tried to load is not what is asked for any more.
-                Some(loading) if loading.load < self.load => slot.start_at = Some(now),
-                _ => self.failed_to_load(index, &error.0, now),
-            },
+            EventKind::LoadFailed(error) => self.load_failed(index, &error.0, now),
             EventKind::Suspect(error) => {
                 let delay = slot.policy.failed(now);
                 slot.start_at = Some(now + delay);
@@ -282,6 +284,9 @@ impl ReplicaSet {
     /// told why rather than held.
     fn exited(&mut self, index: usize, id: u64, reason: Option<&str>, now: Instant) {
         let slot = &mut self.slots[index];
+        if slot.loading.as_ref().is_some_and(|loading| loading.id == id && loading.model.is_none()) {
+            return self.load_failed(index, reason.unwrap_or("it ended"), now);
+        }
         let serving = slot.serving.take_if(|serving| serving.id == id);
         let Some(gone) = serving.or_else(|| slot.loading.take_if(|loading| loading.id == id)) else { return };
         if let Some(remote) = &gone.remote {
@@ -295,6 +300,16 @@ impl ReplicaSet {
             self.last_failure = Some(Failure { reason: reason.into(), load: gone.load });
         }
         self.report();
+    }
+
+    /// A replica ended before it was ready.
+    fn load_failed(&mut self, index: usize, error: &str, now: Instant) {
+        let slot = &mut self.slots[index];
+        match slot.loading.take() {
+            // What it tried to load is not what is asked for any more.
+            Some(loading) if loading.load < self.load => slot.start_at = Some(now),
+            _ => self.failed_to_load(index, error, now),
+        }
     }
 
     fn failed_to_load(&mut self, index: usize, error: &str, now: Instant) {

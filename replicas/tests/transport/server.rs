@@ -1,14 +1,18 @@
 //! Servers that do byte by byte what a test says, and requests to them.
 
+use std::convert::Infallible;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
+use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use weirgate_protocol::UpstreamUrl;
 use weirgate_replicas::remote::{Address, Fault, InBody, OutBody, Transport, TransportConfig};
@@ -123,6 +127,20 @@ impl Peer {
         Some(Seen { head, body: std::mem::replace(&mut self.input, rest) })
     }
 
+    /// The next bytes, exactly so many.
+    pub fn take(&mut self, count: usize) -> Vec<u8> {
+        while self.input.len() < count {
+            assert!(self.more(), "closed before {count} bytes came");
+        }
+        let rest = self.input.split_off(count);
+        std::mem::replace(&mut self.input, rest)
+    }
+
+    /// What came and was not taken.
+    pub fn input(&self) -> &[u8] {
+        &self.input
+    }
+
     pub fn say(&mut self, text: impl AsRef<[u8]>) {
         let _ = self.stream.write_all(text.as_ref());
     }
@@ -139,8 +157,21 @@ impl Peer {
     }
 }
 
+pub fn config(url: &str) -> TransportConfig {
+    TransportConfig::new(Address::Url(UpstreamUrl::parse(url).unwrap()))
+}
+
 pub fn transport(url: &str) -> Transport {
-    Transport::new(TransportConfig::new(Address::Url(UpstreamUrl::parse(url).unwrap()))).unwrap()
+    Transport::new(config(url)).unwrap()
+}
+
+/// A request with a body that comes bit by bit.
+pub fn stream<B>(body: B) -> Request<OutBody>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    Request::post("/stream").body(OutBody::Stream(body.map_err(Into::into).boxed_unsync())).unwrap()
 }
 
 pub fn post(body: impl Into<Bytes>) -> Request<OutBody> {
@@ -165,4 +196,21 @@ pub async fn send(transport: &Transport, request: Request<OutBody>) -> Result<Re
 pub async fn text(answer: Response<InBody>) -> Result<Bytes, Fault> {
     let body = tokio::time::timeout(LONG, answer.into_body().collect()).await.expect("no end in time");
     body.map(|body| body.to_bytes()).map_err(|error| *error.downcast::<Fault>().unwrap())
+}
+
+/// A body without an end.
+#[derive(Default)]
+pub struct Endless {
+    /// Counts its pieces.
+    pub made: Arc<AtomicUsize>,
+}
+
+impl Body for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.made.fetch_add(1, Ordering::SeqCst);
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'x'; 1 << 16])))))
+    }
 }

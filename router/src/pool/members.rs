@@ -8,7 +8,7 @@ use super::config::PoolConfig;
 use super::ejection::{Ejection, Record};
 use super::load::Load;
 use super::number_hash::NumberHash;
-use super::session::Rendezvous;
+use super::session::Sessions;
 use super::set::Set;
 use super::window::Window;
 use super::{Member, MemberState, Standing};
@@ -50,20 +50,20 @@ pub(super) struct Members {
     pub(super) idle: Set,
     /// Those whose breaker is half open and that nothing tries now.
     pub(super) triable: Set,
-    pub(super) sessions: Rendezvous,
+    pub(super) sessions: Sessions,
     timers: BTreeSet<(Instant, u32)>,
     draining: usize,
     ejected: usize,
 }
 
 impl Node {
-    fn new(member: Member, slots: usize, expected: f64, config: &PoolConfig, now: Instant) -> Node {
+    fn new(member: Member, slots: usize, config: &PoolConfig, now: Instant) -> Node {
         Node {
             member,
             slots,
             running: 0,
             draining: false,
-            load: Load::new(expected, now),
+            load: Load::new(now),
             breaker: Breaker::new(now),
             ejection: Ejection::new(now),
             window: Window::new(config.breaker.window, now),
@@ -109,24 +109,24 @@ impl Node {
             Position::Open { until } => Some(until),
             _ => None,
         };
-        opens.into_iter().chain(self.ejection.until()).min()
+        opens.into_iter().chain(self.ejection.until()).min().filter(|_| !self.draining)
     }
 
-    pub(super) fn state(&self, config: &PoolConfig, now: Instant) -> MemberState {
+    pub(super) fn state(&self, usual: f64, config: &PoolConfig, now: Instant) -> MemberState {
         MemberState {
             standing: self.standing(),
             running: self.running,
             slots: self.slots,
-            latency: Duration::from_secs_f64(self.load.latency(&config.balance, now)),
+            latency: Duration::from_secs_f64(self.load.latency(usual, &config.balance, now)),
             penalty: Duration::from_secs_f64(self.load.penalty(now)),
         }
     }
 }
 
 impl Members {
-    /// A member that is not here yet; `expected` is its latency in seconds until one is known.
-    pub(super) fn join(&mut self, member: Member, slots: usize, expected: f64, config: &PoolConfig, now: Instant) {
-        let node = Node::new(member, slots, expected, config, now);
+    /// A member that is not here yet.
+    pub(super) fn join(&mut self, member: Member, slots: usize, config: &PoolConfig, now: Instant) {
+        let node = Node::new(member, slots, config, now);
         let slot = match self.free.pop() {
             Some(slot) => {
                 self.nodes[slot as usize] = Some(node);

@@ -1,4 +1,5 @@
-//! Which of several servers gets a call: power of two choices on load, among those that may be asked.
+//! Which of several servers gets a call: the least loaded of all where they are few, else of some drawn at random, among
+//! those that may be asked.
 //!
 //! ```text
 //! servers   the pool: what is picked, and what is learned from how calls end
@@ -6,9 +7,14 @@
 //! load      running × peak EWMA of the latency, with a penalty for failing fast
 //! breaker   per member: consecutive failures, a windowed rate, half-open probes
 //! ejection  outliers are set aside, never more than a part of all
-//! prefix    affinity by prefixes, bounded in bytes; session, by rendezvous hashing
+//! prefix    affinity by prefixes, bounded in bytes; session, by consistent hashing
 //! budget    how much may be retried; hedge: when to ask a second member
 //! ```
+//!
+//! What is decided in which order: a member whose breaker is half open is tried by the next call that has not failed
+//! elsewhere. Then the longest known prefix, then the session, each unless the imbalance guard objects. Then load, where an
+//! idle member goes before a busy one. Where no breaker is closed no member is asked: calls wait for the first to become
+//! half open, and the pick says when that is.
 //!
 //! The pool knows members by number. It is told what was taken and how it ended; it reads no clock.
 

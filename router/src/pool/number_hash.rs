@@ -1,7 +1,7 @@
 //! A hasher for numbers that are hashes already, or that their owner gave out: members and blocks.
 //!
-//! The numbers are not chosen by callers byte by byte, but a caller could look for prompts whose hashes collide; mixing
-//! them once more keeps what is no attack from being slow, and the byte cap bounds the rest.
+//! Mixing them once more spreads numbers that are not spread yet. It is no defence against a caller who looks for prompts
+//! that collide; what these could slow down is bounded by the index's cap.
 
 use std::hash::{BuildHasher, Hasher};
 

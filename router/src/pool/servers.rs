@@ -61,7 +61,7 @@ impl Pool {
         if self.members.slot(member).is_some() {
             return self.set_slots(member, slots);
         }
-        self.members.join(member, slots, self.usual, &self.config, now);
+        self.members.join(member, slots, &self.config, now);
     }
 
     /// Calls that run may be more than the new slots; they end as they would.
@@ -96,7 +96,7 @@ impl Pool {
                 None => self.triable(avoid).map(|slot| (slot, Because::Probe)),
             },
         };
-        match picked.and_then(|(slot, because)| Some((self.take(slot, because)?, because))) {
+        match picked.and_then(|(slot, because)| Some((self.take(slot, because, now)?, because))) {
             Some((member, because)) => {
                 let prefix = self.counted(wish.prefix);
                 if !prefix.is_empty() {
@@ -140,6 +140,9 @@ impl Pool {
             }
             Outcome::Cancelled => node.breaker.cancelled(),
         }
+        if node.running == 0 {
+            node.load.rests(now);
+        }
         self.members.settle(slot);
         if outcome != Outcome::Cancelled {
             self.judge(slot, now);
@@ -159,8 +162,8 @@ impl Pool {
         let mut all: Vec<Considered> = Vec::with_capacity(self.members.len());
         all.extend(self.members.iter().map(|node| Considered {
             member: node.member,
-            state: node.state(&self.config, now),
-            load: node.load.with(node.running, &self.config.balance, now),
+            state: node.state(self.usual, &self.config, now),
+            load: node.load.with(node.running, self.usual, &self.config.balance, now),
             blocks: known.iter().find(|(member, _)| *member == node.member).map_or(0, |&(_, blocks)| blocks),
         }));
         let asked = |considered: &Considered| considered.state.standing == Standing::In;
@@ -193,7 +196,7 @@ impl Pool {
     /// `None` where there is no such member.
     pub fn state(&self, member: Member, now: Instant) -> Option<MemberState> {
         let node = self.members.at(self.members.slot(member)?)?;
-        Some(node.state(&self.config, now))
+        Some(node.state(self.usual, &self.config, now))
     }
 
     /// What the prefix index holds, in bytes.
@@ -229,7 +232,7 @@ impl Pool {
 
     fn load(&self, slot: u32, now: Instant) -> f64 {
         let node = self.members.at(slot);
-        node.map_or(f64::INFINITY, |node| node.load.with(node.running, &self.config.balance, now))
+        node.map_or(f64::INFINITY, |node| node.load.with(node.running, self.usual, &self.config.balance, now))
     }
 
     /// The least loaded of all with room where they are few; else of two idle ones and two others, drawn at random.
@@ -309,9 +312,10 @@ impl Pool {
         self.members.roomy.contains(slot) && !node.load.is_failing() && !uneven
     }
 
-    fn take(&mut self, slot: u32, because: Because) -> Option<Member> {
+    fn take(&mut self, slot: u32, because: Because, now: Instant) -> Option<Member> {
         let node = self.members.at_mut(slot)?;
         node.running += 1;
+        node.load.started(&self.config.balance, now);
         if because == Because::Probe {
             node.breaker.try_one();
         }

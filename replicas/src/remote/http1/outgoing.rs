@@ -27,6 +27,8 @@ pub(super) struct Outgoing {
     body: Option<OutBody>,
     /// Bytes that the body still has, where its length was announced; else it is chunked.
     left: Option<u64>,
+    /// Bytes that the kernel took.
+    sent: u64,
     /// Whether a byte of it may have left this process.
     was_sent: bool,
     is_flushed: bool,
@@ -51,7 +53,7 @@ impl Outgoing {
         self.before.clear();
         head::write(&mut self.before, origin, request, announced);
         (self.begun, self.piece, self.after) = (0, Bytes::new(), b"");
-        (self.was_sent, self.is_flushed) = (false, false);
+        (self.sent, self.was_sent, self.is_flushed) = (0, false, false);
         (self.body, self.left) = match announced {
             Announced::Chunked => (Some(body), None),
             Announced::Length(length @ 1..) => (Some(body), Some(length)),
@@ -62,6 +64,11 @@ impl Outgoing {
     /// Whether it is certain that the server has nothing of it.
     pub fn is_unsent(&self) -> bool {
         !self.was_sent
+    }
+
+    /// Bytes of it that the kernel took.
+    pub fn sent(&self) -> u64 {
+        self.sent
     }
 
     /// Whether all of it is on its way.
@@ -165,6 +172,7 @@ impl Outgoing {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
         self.was_sent = true;
+        self.sent += written as u64;
         let before = written.min(self.before.len() - self.begun);
         self.begun += before;
         written -= before;

@@ -26,13 +26,15 @@ const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS as u32;
 const SEND_BUFFER: usize = 128 << 10;
 const MOST_HEADERS: u32 = 64 << 10;
 
-/// How long a connection with calls on it may be silent before it is asked for a sign of life, and how long that may take.
+/// How long one of ours with calls on it may be silent before it is asked for a sign of life, and how long that may take.
+/// Others are not asked: servers of gRPC end connections on which they are asked more often than every five minutes.
 const SILENCE: Duration = Duration::from_secs(10);
 
 pub(in crate::remote) struct Connections {
     open: Mutex<Vec<Arc<Connection>>>,
     most: usize,
     patience: Duration,
+    pings: bool,
     /// A call has ended, or a connection has come or gone.
     changed: Notify,
 }
@@ -54,9 +56,10 @@ pub(in crate::remote) struct Place {
 }
 
 impl Connections {
-    /// Up to `most` connections, each of which is closed when it had nothing to do for `patience`.
-    pub fn new(most: usize, patience: Duration) -> Connections {
-        Connections { open: Mutex::default(), most, patience, changed: Notify::new() }
+    /// Up to `most` connections, each of which is closed when it had nothing to do for `patience`. With `pings`, those are
+    /// ended on which the server gives no sign of life.
+    pub fn new(most: usize, patience: Duration, pings: bool) -> Connections {
+        Connections { open: Mutex::default(), most, patience, pings, changed: Notify::new() }
     }
 
     /// A place on a connection that is open. Waits for one where there may be no more connections.
@@ -78,8 +81,10 @@ impl Connections {
         }
     }
 
-    pub fn has_room(&self) -> bool {
-        self.open.lock().iter().any(|connection| connection.has_room())
+    /// Whether none has room, and there may be another.
+    pub fn wants_more(&self) -> bool {
+        let open = self.open.lock();
+        open.len() < self.most && !open.iter().any(|connection| connection.has_room())
     }
 
     /// Calls that are on connections now.
@@ -122,7 +127,7 @@ impl Connections {
             Poll::Pending => Poll::Pending,
         })
         .await?;
-        let pings = driver.ping_pong().ok_or("its pings are taken")?;
+        let pings = driver.ping_pong().filter(|_| self.pings);
         let connection =
             Arc::new(Connection { sender, traffic, calls: AtomicUsize::new(0), is_closing: AtomicBool::new(false) });
         self.open.lock().push(connection.clone());
@@ -153,7 +158,7 @@ impl Connection {
     }
 
     /// Ends when the server gives no sign of life, or nothing was to be done for `patience`.
-    async fn watch(&self, mut pings: PingPong, patience: Duration) {
+    async fn watch(&self, mut pings: Option<PingPong>, patience: Duration) {
         let (mut read, mut busy) = (self.traffic.read(), Instant::now());
         loop {
             tokio::time::sleep(SILENCE.min(patience)).await;
@@ -164,8 +169,11 @@ impl Connection {
                 return;
             }
             let before = std::mem::replace(&mut read, self.traffic.read());
-            let is_silent = calls > 0 && before == read;
-            if is_silent && !matches!(tokio::time::timeout(SILENCE, pings.ping(Ping::opaque())).await, Ok(Ok(_))) {
+            if calls > 0
+                && before == read
+                && let Some(pings) = &mut pings
+                && !matches!(tokio::time::timeout(SILENCE, pings.ping(Ping::opaque())).await, Ok(Ok(_)))
+            {
                 return;
             }
         }

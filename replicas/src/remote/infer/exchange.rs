@@ -107,7 +107,8 @@ impl<'a> Exchange<'a> {
         let spoken = Spoken::choose(described, spec)
             .ok_or_else(|| Refusal::unusable("it speaks no protocol that this call can be written in"))?;
         let version = asked_model(first).and_then(|(_, pinned)| pinned);
-        let (model, wanted) = (&*first.call.target.model, &joined.wanted[..]);
+        let model = described.name.as_deref().unwrap_or(&first.call.target.model);
+        let wanted = &joined.wanted[..];
         let asked = InferRequest {
             id: None,
             inputs: joined.inputs.clone(),

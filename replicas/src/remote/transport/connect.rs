@@ -3,7 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use rustix::net::sockopt;
 use tokio::net::{TcpStream, UnixStream};
 use weirgate_protocol::upstream_url::Scheme;
 
@@ -61,6 +63,7 @@ impl Connector {
             Target::Tcp { host, port, tls } => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(why)?;
                 stream.set_nodelay(true).map_err(why)?;
+                keep_alive(&stream).map_err(|error| why(error.into()))?;
                 match tls {
                     None => Stream::Tcp(stream),
                     Some(tls) => {
@@ -76,6 +79,15 @@ impl Connector {
         };
         Ok((Socket::new(stream, self.counters.opened()), is_h2))
     }
+}
+
+/// Has the kernel look after a peer that is silent, so that one which is gone without a word is found within half a minute.
+/// A peer that is only slow answers this, unlike a ping of h2.
+fn keep_alive(stream: &TcpStream) -> rustix::io::Result<()> {
+    sockopt::set_tcp_keepidle(stream, Duration::from_secs(15))?;
+    sockopt::set_tcp_keepintvl(stream, Duration::from_secs(5))?;
+    sockopt::set_tcp_keepcnt(stream, 3)?;
+    sockopt::set_socket_keepalive(stream, true)
 }
 
 /// The kernel's errors by their kind: their own texts carry numbers.

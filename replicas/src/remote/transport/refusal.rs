@@ -56,3 +56,39 @@ async fn json_error(body: InBody) -> Option<String> {
     let error = json.get("error")?;
     error.as_str().or_else(|| error.get("message")?.as_str()).map(str::to_owned)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn checked(status: u16, headers: &[(&str, &str)], body: &'static str) -> Result<u16, String> {
+        let mut answer = Response::builder().status(status);
+        for (name, value) in headers {
+            answer = answer.header(*name, *value);
+        }
+        let answer = answer.body(InBody::Whole(body.into())).unwrap();
+        check(answer).await.map(|answer| answer.status().as_u16()).map_err(|fault| fault.error.message().to_owned())
+    }
+
+    const MARK: (&str, &str) = (NOT_EXECUTED, "1");
+
+    #[tokio::test]
+    async fn refusals_tell_why() {
+        for (status, headers, body, text) in [
+            (503, &[MARK][..], r#"{"error":"it drains"}"#, "it drains"),
+            (429, &[MARK], r#"{"error":{"message":"it is full","code":"x"}}"#, "it is full"),
+            (200, &[MARK, ("grpc-status", "14"), ("grpc-message", "it%20drains")], "", "it drains"),
+            (503, &[MARK], "no JSON", "the replica refused the call with status 503"),
+        ] {
+            assert_eq!(checked(status, headers, body).await, Err(text.to_owned()));
+        }
+    }
+
+    #[tokio::test]
+    async fn other_answers_are_answers() {
+        assert_eq!(checked(503, &[], "{}").await, Ok(503));
+        assert_eq!(checked(503, &[(NOT_EXECUTED, "0")], "{}").await, Ok(503));
+        assert_eq!(checked(200, &[MARK], "{}").await, Ok(200), "it was executed, whatever it says");
+        assert_eq!(checked(200, &[("grpc-status", "14")], "").await, Ok(200));
+    }
+}

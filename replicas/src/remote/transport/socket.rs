@@ -35,6 +35,14 @@ impl Socket {
         matches!(self.stream, Stream::Tls(_))
     }
 
+    /// Bytes that were written and that the server's kernel has not acknowledged; none where that can't be known.
+    pub fn unacknowledged(&self) -> Option<u64> {
+        match &self.stream {
+            Stream::Tcp(stream) => unacknowledged(stream),
+            Stream::Unix(_) | Stream::Tls(_) => None,
+        }
+    }
+
     /// Whether the connection is open, and the server has said nothing that was not asked for. It asks the kernel: the
     /// reactor may not have heard yet.
     pub fn is_quiet(&mut self) -> bool {
@@ -49,6 +57,22 @@ impl Socket {
 
 fn has_nothing_to_read(socket: &impl AsFd) -> bool {
     recv(socket, &mut [0], RecvFlags::PEEK | RecvFlags::DONTWAIT) == Err(Errno::WOULDBLOCK)
+}
+
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "the kernel's count of a socket's bytes in flight has no safe wrapper")]
+fn unacknowledged(socket: &TcpStream) -> Option<u64> {
+    use rustix::ioctl::{Getter, ioctl};
+    /// `SIOCOUTQ` of Linux's `sockios.h`.
+    const SIOCOUTQ: rustix::ioctl::Opcode = 0x5411;
+    // SAFETY: the request's answer is an `int`, and this is a socket.
+    let count = unsafe { ioctl(socket, Getter::<SIOCOUTQ, i32>::new()) };
+    count.ok()?.try_into().ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn unacknowledged(_: &TcpStream) -> Option<u64> {
+    None
 }
 
 fn gives_nothing(stream: &mut TlsStream<TcpStream>) -> bool {
@@ -105,5 +129,50 @@ impl AsyncWrite for Socket {
             Stream::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
+    }
+}
+
+/// A socket, and its peer.
+#[cfg(test)]
+pub(in crate::remote) async fn pair() -> (Socket, std::net::TcpStream) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let open = std::sync::Arc::new(super::Counters::default()).opened();
+    (Socket::new(Stream::Tcp(stream), open), listener.accept().unwrap().0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn what_comes_after_the_end_is_known_not_to_have_arrived() {
+        let (mut socket, peer) = pair().await;
+        drop(peer);
+        socket.write_all(b"lost").await.unwrap();
+        assert_eq!((socket.read(&mut [0; 9]).await.unwrap(), socket.unacknowledged()), (0, Some(4)));
+
+        let (mut socket, mut peer) = pair().await;
+        socket.write_all(b"read").await.unwrap();
+        peer.read_exact(&mut [0; 4]).unwrap();
+        drop(peer);
+        assert_eq!((socket.read(&mut [0; 9]).await.unwrap(), socket.unacknowledged()), (0, Some(0)));
+    }
+
+    #[tokio::test]
+    async fn a_socket_is_quiet_until_its_peer_speaks_or_leaves() {
+        use std::io::Write;
+        let (mut socket, mut peer) = pair().await;
+        assert!(socket.is_quiet());
+        peer.write_all(b"x").unwrap();
+        assert!(!socket.is_quiet());
+        let (mut socket, peer) = pair().await;
+        drop(peer);
+        assert!(!socket.is_quiet());
     }
 }

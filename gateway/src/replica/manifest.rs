@@ -1,0 +1,129 @@
+//! The one service that a replica runs.
+
+use std::io::BufRead;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::Arc;
+
+use weirgate_deploy_core::{Executor, Location, ModelFormat, ModelPlan, ServicePlan, Severity, load};
+use weirgate_replicas::local::Loader;
+use weirgate_replicas::{OnnxSource, ReplicaSetConfig, Source, onnx_loader};
+
+/// YAML's mark of a document's end, which ends a manifest where more is to come by the same way.
+const DOCUMENT_END: &str = "...";
+
+/// A manifest of one service whose model engines of ours run.
+pub struct Manifest {
+    pub plan: ServicePlan,
+    pub set: ReplicaSetConfig,
+}
+
+impl Manifest {
+    /// Reads a file, or standard input where that is `-`. `marked`: it ends by a line of three dots there, and not before
+    /// what follows it. An error says all that is wrong, a line each.
+    pub fn read(file: &Path, marked: bool) -> Result<Manifest, Vec<String>> {
+        let unreadable = |error: std::io::Error| vec![format!("{}: can't be read: {error}", file.display())];
+        let base = std::env::current_dir().map_err(unreadable)?;
+        if file == Path::new("-") {
+            let text = read_document(std::io::stdin().lock(), marked).map_err(unreadable)?;
+            return Manifest::parse(&text, "standard input", &base);
+        }
+        let text = std::fs::read_to_string(file).map_err(unreadable)?;
+        let folder = base.join(file).parent().map(Path::to_path_buf).unwrap_or(base);
+        Manifest::parse(&text, &file.display().to_string(), &folder)
+    }
+
+    fn parse(text: &str, origin: &str, base: &Path) -> Result<Manifest, Vec<String>> {
+        let loaded = load(text, origin, base);
+        let wrong = loaded.problems.iter().filter(|problem| problem.severity != Severity::Warning);
+        let wrong: Vec<_> = wrong.map(ToString::to_string).collect();
+        if !wrong.is_empty() {
+            return Err(wrong);
+        }
+        let mut plans = loaded.services.into_iter().filter_map(|service| service.plan);
+        let (Some(plan), None) = (plans.next(), plans.next()) else {
+            return Err(vec![format!("{origin}: holds not one InferenceService: a replica runs exactly one")]);
+        };
+        let set = replica_set(&plan).map_err(|error| vec![format!("{origin}: {error}")])?;
+        Ok(Manifest { plan, set })
+    }
+}
+
+/// Reads to the end, or as far as the mark.
+fn read_document(mut input: impl BufRead, marked: bool) -> std::io::Result<String> {
+    let mut text = String::new();
+    loop {
+        let start = text.len();
+        if input.read_line(&mut text)? == 0 {
+            return Ok(text);
+        }
+        if marked && text[start..].trim_end() == DOCUMENT_END {
+            text.truncate(start);
+            return Ok(text);
+        }
+    }
+}
+
+fn replica_set(plan: &ServicePlan) -> Result<ReplicaSetConfig, String> {
+    let revision = &plan.predictor;
+    let Executor::Model { model, .. } = &revision.executor else {
+        return Err("asks for no model that engines of ours run, which is all that a replica does".to_owned());
+    };
+    Ok(ReplicaSetConfig {
+        name: plan.name.clone(),
+        max_batch_size: revision.batcher.max_batch_size,
+        max_latency: revision.batcher.max_latency,
+        container_concurrency: revision.container_concurrency,
+        loader: loader(plan, model)?,
+    })
+}
+
+fn loader(plan: &ServicePlan, model: &ModelPlan) -> Result<Arc<Loader>, String> {
+    let Location::Path(path) = &model.location else {
+        return Err("its model lies at a URL: the gateway fetches it, and gives a replica the path".to_owned());
+    };
+    // The gateway has seen to it that the model may be read from there.
+    let source = Source::Local { location: path.clone(), roots: Arc::from([]) };
+    let cpus = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let intra_threads = plan.predictor.cpu_limit.unwrap_or_else(cpus);
+    let service = format!("{}/{}", plan.namespace, plan.name);
+    match model.format {
+        ModelFormat::Onnx => Ok(onnx_loader(OnnxSource { service, model: plan.name.clone(), source, intra_threads })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(model: &str) -> String {
+        format!(
+            "apiVersion: serving.kserve.io/v1beta1\nkind: InferenceService\nmetadata: {{name: a}}\nspec:\n  predictor:\n    \
+             {model}\n"
+        )
+    }
+
+    fn refusal(text: &str) -> String {
+        Manifest::parse(text, "test", Path::new("/")).err().unwrap_or_default().join("\n")
+    }
+
+    #[test]
+    fn one_service_with_a_local_model_is_what_a_replica_runs() {
+        let onnx = manifest("model: {modelFormat: {name: onnx}, storageUri: /models/a}");
+        let Ok(Manifest { plan, .. }) = Manifest::parse(&onnx, "test", Path::new("/")) else { panic!() };
+        assert_eq!((plan.name.as_str(), plan.predictor.replicas.get()), ("a", 1));
+        assert!(refusal(&format!("{onnx}---\n{}", onnx.replace("name: a", "name: b"))).contains("exactly one"));
+        let url = manifest("model: {modelFormat: {name: onnx}, storageUri: 'https://example.com/a.onnx'}");
+        assert!(refusal(&url).contains("at a URL"));
+        assert!(refusal("").contains("is empty"));
+    }
+
+    #[test]
+    fn a_mark_ends_the_manifest_and_leaves_the_rest() {
+        let mut input = &b"a: 1\n...\nrest"[..];
+        assert_eq!(read_document(&mut input, true).unwrap(), "a: 1\n");
+        assert_eq!(input, b"rest");
+        assert_eq!(read_document(&b"a: 1\n...\nb: 2"[..], false).unwrap(), "a: 1\n...\nb: 2");
+        assert_eq!(read_document(&b"a: 1"[..], true).unwrap(), "a: 1");
+    }
+}

@@ -1,0 +1,307 @@
+//! Leases: whatever callers and servers do, no server has more calls than it takes, each call has one outcome, and every slot
+//! comes back.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+use tokio::task::JoinSet;
+use weirgate::dispatch::{Lane, Lease, Turned, Wanting};
+use weirgate_deploy::plane::LaneOf;
+use weirgate_protocol::{Error, ErrorCode, LoadedModel, Priority, UpstreamUrl};
+use weirgate_replicas::remote::{Address, Described, Transport, TransportConfig};
+use weirgate_replicas::{Failure, Feed, Remote, SetState};
+use weirgate_replicas_core::BatchPolicy;
+use weirgate_router::LaneLimits;
+use weirgate_router::pool::Outcome;
+
+use crate::model::{eventually, runtime, spec};
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+pub fn remote(id: u64, slots: usize) -> Arc<Remote> {
+    let url = UpstreamUrl::parse("http://127.0.0.1:9").unwrap();
+    let transport = Transport::new(TransportConfig::new(Address::Url(url))).unwrap();
+    let remote = Remote::new(id, format!("server {id}").into(), transport, false, slots);
+    remote.describe(Described { v2: true, ..Described::default() });
+    remote
+}
+
+pub fn ready(servers: usize) -> SetState {
+    SetState::Ready {
+        model: Arc::new(LoadedModel::new(spec(), [])),
+        ready: servers,
+        took: Duration::ZERO,
+        failure: None,
+        policy: BatchPolicy { max_rows: 1, max_calls: usize::MAX, linger: Duration::ZERO },
+        load: 0,
+    }
+}
+
+struct Rig {
+    lane: Arc<Lane>,
+    _courier: JoinSet<()>,
+}
+
+impl Rig {
+    fn new(max_calls: usize) -> Rig {
+        let of = LaneOf { namespace: "test", service: "far", revision: "far-1", remote: true };
+        let lane = Lane::new(&of, LaneLimits { max_calls, max_bytes: 1 << 20 }, Box::new(|| {}));
+        let mut courier = JoinSet::new();
+        courier.spawn(lane.clone().courier());
+        Rig { lane, _courier: courier }
+    }
+
+    fn with(servers: &[(u64, usize)]) -> Rig {
+        let rig = Rig::new(1_000);
+        for (id, slots) in servers {
+            rig.lane.remote_joined(remote(*id, *slots));
+        }
+        rig.lane.state_changed(ready(servers.len()));
+        rig
+    }
+
+    async fn lease(&self) -> Lease {
+        lease(&self.lane, Wanting::default(), HOUR).await.unwrap()
+    }
+
+    async fn is_empty(&self) {
+        eventually("nothing waits and nothing runs", || self.lane.load() == (0, 0)).await;
+    }
+}
+
+async fn lease(lane: &Arc<Lane>, wanting: Wanting, timeout: Duration) -> Result<Lease, Error> {
+    let now = Instant::now();
+    let reservation = lane.admit(0, now + timeout, now).map_err(|turned| match turned {
+        Turned::Failed(error) | Turned::Refused(error) => error,
+        Turned::Moved => panic!("nobody retires this lane"),
+    })?;
+    reservation.lease(wanting, now + timeout, now).await
+}
+
+/// What one caller does.
+#[derive(Clone, Debug)]
+struct Caller {
+    after: u64,
+    holds: u64,
+    /// How its attempts end, the last one by the call's own end.
+    ends: Vec<Outcome>,
+    leaves: Option<u64>,
+    timeout: Option<u64>,
+}
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    prop_oneof![
+        4 => Just(Outcome::Answered),
+        1 => Just(Outcome::Failed),
+        1 => Just(Outcome::Overloaded { retry_after: None }),
+        2 => Just(Outcome::NotExecuted),
+        1 => Just(Outcome::Cancelled),
+    ]
+}
+
+fn caller() -> impl Strategy<Value = Caller> {
+    (
+        0u64..2_000,
+        0u64..800,
+        prop::collection::vec(outcome(), 1..4),
+        prop::option::weighted(0.2, 0u64..3_000),
+        prop::option::weighted(0.2, 1u64..3_000),
+    )
+        .prop_map(|(after, holds, ends, leaves, timeout)| Caller { after, holds, ends, leaves, timeout })
+}
+
+/// Who has how many calls at the moment.
+#[derive(Default)]
+struct Watch {
+    running: HashMap<u64, usize>,
+}
+
+async fn hold(lease: &Lease, watch: &Mutex<Watch>, slots: usize, holds: u64) {
+    struct Held<'a>(u64, &'a Mutex<Watch>);
+    impl Drop for Held<'_> {
+        fn drop(&mut self) {
+            *self.1.lock().unwrap().running.get_mut(&self.0).unwrap() -= 1;
+        }
+    }
+    let id = lease.remote().id;
+    let running = {
+        let mut watch = watch.lock().unwrap();
+        let running = watch.running.entry(id).or_default();
+        *running += 1;
+        *running
+    };
+    let _held = Held(id, watch);
+    assert!(running <= slots, "server {id} has {running} calls and takes {slots}");
+    tokio::time::sleep(Duration::from_micros(holds)).await;
+}
+
+async fn call(lane: Arc<Lane>, watch: Arc<Mutex<Watch>>, caller: Caller, slots: usize) -> Result<(), Error> {
+    let timeout = caller.timeout.map_or(HOUR, Duration::from_micros);
+    let deadline = Instant::now() + timeout;
+    let mut lease = lease(&lane, Wanting::default(), timeout).await?;
+    let mut ends = caller.ends.into_iter().peekable();
+    while let Some(outcome) = ends.next() {
+        hold(&lease, &watch, slots, caller.holds).await;
+        lease.ends(outcome, Instant::now());
+        if ends.peek().is_some() {
+            let wanting = Wanting { avoid: vec![lease.remote().id], ..Wanting::default() };
+            lease = lease.again(wanting, 0, deadline).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn play(callers: Vec<Caller>, servers: u64, slots: usize, replaced: bool) {
+    let members: Vec<_> = (0..servers).map(|id| (id, slots)).collect();
+    let rig = Rig::with(&members);
+    let watch = Arc::new(Mutex::new(Watch::default()));
+    let mut running = JoinSet::new();
+    for caller in callers {
+        let (lane, watch) = (rig.lane.clone(), watch.clone());
+        running.spawn(async move {
+            tokio::time::sleep(Duration::from_micros(caller.after)).await;
+            let (leaves, timeout) = (caller.leaves, caller.timeout);
+            let called = call(lane, watch, caller, slots);
+            match leaves {
+                Some(after) => tokio::time::timeout(Duration::from_micros(after), called).await.unwrap_or(Ok(())),
+                None => called.await,
+            }
+            .map_err(|error| (error, timeout))
+        });
+    }
+    if replaced {
+        // Others take the servers' places while calls run and wait.
+        for id in 0..servers {
+            tokio::time::sleep(Duration::from_micros(300)).await;
+            rig.lane.remote_joined(remote(100 + id, slots));
+            rig.lane.remote_drains(id);
+            tokio::time::sleep(Duration::from_micros(300)).await;
+            rig.lane.remote_left(id);
+        }
+    }
+    while let Some(done) = running.join_next().await {
+        if let Err((error, timeout)) = done.unwrap() {
+            let late = matches!(error.code(), ErrorCode::DeadlineExceeded | ErrorCode::Unavailable);
+            assert!(late && timeout.is_some(), "{error:?}");
+        }
+    }
+    rig.is_empty().await;
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn slots_are_kept_and_each_call_has_one_outcome(
+        callers in prop::collection::vec(caller(), 1..60),
+        servers in 1u64..4,
+        slots in 1usize..4,
+        replaced in any::<bool>(),
+    ) {
+        runtime().block_on(play(callers, servers, slots, replaced));
+    }
+}
+
+#[test]
+fn whoever_becomes_free_takes_the_next_call() {
+    runtime().block_on(async {
+        let rig = Rig::with(&[(1, 1), (2, 1)]);
+        let (first, second) = (rig.lease().await, rig.lease().await);
+        assert_ne!(first.remote().id, second.remote().id);
+        let waits = tokio::spawn({
+            let lane = rig.lane.clone();
+            async move { lease(&lane, Wanting::default(), HOUR).await.unwrap().remote().id }
+        });
+        eventually("the third call waits", || rig.lane.load().0 == 1).await;
+        let free = second.remote().id;
+        drop(second);
+        assert_eq!(waits.await.unwrap(), free);
+        drop(first);
+        rig.is_empty().await;
+    });
+}
+
+#[test]
+fn urgent_calls_go_first_and_those_that_come_back_keep_their_place() {
+    runtime().block_on(async {
+        let rig = Rig::with(&[(1, 1)]);
+        let mut first = rig.lease().await;
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let mut waiting = JoinSet::new();
+        for (name, priority) in [("low", Priority::Low), ("normal", Priority::Normal), ("high", Priority::High)] {
+            let (lane, order) = (rig.lane.clone(), order.clone());
+            let before = rig.lane.load().0;
+            waiting.spawn(async move {
+                let _lease = lease(&lane, Wanting { priority, ..Wanting::default() }, HOUR).await.unwrap();
+                order.lock().unwrap().push(name);
+            });
+            eventually("it waits", || rig.lane.load().0 == before + 1).await;
+        }
+        first.ends(Outcome::NotExecuted, Instant::now());
+        let again = first.again(Wanting::default(), 0, Instant::now() + HOUR).await.unwrap();
+        order.lock().unwrap().push("again");
+        drop(again);
+        while waiting.join_next().await.is_some() {}
+        assert_eq!(*order.lock().unwrap(), ["high", "again", "normal", "low"]);
+        rig.is_empty().await;
+    });
+}
+
+#[test]
+fn complaint_50_calls_that_wait_are_told_when_the_last_server_has_failed() {
+    runtime().block_on(async {
+        let rig = Rig::with(&[(1, 1)]);
+        let running = rig.lease().await;
+        let waits = tokio::spawn({
+            let lane = rig.lane.clone();
+            async move { lease(&lane, Wanting::default(), HOUR).await.map(drop) }
+        });
+        eventually("it waits", || rig.lane.load().0 == 1).await;
+        rig.lane.remote_left(1);
+        rig.lane.state_changed(SetState::Failed(Failure { reason: "it is gone".into(), load: 0 }));
+        let error = waits.await.unwrap().unwrap_err();
+        assert_eq!(error.code(), ErrorCode::Unavailable);
+        assert!(error.message().contains("it is gone"), "{error}");
+        // What runs goes on, and its slot comes back to nobody.
+        assert_eq!(rig.lane.load(), (0, 1));
+        drop(running);
+        rig.is_empty().await;
+    });
+}
+
+#[test]
+fn a_retired_lane_is_empty_only_when_no_lease_is_out() {
+    runtime().block_on(async {
+        let rig = Rig::with(&[(1, 2)]);
+        let first = rig.lease().await;
+        rig.lane.retire();
+        let mut drained = tokio::spawn(rig.lane.clone().drained());
+        assert!(tokio::time::timeout(Duration::from_millis(50), &mut drained).await.is_err());
+        // Between its attempts a call is in the lane all the same.
+        let second = first.again(Wanting::default(), 0, Instant::now() + HOUR).await.unwrap();
+        assert!(tokio::time::timeout(Duration::from_millis(50), &mut drained).await.is_err());
+        drop(second);
+        tokio::time::timeout(Duration::from_secs(20), drained).await.unwrap().unwrap();
+    });
+}
+
+#[test]
+fn a_full_queue_refuses_and_a_call_that_comes_back_is_not_refused() {
+    runtime().block_on(async {
+        let rig = Rig::new(1);
+        rig.lane.remote_joined(remote(1, 1));
+        rig.lane.state_changed(ready(1));
+        let first = rig.lease().await;
+        let lane = rig.lane.clone();
+        let waits = tokio::spawn(async move { lease(&lane, Wanting::default(), HOUR).await.map(drop) });
+        eventually("it waits", || rig.lane.load().0 == 1).await;
+        let full = lease(&rig.lane, Wanting::default(), HOUR).await.err().unwrap();
+        assert_eq!(full.code(), ErrorCode::QueueFull);
+        let again = first.again(Wanting::default(), 0, Instant::now() + HOUR).await.unwrap();
+        drop(again);
+        waits.await.unwrap().unwrap();
+        rig.is_empty().await;
+    });
+}

@@ -1,0 +1,135 @@
+//! The process between the gateway and a command: it outlives neither, and takes all that the command started with it.
+//!
+//! ```text
+//! gateway ──socket──► guard ──► command ──► whatever that starts
+//! ```
+//!
+//! The kernel can be asked to kill a child when its parent dies, but not the child's children. The guard can: processes that
+//! lose their parent become its own (it is their subreaper), so it finds them all, in whatever process group they hide. The
+//! end of the socket is the end of the gateway, also where that was killed.
+
+use std::ffi::OsString;
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
+
+/// What the gateway sends to ask the command to end, by SIGTERM to its process group.
+pub(super) const TERMINATE: u8 = b't';
+
+/// Rounds in which what a command left behind is looked for; a process may start others while it is.
+const MOST_SWEEPS: u32 = 1_000;
+const BETWEEN_SWEEPS: Duration = Duration::from_millis(2);
+
+/// Runs a command until it ends, or the other end of standard input is closed. What is left of it then is killed.
+///
+/// Standard input is a socket. On it the guard says a line each: `started PID`, or `failed WHY`, and then `exited CODE` or
+/// `killed SIGNAL`.
+pub fn guard(command: &[OsString]) -> ExitCode {
+    match run(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: &[OsString]) -> Result<(), String> {
+    let (program, arguments) = command.split_first().ok_or("no command to guard")?;
+    let socket = std::io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from);
+    let mut socket = socket.map_err(|error| format!("standard input can't be used: {error}"))?;
+    let mut gateway = socket.try_clone().map_err(|error| format!("standard input can't be used: {error}"))?;
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+        .map_err(|error| format!("the guard can't take over what its command leaves behind: {error}"))?;
+    let spawned = Command::new(program).args(arguments).stdin(Stdio::null()).process_group(0).spawn();
+    let child = match spawned.map(|child| Pid::from_child(&child)) {
+        Ok(child) => child,
+        Err(error) => return say(&mut socket, &format!("failed {error}")),
+    };
+    say(&mut socket, &format!("started {}", child.as_raw_nonzero()))?;
+    // Ends with the process.
+    std::thread::spawn(move || obey(&mut gateway, child));
+    let ended = wait_for(child);
+    // First the news: the gateway need not wait for what is left.
+    let told = say(&mut socket, &ended);
+    kill_group(child);
+    sweep();
+    told
+}
+
+fn say(socket: &mut UnixStream, line: &str) -> Result<(), String> {
+    socket.write_all(format!("{line}\n").as_bytes()).map_err(|error| format!("the gateway can't be told: {error}"))
+}
+
+/// Passes the gateway's wishes on; where it is gone, so is the command.
+fn obey(gateway: &mut UnixStream, child: Pid) {
+    let mut wish = [0];
+    while matches!(gateway.read(&mut wish), Ok(1)) {
+        if wish[0] == TERMINATE {
+            let _ = rustix::process::kill_process_group(child, Signal::TERM);
+        }
+    }
+    kill_group(child);
+    let _ = rustix::process::kill_process(child, Signal::KILL);
+}
+
+fn kill_group(child: Pid) {
+    // Nothing of it may be left.
+    let _ = rustix::process::kill_process_group(child, Signal::KILL);
+}
+
+/// Waits until the command ends, and meanwhile buries what its descendants leave to the guard.
+fn wait_for(child: Pid) -> String {
+    loop {
+        match rustix::process::wait(WaitOptions::empty()) {
+            Ok(Some((pid, status))) if pid == child => return said(status),
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return format!("killed by an unknown cause: {error}"),
+        }
+    }
+}
+
+fn said(status: WaitStatus) -> String {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => format!("exited {code}"),
+        (None, Some(signal)) => format!("killed {signal}"),
+        (None, None) => "exited 255".to_owned(),
+    }
+}
+
+/// Kills whatever descends from the command: those whose parent dies become children of the guard, until there are none.
+fn sweep() {
+    for _ in 0..MOST_SWEEPS {
+        for child in children() {
+            let _ = rustix::process::kill_process(child, Signal::KILL);
+        }
+        loop {
+            match rustix::process::wait(WaitOptions::NOHANG) {
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(_) => return,
+            }
+        }
+        std::thread::sleep(BETWEEN_SWEEPS);
+    }
+}
+
+/// The processes whose parent this is.
+fn children() -> Vec<Pid> {
+    let own = rustix::process::getpid();
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| parent(*pid) == Some(own)).filter_map(Pid::from_raw).collect()
+}
+
+fn parent(pid: i32) -> Option<Pid> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in brackets may hold anything, brackets too; then come the state and the parent.
+    let (_, after_name) = stat.rsplit_once(')')?;
+    after_name.split_whitespace().nth(1)?.parse().ok().and_then(Pid::from_raw)
+}

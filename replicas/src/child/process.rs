@@ -1,0 +1,169 @@
+//! A command that runs under its guard.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as StdStream;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::process::Command;
+use tokio::task::JoinSet;
+
+use super::guard::TERMINATE;
+use super::log::{Whose, log};
+
+/// How a guard is started: this program again, with the words that make it one.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    pub program: PathBuf,
+    pub arguments: Vec<String>,
+}
+
+/// What shall run.
+#[derive(Debug)]
+pub(super) struct Invocation {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// Added to the gateway's own environment.
+    pub variables: Vec<(String, String)>,
+    pub working_dir: Option<PathBuf>,
+}
+
+/// How a command ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Exit(pub String);
+
+/// A command that runs. Dropping this kills it, with all that it has started.
+pub(super) struct Process {
+    pub pid: u32,
+    news: BufReader<OwnedReadHalf>,
+    /// What has come of the next line.
+    line: Vec<u8>,
+    wishes: OwnedWriteHalf,
+    guard: tokio::process::Child,
+    logs: JoinSet<()>,
+}
+
+/// Variables of the gateway's that are nobody else's: they hold its settings, paths of keys among them.
+const OWN: &str = "WEIRGATE_";
+/// After a command has ended, for what it left behind to be killed and its last lines to be read.
+const BURIAL: Duration = Duration::from_secs(5);
+
+impl Process {
+    /// Starts a command; an error says why it could not be.
+    pub async fn start(
+        guard: &Guard,
+        what: &Invocation,
+        whose: impl Fn(&'static str) -> Whose,
+    ) -> Result<Process, String> {
+        if let Some(folder) = what.working_dir.as_deref().filter(|folder| !folder.is_dir()) {
+            return Err(format!("its working directory '{}' is no folder of this machine", folder.display()));
+        }
+        let failed = |error: std::io::Error| format!("its guard can't be started: {error}");
+        let (ours, theirs) = StdStream::pair().map_err(failed)?;
+        let mut command = Command::new(&guard.program);
+        command.args(&guard.arguments).args(&what.command);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with(OWN) {
+                command.env_remove(name);
+            }
+        }
+        command.envs(what.variables.iter().map(|(name, value)| (name, value)));
+        if let Some(folder) = &what.working_dir {
+            command.current_dir(folder);
+        }
+        // What a terminal sends to the gateway is not for the guard: it ends by its socket.
+        command.process_group(0).stdin(OwnedFd::from(theirs)).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut guard = command.spawn().map_err(failed)?;
+        // The guard's end of the socket is the guard's alone.
+        drop(command);
+        let mut logs = JoinSet::new();
+        if let Some(stdout) = guard.stdout.take() {
+            logs.spawn(log(stdout, whose("stdout")));
+        }
+        if let Some(stderr) = guard.stderr.take() {
+            logs.spawn(log(stderr, whose("stderr")));
+        }
+        ours.set_nonblocking(true).map_err(failed)?;
+        let (news, wishes) = UnixStream::from_std(ours).map_err(failed)?.into_split();
+        let mut process = Process { pid: 0, news: BufReader::new(news), line: Vec::new(), wishes, guard, logs };
+        let program = what.command.first().map(String::as_str).unwrap_or_default();
+        match process.news().await.as_deref().and_then(|line| line.split_once(' ')) {
+            Some(("started", pid)) => process.pid = pid.parse().map_err(|_| "its guard told no process".to_owned())?,
+            Some(("failed", why)) => return Err(format!("'{program}' can't be started: {why}")),
+            _ => return Err("its guard ended before it was started".to_owned()),
+        }
+        Ok(process)
+    }
+
+    /// The next thing that the guard says; none where it is gone. Nothing is lost where this is dropped before.
+    async fn news(&mut self) -> Option<String> {
+        let read = self.news.read_until(b'\n', &mut self.line).await;
+        let line = std::mem::take(&mut self.line);
+        (read.is_ok() && line.ends_with(b"\n")).then(|| String::from_utf8_lossy(&line).trim_end().to_owned())
+    }
+
+    /// Waits until the command ends. Nothing is lost where this is dropped before.
+    pub async fn ended(&mut self) -> Exit {
+        match self.news().await.as_deref().and_then(|line| line.split_once(' ')) {
+            Some(("exited", "0")) => Exit("exited with code 0, though it should go on".to_owned()),
+            Some(("exited", code)) => Exit(format!("exited with code {code}")),
+            Some(("killed", signal)) => Exit(format!("was killed by signal {signal}{}", signal_name(signal))),
+            _ => {
+                // What it watched over has lost its guard.
+                if let Some(group) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) {
+                    let _ = rustix::process::kill_process_group(group, Signal::KILL);
+                }
+                Exit("lost its guard and was killed".to_owned())
+            }
+        }
+    }
+
+    /// Asks the command to end, and kills what is left of it after the grace period.
+    pub async fn stop(mut self, grace: Duration) {
+        let asked = async {
+            self.wishes.write_all(&[TERMINATE]).await.ok()?;
+            Some(self.ended().await)
+        };
+        let _ = tokio::time::timeout(grace, asked).await;
+        self.bury().await;
+    }
+
+    /// Waits until nothing of it is left.
+    pub async fn bury(self) {
+        let Process { news, wishes, mut guard, mut logs, .. } = self;
+        // The end of the socket: whatever still runs is killed.
+        drop((news, wishes));
+        let over = async {
+            let _ = guard.wait().await;
+            while logs.join_next().await.is_some() {}
+        };
+        let _ = tokio::time::timeout(BURIAL, over).await;
+    }
+}
+
+fn signal_name(number: &str) -> &'static str {
+    match number {
+        "6" => " (SIGABRT)",
+        "9" => " (SIGKILL)",
+        "11" => " (SIGSEGV)",
+        "15" => " (SIGTERM)",
+        _ => "",
+    }
+}
+
+/// The log's idea of whose a process is.
+pub(super) fn whose(service: &Arc<str>, revision: &Arc<str>, replica: u64) -> impl Fn(&'static str) -> Whose + use<> {
+    let (service, revision) = (service.clone(), revision.clone());
+    move |stream| Whose { service: service.clone(), revision: revision.clone(), replica, stream }
+}
+
+/// This program again, whatever lies at its path by now.
+pub fn this_program() -> &'static Path {
+    Path::new("/proc/self/exe")
+}

@@ -1,0 +1,300 @@
+//! One process as a replica: started, asked until it is ready, watched, and ended in order.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::watch as channel;
+use weirgate_protocol::UpstreamUrl;
+
+use super::expand::{expand, find, variables};
+use super::port::Port;
+use super::probe::{Probe, Probed};
+use super::process::{Exit, Invocation, Process, whose};
+use super::{ChildrenConfig, Command, Ours, Runs, Speaks};
+use crate::kind::{Ending, EventKind, Tell};
+use crate::remote::{Address, Remote, Transport, TransportConfig};
+use crate::upstream::follow;
+
+/// How long a process may start without the reason why it is not ready being told.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// For connections to a process of this machine.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A replica's task.
+pub(super) struct Body {
+    pub config: Arc<ChildrenConfig>,
+    pub ids: Arc<AtomicU64>,
+    pub tell: Tell,
+    pub stopping: channel::Receiver<bool>,
+}
+
+/// What a process was started with, and where it is reached.
+struct Place {
+    invocation: Invocation,
+    address: Address,
+    /// The port, until the process has ended.
+    port: Option<Port>,
+    /// Files that are of no use without the process.
+    files: Files,
+}
+
+/// Removed when dropped.
+struct Files(Vec<PathBuf>);
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        for file in &self.0 {
+            let _ = std::fs::remove_file(file);
+        }
+    }
+}
+
+/// Why a process is not looked after any more.
+enum Over {
+    Exited(Exit),
+    /// It hangs, or never became what it should be.
+    Failed(String),
+    Stop,
+}
+
+impl Body {
+    pub async fn run(self) {
+        let ending = Ending::new(self.tell.clone());
+        let name: Arc<str> = format!("child {}", self.tell.replica).into();
+        let whose = whose(&self.config.service, &self.config.revision, self.tell.replica);
+        let started = match self.place() {
+            Ok(place) => {
+                Process::start(&self.config.guard, &place.invocation, whose).await.map(|process| (place, process))
+            }
+            Err(error) => Err(error),
+        };
+        let (place, mut process) = match started {
+            Ok(started) => started,
+            Err(error) => return ending.tell(EventKind::Exited { reason: Some(error) }),
+        };
+        let (config, replica, pid) = (&self.config, self.tell.replica, process.pid);
+        tracing::info!(service = &*config.service, revision = &*config.revision, replica, pid, "process started");
+        let care = Care { body: &self, place: &place, name, remote: Mutex::default() };
+        let mut stopping = self.stopping.clone();
+        let over = tokio::select! {
+            exit = process.ended() => Over::Exited(exit),
+            reason = care.take() => Over::Failed(reason),
+            _ = stopping.wait_for(|stop| *stop) => Over::Stop,
+        };
+        let remote = care.remote.into_inner();
+        match over {
+            Over::Exited(Exit(reason)) => {
+                // At once: calls are not to be passed to what is gone.
+                let reason = format!("its process {reason}{}", place.hint());
+                ending.tell(EventKind::Exited { reason: Some(reason) });
+                process.bury().await;
+            }
+            Over::Failed(reason) => {
+                ending.tell(EventKind::Exited { reason: Some(reason) });
+                process.stop(config.grace).await;
+            }
+            Over::Stop => {
+                if let Some(remote) = remote {
+                    let gone = remote.gone();
+                    drop(remote);
+                    let _ = tokio::time::timeout(config.grace, gone).await;
+                }
+                process.stop(config.grace).await;
+                ending.tell(EventKind::Exited { reason: None });
+            }
+        }
+        drop(place);
+    }
+
+    fn place(&self) -> Result<Place, String> {
+        match &self.config.runs {
+            Runs::Command(command) => place_of(command),
+            Runs::Ours(ours) => place_of_ours(ours, self.ids.fetch_add(1, Ordering::Relaxed)),
+        }
+    }
+}
+
+fn place_of(command: &Command) -> Result<Place, String> {
+    let port = command.ports.take(command.port).map_err(|error| format!("it can't have a port: {error}"))?;
+    let number = port.number.to_string();
+    let ours = ["PORT", "WEIRGATE_PORT"].map(|name| (name.to_owned(), number.clone()));
+    let variables = variables(&command.env, ours.to_vec());
+    let words = command.command.iter().map(|word| expand(word, |name| find(&variables, name)));
+    let scheme = match command.speaks {
+        Speaks::Http1 => "http",
+        Speaks::H2c => "h2c",
+        Speaks::Grpc => "grpc",
+    };
+    let url = format!("{scheme}://127.0.0.1:{number}");
+    let address = UpstreamUrl::parse(&url).map(Address::Url).map_err(|error| format!("{url} {error}"))?;
+    let invocation = Invocation { command: words.collect(), variables, working_dir: command.working_dir.clone() };
+    Ok(Place { invocation, address, port: Some(port), files: Files(Vec::new()) })
+}
+
+fn place_of_ours(ours: &Ours, number: u64) -> Result<Place, String> {
+    let name = format!("{number}-{:08x}", std::process::id());
+    let (socket, manifest) = (ours.folder.join(format!("{name}.sock")), ours.folder.join(format!("{name}.json")));
+    let files = Files(vec![socket.clone(), manifest.clone()]);
+    write_private(&manifest, &ours.manifest)
+        .map_err(|error| format!("its manifest can't be written to {}: {error}", manifest.display()))?;
+    let paths = [("SOCKET", &socket), ("MANIFEST", &manifest)].map(|(name, path)| (name, path.to_string_lossy()));
+    let known = |name: &str| paths.iter().find(|(known, _)| *known == name).map(|(_, path)| &**path);
+    let words = ours.command.iter().map(|word| expand(word, known)).collect();
+    let invocation = Invocation { command: words, variables: ours.env.clone(), working_dir: None };
+    Ok(Place { invocation, address: Address::Unix(socket), port: None, files })
+}
+
+/// A manifest may hold the secrets of a URL.
+fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())
+}
+
+impl Place {
+    /// What may explain that a program ended: it wanted a port that it was not given.
+    fn hint(&self) -> String {
+        match &self.port {
+            Some(port) => format!(" (PORT was {})", port.number),
+            None => String::new(),
+        }
+    }
+}
+
+/// Looks after a process that runs.
+struct Care<'a> {
+    body: &'a Body,
+    place: &'a Place,
+    name: Arc<str>,
+    /// The server, as long as it may hold calls.
+    remote: Mutex<Option<Arc<Remote>>>,
+}
+
+impl Care<'_> {
+    /// Returns why the process has to go.
+    async fn take(&self) -> String {
+        let Runs::Command(command) = &self.body.config.runs else { return self.be_ready(None).await };
+        if let Some(startup) = &command.startup
+            && let Err(reason) = self.until(startup).await
+        {
+            return format!("its startup probe failed {} times: {reason}", startup.failure_threshold);
+        }
+        let alive = async {
+            match &command.liveness {
+                Some(liveness) => {
+                    let reason = self.while_good(liveness).await;
+                    format!("its liveness probe failed {} times: {reason}", liveness.failure_threshold)
+                }
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            reason = alive => reason,
+            reason = self.be_ready(command.readiness.as_ref()) => reason,
+        }
+    }
+
+    /// Tells when the process is ready and when it is not, for as long as it runs; an error that no time heals is returned.
+    async fn be_ready(&self, readiness: Option<&Probe>) -> String {
+        let started = Instant::now();
+        loop {
+            if let Some(probe) = readiness {
+                self.until_ready(probe, started).await;
+            }
+            let remote = match self.connect() {
+                Ok(remote) => remote,
+                Err(error) => return error,
+            };
+            let not_ready = async {
+                match readiness {
+                    Some(probe) => format!("its readiness probe failed: {}", self.while_good(probe).await),
+                    None => std::future::pending().await,
+                }
+            };
+            // A process that starts is not a server that is down: that it is not ready yet is told only after a while.
+            let patience = PATIENCE.saturating_sub(started.elapsed());
+            let reason = tokio::select! {
+                reason = follow(remote, &self.body.config.watch, &self.body.tell, patience) => reason,
+                reason = not_ready => reason,
+            };
+            self.remote.lock().take();
+            self.body.tell.tell(EventKind::NotReady(reason));
+        }
+    }
+
+    fn connect(&self) -> Result<Arc<Remote>, String> {
+        let config = &self.body.config;
+        let ours = matches!(config.runs, Runs::Ours(_));
+        let address = self.place.address.clone();
+        let transport = Transport::new(TransportConfig { address, connect_timeout: CONNECT_TIMEOUT })?;
+        let id = self.body.ids.fetch_add(1, Ordering::Relaxed);
+        let slots = if ours { 0 } else { config.limits.slots() };
+        let remote = Remote::new(id, self.name.clone(), transport, ours, slots);
+        *self.remote.lock() = Some(remote.clone());
+        Ok(remote)
+    }
+
+    fn probed(&self) -> Probed<'_> {
+        let Invocation { variables, working_dir, .. } = &self.place.invocation;
+        let port = self.place.port.as_ref().map_or(0, |port| port.number);
+        Probed { port, variables, working_dir: working_dir.as_deref() }
+    }
+
+    /// Asks until a probe succeeds, or fails as often as it may.
+    async fn until(&self, probe: &Probe) -> Result<(), String> {
+        tokio::time::sleep(probe.initial_delay).await;
+        let mut failures = 0;
+        loop {
+            let Err(reason) = probe.ask(self.probed()).await else { return Ok(()) };
+            failures += 1;
+            if failures >= probe.failure_threshold {
+                return Err(reason);
+            }
+            tokio::time::sleep(probe.period).await;
+        }
+    }
+
+    /// Asks until a probe has succeeded often enough.
+    async fn until_ready(&self, probe: &Probe, started: Instant) {
+        tokio::time::sleep(probe.initial_delay.saturating_sub(started.elapsed())).await;
+        let (mut successes, mut told) = (0, None);
+        loop {
+            match probe.ask(self.probed()).await {
+                Ok(()) => successes += 1,
+                Err(reason) => {
+                    successes = 0;
+                    if started.elapsed() >= PATIENCE && told.as_ref() != Some(&reason) {
+                        self.body.tell.tell(EventKind::NotReady(format!("its readiness probe failed: {reason}")));
+                        told = Some(reason);
+                    }
+                }
+            }
+            if successes >= probe.success_threshold {
+                return;
+            }
+            // Whoever starts is asked more often than whoever runs.
+            tokio::time::sleep(probe.period.min(Duration::from_secs(1))).await;
+        }
+    }
+
+    /// Asks until a probe has failed as often as it may; why.
+    async fn while_good(&self, probe: &Probe) -> String {
+        let mut failures = 0;
+        loop {
+            tokio::time::sleep(probe.period).await;
+            match probe.ask(self.probed()).await {
+                Ok(()) => failures = 0,
+                Err(reason) => {
+                    failures += 1;
+                    if failures >= probe.failure_threshold {
+                        return reason;
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Why a call went where it went.
+
+use weirgate_tests::http::{post, with};
+use weirgate_tests::{Http1, Server, Service};
+
+use crate::upstream::{Upstream, far, full};
+
+const INFER: &str = "/v2/models/far/infer";
+
+#[tokio::test]
+async fn a_call_that_asks_is_told_and_the_last_ones_are_kept() {
+    let upstream = Upstream::start(|_, _| async { full(200, "{}") }).await;
+    let server = Server::with([far(&[&upstream])]).flag("--explain-last", "4").start().await;
+    let mut client = Http1::connect(server.data).await;
+    let silent = client.send(with(post(INFER, "{}"), "x-request-id", "silent")).await;
+    assert_eq!(silent.header("x-weirgate-explain"), None);
+    let asks = with(with(post(INFER, "{}"), "x-weirgate-explain", "1"), "x-request-id", "asks");
+    let told = client.send(asks).await;
+    let told: serde_json::Value = serde_json::from_str(told.header("x-weirgate-explain").unwrap()).unwrap();
+    let name = format!("http://{}", upstream.address);
+    assert_eq!((told["request_id"].as_str(), told["status"].as_u64()), (Some("asks"), Some(200)));
+    assert_eq!(told["attempts"][0]["server"].as_str(), Some(name.as_str()));
+    assert_eq!(told["considered"][0]["server"].as_str(), Some(name.as_str()));
+    assert!(told["stages"]["engine_us"].as_u64().unwrap() > 0, "{told}");
+    for id in ["silent", "asks"] {
+        let kept = server.admin_get(&format!("/api/v1/decisions/{id}")).await.unwrap();
+        assert_eq!((kept.status, kept.json()["request_id"].as_str()), (200, Some(id)));
+    }
+    for _ in 0..4 {
+        client.send(post(INFER, "{}")).await;
+    }
+    assert_eq!(server.admin_get("/api/v1/decisions/asks").await.unwrap().status, 404);
+    let all = server.admin_get("/api/v1/decisions").await.unwrap().json();
+    assert_eq!(all["items"].as_array().unwrap().len(), 4);
+}
+
+#[tokio::test]
+async fn a_call_of_an_engine_says_its_batch() {
+    let server = Server::start([Service::sum(1)]).await;
+    let mut client = Http1::connect(server.data).await;
+    let body = r#"{"inputs":[{"name":"x","shape":[2,1],"datatype":"FP32","data":[1,2]}]}"#;
+    let plain = client.send(post("/v2/models/sum/infer", body)).await;
+    assert_eq!((plain.status, plain.header("x-weirgate-explain")), (200, None), "{plain:?}");
+    let told = client.send(with(post("/v2/models/sum/infer", body), "x-weirgate-explain", "1")).await;
+    let told: serde_json::Value = serde_json::from_str(told.header("x-weirgate-explain").unwrap()).unwrap();
+    assert_eq!((told["batch"]["rows"].as_u64(), told["batch"]["closed"].as_str()), (Some(2), Some("idle")), "{told}");
+}

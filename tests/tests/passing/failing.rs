@@ -1,0 +1,155 @@
+//! Servers that fail: what surely was not executed is executed elsewhere, once, and what may have been is told.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use weirgate_tests::http::{post, with};
+use weirgate_tests::{Http1, Server, eventually};
+
+use crate::upstream::{Upstream, far, far_at, full};
+
+const INFER: &str = "/v2/models/far/infer";
+
+async fn answers(text: &'static str) -> Upstream {
+    Upstream::start(move |_, _| async move { full(200, text) }).await
+}
+
+/// A server that reads a request and then closes the connection, `times`; it is healthy all the while.
+async fn breaks(times: usize) -> (Upstream, Arc<AtomicUsize>) {
+    let broken = Arc::new(AtomicUsize::new(0));
+    let count = broken.clone();
+    let upstream = Upstream::start(move |_, _| {
+        let count = count.clone();
+        async move {
+            if count.fetch_add(1, Ordering::SeqCst) < times {
+                // The connection's task ends with it, and the connection.
+                panic!("on purpose");
+            }
+            full(200, "after all")
+        }
+    })
+    .await;
+    (upstream, broken)
+}
+
+#[tokio::test]
+async fn a_call_whose_server_is_down_is_executed_elsewhere_exactly_once() {
+    let (mut down, up) = (answers("down").await, answers("up").await);
+    let server = Server::start([far(&[&down, &up])]).await;
+    let mut client = Http1::connect(server.data).await;
+    eventually("both are there", async || {
+        client.send(post(INFER, "{}")).await;
+        (down.state.count() > 0 && up.state.count() > 0).then_some(())
+    })
+    .await;
+    down.stop().await;
+    let before = up.state.count();
+    for _ in 0..20 {
+        let reply = client.send(post(INFER, "{}")).await;
+        assert_eq!((reply.status, reply.text().as_str()), (200, "up"), "{reply:?}");
+    }
+    assert_eq!(up.state.count() - before, 20);
+}
+
+#[tokio::test]
+async fn complaint_37_what_was_handed_over_is_not_repeated() {
+    let (upstream, asked) = breaks(usize::MAX).await;
+    let server = Server::start([far(&[&upstream])]).await;
+    let mut client = Http1::connect(server.data).await;
+    let reply = client.send(post(INFER, "{}")).await;
+    assert_eq!(reply.status, 502, "{reply:?}");
+    assert!(reply.error().contains(&upstream.address.to_string()), "{reply:?}");
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn an_idempotent_call_is_repeated() {
+    let (upstream, asked) = breaks(1).await;
+    let service = far(&[&upstream]).annotation("weirgate.dev/retry", "idempotent");
+    let server = Server::start([service]).await;
+    let mut client = Http1::connect(server.data).await;
+    let reply = client.send(post(INFER, "{}")).await;
+    assert_eq!((reply.status, reply.text().as_str()), (200, "after all"), "{reply:?}");
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+    assert_eq!(server.metrics().await.sum("weirgate_upstream_retries_total", &[("reason", "idempotent")]), 1.0);
+}
+
+#[tokio::test]
+async fn retries_of_a_storm_have_a_budget() {
+    let upstream = Upstream::start(|_, _| async { full(503, "{}") }).await;
+    let service = far(&[&upstream]).annotation("weirgate.dev/retry", "idempotent");
+    let server = Server::start([service]).await;
+    let mut client = Http1::connect(server.data).await;
+    for _ in 0..60 {
+        client.send(post(INFER, "{}")).await;
+    }
+    // Ten are free in ten seconds, and a fifth of the calls.
+    let repeated = server.metrics().await.sum("weirgate_upstream_retries_total", &[]);
+    assert!((10.0..40.0).contains(&repeated), "{repeated} of 60");
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_in_time_is_told() {
+    let upstream = Upstream::start(|state, _| async move {
+        state.go.notified().await;
+        full(200, "late")
+    })
+    .await;
+    let server = Server::start([far(&[&upstream])]).await;
+    let mut client = Http1::connect(server.data).await;
+    let reply = client.send(with(post(INFER, "{}"), "x-request-timeout-seconds", "0.2")).await;
+    assert_eq!(reply.status, 504, "{reply:?}");
+    eventually("the exchange is dropped", async || (upstream.state.open.load(Ordering::SeqCst) == 0).then_some(()))
+        .await;
+}
+
+#[tokio::test]
+async fn a_service_whose_servers_are_away_says_so() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut tasks = JoinSet::new();
+    // It takes connections, and says nothing that is HTTP.
+    tasks.spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.read(&mut [0; 1]).await;
+        }
+    });
+    let server = Server::start([far_at(&format!("http://{address}"))]).await;
+    let mut client = Http1::connect(server.data).await;
+    let reply = client.send(post(INFER, "{}")).await;
+    assert_eq!(reply.status, 503, "{reply:?}");
+}
+
+#[tokio::test]
+async fn a_slow_call_is_hedged_where_that_is_asked_for() {
+    let slow = Upstream::start(|state, seen| async move {
+        if seen.body == "slow" {
+            state.go.notified().await;
+        }
+        full(200, "first")
+    })
+    .await;
+    let other = Upstream::start(|state, seen| async move {
+        if seen.body == "slow" && state.count() == 0 {
+            state.go.notified().await;
+        }
+        full(200, "second")
+    })
+    .await;
+    let service = far(&[&slow, &other]).annotation("weirgate.dev/retry", "idempotent,hedge");
+    let server = Server::start([service]).await;
+    let mut client = Http1::connect(server.data).await;
+    // It learns what is usual from these.
+    for _ in 0..200 {
+        client.send(post(INFER, "{}")).await;
+    }
+    // One of the two servers never answers this; the other does at once.
+    for _ in 0..8 {
+        let reply = client.send(post(INFER, "slow")).await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        assert_eq!(reply.text(), "second", "the first server never answers this");
+    }
+}

@@ -1,0 +1,13 @@
+//! Calls that are passed to somebody else's servers: what arrives there, what comes back, and what becomes of them where
+//! servers fail.
+
+#![allow(clippy::unwrap_used)]
+
+mod bytes;
+mod choosing;
+mod explaining;
+mod failing;
+mod limits;
+mod routes;
+mod streams;
+mod upstream;

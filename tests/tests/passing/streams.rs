@@ -1,0 +1,89 @@
+//! Answers that come bit by bit.
+
+use std::sync::atomic::Ordering;
+
+use hyper::body::Frame;
+use weirgate_tests::{Raw, Server, eventually, within};
+
+use crate::upstream::{Broken, Upstream, far, streamed};
+
+const CHAT: &str = r#"{"model":"far","stream":true}"#;
+
+fn ask() -> String {
+    format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{CHAT}",
+        CHAT.len()
+    )
+}
+
+/// An event stream whose second event comes when the test says so, and that then ends or breaks.
+async fn events(breaks: bool) -> Upstream {
+    Upstream::start(move |state, _| async move {
+        let (frames, answer) = streamed("text/event-stream");
+        tokio::spawn(async move {
+            frames.send(Ok(Frame::data("data: 1\n\n".into()))).unwrap();
+            state.go.notified().await;
+            let next = if breaks { Err(Broken) } else { Ok(Frame::data("data: [DONE]\n\n".into())) };
+            // The client may have gone.
+            let _ = frames.send(next);
+            frames.closed().await;
+        });
+        answer
+    })
+    .await
+}
+
+async fn read_until(raw: &mut Raw, text: &'static str) -> bool {
+    raw.read_until(|read| read.windows(text.len()).any(|window| window == text.as_bytes()).then_some(()))
+        .await
+        .is_some()
+}
+
+#[tokio::test]
+async fn complaint_52_each_event_is_passed_as_it_comes() {
+    let upstream = events(false).await;
+    let server = Server::start([far(&[&upstream])]).await;
+    let mut raw = Raw::connect(server.data).await;
+    raw.write(ask()).await;
+    assert!(within("the first event before the second is made", read_until(&mut raw, "data: 1\n\n")).await);
+    upstream.state.go.notify_one();
+    assert!(within("the last event", read_until(&mut raw, "[DONE]")).await);
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_does_not_look_as_if_it_had_ended() {
+    let upstream = events(true).await;
+    let server = Server::start([far(&[&upstream])]).await;
+    let mut raw = Raw::connect(server.data).await;
+    raw.write(ask()).await;
+    assert!(within("the first event", read_until(&mut raw, "data: 1\n\n")).await);
+    upstream.state.go.notify_one();
+    let ended = within("the end of the connection", read_until(&mut raw, "\r\n0\r\n\r\n")).await;
+    assert!(!ended, "the last chunk came though the answer had broken off");
+}
+
+#[tokio::test]
+async fn complaint_38_a_client_that_leaves_ends_the_servers_stream() {
+    let upstream = events(false).await;
+    let server = Server::start([far(&[&upstream])]).await;
+    let mut raw = Raw::connect(server.data).await;
+    raw.write(ask()).await;
+    assert!(within("the first event", read_until(&mut raw, "data: 1\n\n")).await);
+    let running = "weirgate_running_requests";
+    assert_eq!(server.metrics().await.sum(running, &[]), 1.0);
+    drop(raw);
+    eventually("the slot is given back", async || (server.metrics().await.sum(running, &[]) == 0.0).then_some(()))
+        .await;
+    eventually("nothing is open there", async || (upstream.state.open.load(Ordering::SeqCst) == 0).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_pause_that_is_too_long_cuts_the_stream() {
+    let upstream = events(false).await;
+    let service = far(&[&upstream]).annotation("weirgate.dev/stream-idle-timeout", "300ms");
+    let server = Server::start([service]).await;
+    let mut raw = Raw::connect(server.data).await;
+    raw.write(ask()).await;
+    assert!(within("the first event", read_until(&mut raw, "data: 1\n\n")).await);
+    assert!(!within("the end of the connection", read_until(&mut raw, "[DONE]")).await);
+}

@@ -81,7 +81,7 @@ pub fn fault() -> Duration {
 
 /// What a fault may leave behind that is still to pass when it is over: breakers half open, probes not yet repeated.
 pub fn aftermath() -> Duration {
-    scale(Duration::from_millis(2_500), Duration::from_secs(15))
+    scale(Duration::from_millis(1_000), Duration::from_secs(15))
 }
 
 /// A fault, from its begin until what it left behind has passed.

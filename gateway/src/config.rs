@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Command, FromArgMatches, ValueEnum};
+use weirgate_deploy::local::AllowCommands;
 use weirgate_deploy::state::default_path;
 use weirgate_models::storage::UrlPrefix;
 
@@ -50,6 +51,10 @@ pub struct ServeConfig {
     /// Most that models from URLs may take in the state folder; those that run are kept beyond it
     #[arg(long, value_name = "SIZE", env = "WEIRGATE_MODEL_CACHE_SIZE", default_value = "128GiB", value_parser = parse_size)]
     pub model_cache_size: usize,
+
+    /// Whose manifests may have commands run by predictor.containers: those of watched files, all, or none
+    #[arg(long, value_name = "WHOSE", env = "WEIRGATE_ALLOW_COMMANDS", default_value = "files")]
+    pub allow_commands: CommandsOf,
 
     #[command(flatten)]
     pub state: StateArgs,
@@ -131,6 +136,24 @@ pub struct StateArgs {
 impl StateArgs {
     pub fn folder(&self) -> Result<PathBuf, String> {
         self.folder.clone().map_or_else(|| default_path(|name| std::env::var_os(name)), Ok)
+    }
+}
+
+/// Whose manifests may have commands run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CommandsOf {
+    Files,
+    All,
+    None,
+}
+
+impl From<CommandsOf> for AllowCommands {
+    fn from(whose: CommandsOf) -> AllowCommands {
+        match whose {
+            CommandsOf::Files => AllowCommands::Files,
+            CommandsOf::All => AllowCommands::All,
+            CommandsOf::None => AllowCommands::None,
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use weirgate_deploy::local::{Files, Local, LocalConfig, Watcher};
+use weirgate_deploy::local::{Files, Local, LocalConfig, Processes, Watcher};
 use weirgate_deploy::state::StateFolder;
 use weirgate_deploy_core::Severity;
 use weirgate_models::storage::{Store, StoreConfig};
@@ -89,6 +89,7 @@ async fn run(config: ServeConfig, (watcher, files): (Watcher, Files)) -> Result<
         data_url: format!("http://{}", reachable(data_address)),
         model_roots: gateway.config.model_roots.as_slice().into(),
         store: Store::new(state.models(), downloads(&gateway.config)),
+        processes: Processes::new(gateway.config.allow_commands.into(), state.sockets()?),
     };
     let (local, control) = Local::start(gateway.clone(), state, watcher, files, platform)?;
     tracing::info!(services = control.list().len(), "serving");

@@ -68,7 +68,9 @@ pub(crate) const ANNOTATIONS: [(&str, Fate); 14] = [
     ),
     (
         UPSTREAM_PROTOCOL,
-        Fate::ActedOn("`v1`, `v2`, `grpc-v2`, `openai`, by commas: what the upstreams speak; default: they are asked"),
+        Fate::ActedOn(
+            "`v1`, `v2`, `grpc-v2`, `openai`, by commas: what the upstreams speak, or the server of `containers`; default: they are asked",
+        ),
     ),
     (UPSTREAM_CA, Fate::ActedOn("PEM file of the authorities to trust, and no others; default: those of this machine")),
     (UPSTREAM_CLIENT_CERT, Fate::ActedOn("PEM file of the certificate to show, with its chain")),

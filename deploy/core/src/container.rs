@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::draw::{check_resources, memory};
 use crate::executor::Drawn;
 use crate::inference_service::{PredictorSpec, Resources};
-use crate::plan::{CommandPlan, Executor};
+use crate::plan::{CommandPlan, Executor, PortProtocol, UpstreamProtocol};
 use crate::probe::{Ports, ProbeSpec, probe};
 use crate::problem::{Report, quoted};
 use crate::values::{check_within, count};
@@ -56,7 +56,13 @@ pub(crate) fn refuse_beside_model(at: &str, report: &mut Report) {
 }
 
 /// The plan for the one container that answers; none where something of it is wrong or unsupported.
-pub(crate) fn draw(containers: &[Value], predictor: &PredictorSpec, at: &str, report: &mut Report) -> Option<Drawn> {
+pub(crate) fn draw(
+    containers: &[Value],
+    protocols: Option<Vec<UpstreamProtocol>>,
+    predictor: &PredictorSpec,
+    at: &str,
+    report: &mut Report,
+) -> Option<Drawn> {
     let name_of = |container: &Value| container.get("name").and_then(Value::as_str).map(str::to_owned);
     let named = containers.iter().position(|container| name_of(container).as_deref() == Some(SERVING_CONTAINER));
     let serving = named.unwrap_or(0);
@@ -76,11 +82,17 @@ pub(crate) fn draw(containers: &[Value], predictor: &PredictorSpec, at: &str, re
     check_resources(&container.resources, &path, report);
     let memory = memory(&container.resources, &path, report);
     check_texts(&container, &path, report);
-    let plan = command_plan(container, grace, &path, report)?;
+    let plan = command_plan(container, protocols, grace, &path, report)?;
     Some(Drawn { executor: Executor::Command(Box::new(plan)), cpu_limit: None::<NonZeroUsize>, memory })
 }
 
-fn command_plan(container: Container, grace: Duration, at: &str, report: &mut Report) -> Option<CommandPlan> {
+fn command_plan(
+    container: Container,
+    protocols: Option<Vec<UpstreamProtocol>>,
+    grace: Duration,
+    at: &str,
+    report: &mut Report,
+) -> Option<CommandPlan> {
     let port = container.ports.first();
     for (index, port) in container.ports.iter().enumerate() {
         let path = format!("{at}.ports[{index}].containerPort");
@@ -106,7 +118,11 @@ fn command_plan(container: Container, grace: Duration, at: &str, report: &mut Re
         report.unsupported(&format!("{at}.command"), message);
         return None;
     }
-    let grpc = port.is_some_and(|port| port.name == "h2c" || port.name.starts_with("grpc"));
+    let speaks = match port.map(|port| port.name.as_str()) {
+        Some("h2c") => PortProtocol::H2c,
+        Some(name) if name.starts_with("grpc") => PortProtocol::Grpc,
+        _ => PortProtocol::Http1,
+    };
     let command: Vec<_> = container.command.into_iter().chain(container.args).collect();
     Some(CommandPlan {
         name: if container.name.is_empty() { SERVING_CONTAINER.to_owned() } else { container.name },
@@ -115,7 +131,8 @@ fn command_plan(container: Container, grace: Duration, at: &str, report: &mut Re
         env: container.env.into_iter().map(|EnvVar { name, value }| (name, value)).collect(),
         working_dir: container.working_dir,
         port: ports.own.and_then(|port| u16::try_from(port).ok()),
-        grpc,
+        speaks,
+        protocols,
         startup: unless_wrong(startup)?,
         readiness: unless_wrong(readiness)?,
         liveness: unless_wrong(liveness)?,

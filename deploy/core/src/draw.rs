@@ -83,9 +83,10 @@ fn check_annotations(service: &InferenceService, report: &mut Report) {
     let predictors = std::iter::once(&spec.predictor).chain(spec.canary.iter().map(|canary| &canary.predictor));
     let mut all = std::iter::once(&service.metadata.annotations)
         .chain(predictors.map(|predictor| &predictor.component.annotations));
+    let containers = spec.predictor.pod.contains_key("containers");
     if !all.any(|annotations| annotations.contains_key(UPSTREAM)) {
         let of_service = &service.metadata.annotations;
-        Notes { annotations: of_service, service: of_service, at: STABLE }.refuse_without_upstream(report);
+        Notes { annotations: of_service, service: of_service, at: STABLE }.refuse_without_upstream(containers, report);
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) fn draw(predictor: &PredictorSpec, notes: Notes<'_>, report: &mut Rep
         let executor = Executor::Upstream(Box::new(plan?));
         return Some(Drawn { executor, cpu_limit: None, memory: None });
     }
-    notes.refuse_without_upstream(report);
+    notes.refuse_without_upstream(predictor.model.is_none() && containers.is_some(), report);
     if let Some(model) = &predictor.model {
         let at = format!("{at}.model");
         let plan = model_plan(model, predictor, &at, report);
@@ -59,7 +59,8 @@ pub(crate) fn draw(predictor: &PredictorSpec, notes: Notes<'_>, report: &mut Rep
             format!("is not allowed with {at}.containers: remove it, a container's replicas are processes anyway");
         report.error(&notes.path(ISOLATION), message);
     }
-    container::draw(containers, predictor, at, report)
+    let protocols = notes.protocols(report).ok()?;
+    container::draw(containers, protocols, predictor, at, report)
 }
 
 fn isolation(notes: Notes<'_>, report: &mut Report) -> Option<Isolation> {

@@ -49,8 +49,9 @@ pub use inference_service::{
 };
 pub use manifest::{Loaded, Service, load, plan, revision};
 pub use plan::{
-    BatcherPlan, CanaryPlan, CommandPlan, Executor, Isolation, Location, ModelFormat, ModelPlan, ProbeCheck, ProbePlan,
-    Replacement, Retry, RevisionPlan, ServicePlan, Settings, TrafficPlan, UpstreamPlan, UpstreamProtocol, UpstreamTls,
+    BatcherPlan, CanaryPlan, CommandPlan, Executor, Isolation, Location, ModelFormat, ModelPlan, PortProtocol,
+    ProbeCheck, ProbePlan, Replacement, Retry, RevisionPlan, ServicePlan, Settings, TrafficPlan, UpstreamPlan,
+    UpstreamProtocol, UpstreamTls,
 };
 pub use problem::{Problem, Severity};
 pub use quantity::{Quantity, QuantityError};

@@ -20,6 +20,17 @@ pub struct ServicePlan {
     pub traffic: TrafficPlan,
 }
 
+impl ServicePlan {
+    /// Every revision that it asks for.
+    pub fn revisions(&self) -> impl Iterator<Item = &RevisionPlan> {
+        let canaries = match &self.traffic {
+            TrafficPlan::Canaries(canaries) => canaries.as_slice(),
+            TrafficPlan::Percent(_) => &[],
+        };
+        std::iter::once(&self.predictor).chain(canaries.iter().map(|canary| &canary.revision))
+    }
+}
+
 /// What holds for the service whatever revision answers; a change of it touches no replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -144,13 +155,26 @@ pub struct CommandPlan {
     pub working_dir: Option<PathBuf>,
     /// `ports[0].containerPort`; none: a free one is told by the environment variable `PORT`.
     pub port: Option<u16>,
-    /// It speaks gRPC: the port's name is `h2c` or `grpc`.
-    pub grpc: bool,
+    /// How the port is spoken to, by its name.
+    pub speaks: PortProtocol,
+    /// What the server speaks, where the manifest says; none: it is asked.
+    pub protocols: Option<Vec<UpstreamProtocol>>,
     pub startup: Option<ProbePlan>,
     pub readiness: Option<ProbePlan>,
     pub liveness: Option<ProbePlan>,
     /// From SIGTERM to SIGKILL: `terminationGracePeriodSeconds`.
     pub grace: Duration,
+}
+
+/// How a port is spoken to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PortProtocol {
+    #[default]
+    Http1,
+    /// Its name is `h2c`: h2, known beforehand.
+    H2c,
+    /// Its name begins with `grpc`: gRPC and nothing else.
+    Grpc,
 }
 
 /// A probe of a container, with Kubernetes' defaults filled in.

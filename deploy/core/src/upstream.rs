@@ -11,6 +11,10 @@ use crate::annotations::{
 use crate::plan::{UpstreamPlan, UpstreamProtocol, UpstreamTls};
 use crate::problem::{Report, join, quoted};
 
+/// Something is wrong, and has been reported.
+#[derive(Debug)]
+pub(crate) struct Reported;
+
 /// A predictor's annotations, and where each was written.
 #[derive(Clone, Copy)]
 pub(crate) struct Notes<'a> {
@@ -35,9 +39,17 @@ impl<'a> Notes<'a> {
         }
     }
 
-    /// What is wrong with all that is said of upstreams where there are none.
-    pub fn refuse_without_upstream(&self, report: &mut Report) {
-        for name in OF_AN_UPSTREAM.into_iter().filter(|name| self.get(name).is_some()) {
+    /// What the server speaks, where it is said; an error is in the report.
+    pub fn protocols(&self, report: &mut Report) -> Result<Option<Vec<UpstreamProtocol>>, Reported> {
+        let Some(listed) = self.get(UPSTREAM_PROTOCOL) else { return Ok(None) };
+        protocols(listed, &self.path(UPSTREAM_PROTOCOL), report).map(Some).ok_or(Reported)
+    }
+
+    /// What is wrong with all that is said of upstreams where there are none. What a server speaks may be said of a
+    /// container's too.
+    pub fn refuse_without_upstream(&self, containers: bool, report: &mut Report) {
+        let named = |name: &&str| self.get(name).is_some() && !(containers && *name == UPSTREAM_PROTOCOL);
+        for name in OF_AN_UPSTREAM.iter().copied().filter(named) {
             report.error(&self.path(name), format!("is not allowed without {UPSTREAM}: write that, or remove this"));
         }
     }
@@ -46,9 +58,8 @@ impl<'a> Notes<'a> {
 /// The plan for a predictor that names its upstreams; none where something of it is wrong.
 pub(crate) fn upstream(notes: Notes<'_>, listed: &str, report: &mut Report) -> Option<UpstreamPlan> {
     let urls = urls(listed, &notes.path(UPSTREAM), report);
-    let protocols =
-        notes.get(UPSTREAM_PROTOCOL).map(|listed| protocols(listed, &notes.path(UPSTREAM_PROTOCOL), report));
-    if let Some(protocols) = protocols.as_ref().and_then(|protocols| protocols.as_ref())
+    let protocols = notes.protocols(report);
+    if let Ok(Some(protocols)) = &protocols
         && !protocols.contains(&UpstreamProtocol::GrpcV2)
         && let Some(url) = urls.iter().find(|url| url.scheme.is_grpc())
     {
@@ -76,10 +87,7 @@ pub(crate) fn upstream(notes: Notes<'_>, listed: &str, report: &mut Report) -> O
             }
         }
     }
-    let protocols = match protocols {
-        None => None,
-        Some(protocols) => Some(protocols?),
-    };
+    let protocols = protocols.ok()?;
     (!urls.is_empty()).then_some(UpstreamPlan { urls, protocols, tls })
 }
 

@@ -168,8 +168,8 @@ impl<P: DataPlane> Controller<P> {
                     claims.push((named, file_of(service)));
                 }
             } else if managed.is_none_or(|managed| {
-                let reason = unsupported(service);
-                managed.deleted || managed.differs(&file_of(service), &service.service, reason.as_deref())
+                let wanted = wanted_by_file((*service).clone()).within(self.config.processes.allowed);
+                managed.deleted || managed.differs(&wanted.owner, &wanted.manifest, wanted.unsupported.as_deref())
             }) {
                 news.push((named, service.clone()));
             }
@@ -207,6 +207,7 @@ impl<P: DataPlane> Controller<P> {
 
     /// Acts on a manifest, of a service that is known or not.
     pub(super) fn want(&mut self, named: Named, wanted: Wanted) {
+        let wanted = wanted.within(self.config.processes.allowed);
         match self.services.get_mut(&named) {
             Some(service) if !service.deleted => {
                 service.want(wanted);
@@ -235,6 +236,7 @@ impl<P: DataPlane> Controller<P> {
     }
 
     fn insert(&mut self, named: Named, wanted: Wanted, record: Option<Record>) {
+        let wanted = wanted.within(self.config.processes.allowed);
         self.services.insert(named.clone(), Managed::new(named.clone(), wanted, record));
         self.dirty.insert(named);
     }

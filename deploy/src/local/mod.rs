@@ -1,4 +1,5 @@
-//! The local platform: watched files and the state folder say what shall run, and all of it runs in this process.
+//! The local platform: watched files and the state folder say what shall run, and all of it runs in this process or in
+//! children of it.
 //!
 //! ```text
 //! watch       changed files ──────┐
@@ -10,6 +11,7 @@
 //! One task owns every service and acts on one event after the other, so nothing here needs a lock.
 
 mod absent;
+mod children;
 mod commands;
 mod controller;
 mod executor;
@@ -34,6 +36,7 @@ use weirgate_replicas::Store;
 use crate::control::Control;
 use crate::plane::DataPlane;
 use crate::state::StateFolder;
+pub use children::{AllowCommands, Processes};
 use controller::Controller;
 pub use files::Files;
 pub use watch::Watcher;
@@ -50,6 +53,8 @@ pub struct LocalConfig {
     pub model_roots: Arc<[PathBuf]>,
     /// Where models from URLs are kept.
     pub store: Arc<Store>,
+    /// What processes are started with.
+    pub processes: Processes,
 }
 
 /// The running platform. Dropping it aborts its tasks; [`Local::stop`] ends them in order.

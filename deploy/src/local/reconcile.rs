@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use weirgate_deploy_core::rollout::{Decision, Health};
-use weirgate_deploy_core::{RevisionPlan, TrafficPlan, revision};
+use weirgate_deploy_core::{Executor, RevisionPlan, TrafficPlan, revision};
 use weirgate_router::RouteTable;
 
+use super::children::AllowCommands;
 use super::controller::{Controller, tell_drained};
 use super::record::Record;
 use super::running::{Key, Phase, Running};
@@ -132,7 +133,7 @@ impl<P: DataPlane> Controller<P> {
             });
             let index = match found {
                 Some(index) => index,
-                None => match plan_of(service, &run.revision) {
+                None => match plan_of(service, &run.revision, config.processes.allowed) {
                     Ok(plan) => {
                         *runs += 1;
                         let key = Key { service: named.clone(), run: *runs };
@@ -165,7 +166,7 @@ impl<P: DataPlane> Controller<P> {
             } else if (run.after.is_none() || !others) && leaving < MOST_LEAVING {
                 running.start(run.replicas, config, tasks, &news.0);
                 let name = running.plan.name.clone();
-                service.event("Normal", "RevisionStarted", format!("revision {name} loads its model"));
+                service.event("Normal", "RevisionStarted", format!("replicas of revision {name} start"));
             }
         }
     }
@@ -224,22 +225,22 @@ impl<P: DataPlane> Controller<P> {
 }
 
 /// The plan of a revision: the manifest's, or made again from what is remembered of it.
-fn plan_of<L>(service: &Managed<L>, name: &str) -> Result<RevisionPlan, String> {
-    let plan = service.plan.as_ref().map(|plan| {
-        let canaries = match &plan.traffic {
-            TrafficPlan::Canaries(canaries) => canaries.as_slice(),
-            TrafficPlan::Percent(_) => &[],
-        };
-        std::iter::once(&plan.predictor).chain(canaries.iter().map(|canary| &canary.revision))
-    });
-    if let Some(plan) = plan.into_iter().flatten().find(|plan| plan.name == name) {
-        return Ok(plan.clone());
+fn plan_of<L>(service: &Managed<L>, name: &str, allowed: AllowCommands) -> Result<RevisionPlan, String> {
+    let asked = service.plan.as_ref().and_then(|plan| plan.revisions().find(|plan| plan.name == name));
+    let plan = match asked {
+        Some(plan) => plan.clone(),
+        None => {
+            let known = service.record.rollout.known(name).ok_or_else(|| format!("revision {name} is not known"))?;
+            let mut plan = revision(&service.named.name, &known.predictor).map_err(|problems| refusal(&problems))?;
+            // Another version of this program may name the same predictor otherwise.
+            plan.name = name.to_owned();
+            plan
+        }
+    };
+    match (&plan.executor, allowed.refusal(&service.record.owner)) {
+        (Executor::Command(_), Some(why)) => Err(format!("its command {why}")),
+        _ => Ok(plan),
     }
-    let known = service.record.rollout.known(name).ok_or_else(|| format!("revision {name} is not known"))?;
-    let mut plan = revision(&service.named.name, &known.predictor).map_err(|problems| refusal(&problems))?;
-    // Another version of this program may name the same predictor otherwise.
-    plan.name = name.to_owned();
-    Ok(plan)
 }
 
 fn note_traffic<L>(service: &mut Managed<L>, before: &Decision) {

@@ -9,6 +9,7 @@ use weirgate_deploy_core::status::{Observed, Status, status};
 use weirgate_deploy_core::{InferenceService, Problem, Service, ServicePlan, Settings};
 use weirgate_router::Turns;
 
+use super::children::AllowCommands;
 use super::loading::Waiting;
 use super::record::Record;
 use super::running::{Phase, Running};
@@ -48,6 +49,17 @@ pub(super) struct Wanted {
     pub manifest: InferenceService,
     pub plan: Option<ServicePlan>,
     pub unsupported: Option<String>,
+}
+
+impl Wanted {
+    /// The same without commands that its owner may not have run.
+    pub fn within(mut self, allowed: AllowCommands) -> Wanted {
+        if let Some(refused) = self.plan.as_ref().and_then(|plan| allowed.refuses(&self.owner, plan)) {
+            self.plan = None;
+            self.unsupported = Some(refused);
+        }
+        self
+    }
 }
 
 impl<L> Managed<L> {

@@ -22,10 +22,13 @@ pub(super) fn row<L: Clone>(service: &Managed<L>) -> Option<Service<L>> {
         |name: Option<&String>| revisions.iter().position(|revision| Some(&*revision.name) == name.map(String::as_str));
     let refusal = revisions.is_empty().then(|| refusal(service));
     let settings = service.plan.as_ref().map(|plan| &plan.settings);
+    // A server of somebody else's may know the model by another name, and is sent paths as they are.
+    let base = decision.base.as_ref().and_then(|base| service.running(base));
+    let model = base.and_then(|base| base.plan.executor.model_name()).unwrap_or(&service.named.name);
     Some(Service {
         namespace: service.named.namespace.as_str().into(),
         name: service.named.name.as_str().into(),
-        model: service.named.name.as_str().into(),
+        model: model.into(),
         timeout: settings.map(|settings| settings.timeout).unwrap_or_default(),
         sticky: settings.and_then(|settings| settings.sticky.clone()),
         retry: settings.map(|settings| settings.retry).unwrap_or_default(),

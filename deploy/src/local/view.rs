@@ -38,7 +38,7 @@ fn object<L>(service: &Managed<L>) -> Value {
     object
 }
 
-/// A manifest with no more of its URLs than may be seen.
+/// A manifest with no more of its URLs than may be seen, and without the values of variables, which may be secrets.
 fn without_secrets(manifest: &InferenceService) -> InferenceService {
     let mut manifest = manifest.clone();
     // A copy of the manifest as it was applied.
@@ -46,8 +46,15 @@ fn without_secrets(manifest: &InferenceService) -> InferenceService {
     let spec = &mut manifest.spec;
     let predictors =
         std::iter::once(&mut spec.predictor).chain(spec.canary.iter_mut().map(|canary| &mut canary.predictor));
-    for uri in predictors.filter_map(|predictor| predictor.model.as_mut()?.storage_uri.as_mut()) {
-        *uri = redacted(uri);
+    for predictor in predictors {
+        if let Some(uri) = predictor.model.as_mut().and_then(|model| model.storage_uri.as_mut()) {
+            *uri = redacted(uri);
+        }
+        let containers = predictor.pod.get_mut("containers").and_then(Value::as_array_mut).into_iter().flatten();
+        let variables = containers.filter_map(|container| container.get_mut("env")?.as_array_mut()).flatten();
+        for value in variables.filter_map(|variable| variable.get_mut("value")) {
+            *value = "***".into();
+        }
     }
     manifest
 }
@@ -106,7 +113,16 @@ fn leaving_revision<L>(running: &Running<L>) -> RevisionView {
     }
 }
 
+/// Where the model lies, or who answers for it.
 fn storage_uri(predictor: &PredictorSpec) -> String {
+    let upstream = predictor.component.annotations.get("weirgate.dev/upstream").filter(|urls| !urls.is_empty());
+    if let Some(upstream) = upstream {
+        return upstream.clone();
+    }
+    let command = predictor.pod.get("containers").and_then(|list| list.pointer("/0/command/0")).and_then(Value::as_str);
+    if let (None, Some(command)) = (&predictor.model, command) {
+        return command.to_owned();
+    }
     let uri = predictor.model.as_ref().and_then(|model| model.storage_uri.as_deref());
     uri.map(redacted).unwrap_or_default()
 }

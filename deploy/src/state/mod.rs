@@ -4,6 +4,7 @@
 //! lock                              held by the one process that may write; holds its pid
 //! token                             0600
 //! services/{namespace}/{name}.json  one record per service
+//! run/                              sockets of child processes; emptied at the start
 //! models/{hash of a URL}            a model that was downloaded; written by who runs it, and may go at any time
 //! ```
 //!
@@ -24,6 +25,8 @@ pub use records::SetAside;
 pub use token::Token;
 
 const SERVICES: &str = "services";
+/// A socket's path has at most 107 bytes; its name in the folder takes some.
+const LONGEST_SOCKET_FOLDER: usize = 70;
 
 /// The folder, locked for as long as this lives.
 #[derive(Debug)]
@@ -52,6 +55,23 @@ impl StateFolder {
     /// Where models from URLs are kept. Nothing else of the state is.
     pub fn models(&self) -> PathBuf {
         self.path.join("models")
+    }
+
+    /// A folder for sockets, empty, that only this process's user may enter. Where the state folder's path is too long for
+    /// the address of a socket it lies elsewhere.
+    pub fn sockets(&self) -> Result<PathBuf, String> {
+        let make = |path: &Path| {
+            match std::fs::remove_dir_all(path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            DirBuilder::new().mode(0o700).create(path)
+        };
+        let own = self.path.join("run");
+        let short = std::path::absolute(&own).is_ok_and(|path| path.as_os_str().len() <= LONGEST_SOCKET_FOLDER);
+        let path = if short { own } else { std::env::temp_dir().join(format!("weirgate-{}", std::process::id())) };
+        make(&path).map_err(|error| format!("a folder for sockets can't be made at {}: {error}", path.display()))?;
+        Ok(path)
     }
 
     /// The token that writes need; made where there is none.

@@ -23,6 +23,7 @@ mod rollout;
 mod table;
 mod validate;
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -104,6 +105,13 @@ pub enum Command {
     /// got no right answer, exits with 1. SIGINT or SIGTERM ends a run early; it tells what was measured, and exits with
     /// 130 or 143.
     Loadtest(Box<Loadtest>),
+
+    /// Run a command that ends with whoever holds the other end of standard input, and all that it starts with it
+    #[command(hide = true)]
+    ChildGuard {
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
+    },
 }
 
 /// Why a command did not do what it was asked.
@@ -150,6 +158,7 @@ impl Cli {
         let result = match self.command {
             Command::Serve(config) => return crate::serve::serve(*config),
             Command::Replica(config) => return crate::replica::replica(*config),
+            Command::ChildGuard { command } => return weirgate_replicas::child::guard(&command),
             Command::Apply(apply) => apply.run(),
             Command::Get(get) => get.run(),
             Command::Describe(describe) => describe.run(),

@@ -18,13 +18,14 @@ mod probe;
 mod process;
 mod replica;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::sync::watch as channel;
 use tokio::task::JoinSet;
+use weirgate_models::storage::Source;
 use weirgate_replicas_core::BatchPolicy;
 
 pub use guard::guard;
@@ -38,7 +39,7 @@ use crate::upstream::RemoteLimits;
 use replica::Body;
 
 /// What the processes of one revision are.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ChildrenConfig {
     /// For logs.
     pub service: Arc<str>,
@@ -53,7 +54,7 @@ pub struct ChildrenConfig {
 }
 
 /// What a process runs.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Runs {
     Command(Box<Command>),
     /// This program for one service.
@@ -90,13 +91,14 @@ pub enum Speaks {
 }
 
 /// This program, serving one service at a Unix socket.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Ours {
-    /// The program and its arguments, in which `$(MANIFEST)` and `$(SOCKET)` are filled in.
+    /// The program and its arguments, in which `$(MANIFEST)` and `$(SOCKET)` are filled in with paths of files.
     pub command: Vec<String>,
-    pub env: Vec<(String, String)>,
-    /// The InferenceService.
-    pub manifest: Arc<str>,
+    /// Brings the model here before the process is started.
+    pub source: Arc<Source>,
+    /// The InferenceService for a model that lies there.
+    pub manifest: Arc<dyn Fn(&Path) -> String + Send + Sync>,
     /// For sockets and manifests; nobody else may enter it. Its path is short: a socket's has at most 107 bytes.
     pub folder: PathBuf,
 }

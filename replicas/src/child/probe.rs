@@ -108,7 +108,7 @@ async fn tcp(port: u16) -> Result<(), String> {
 fn transport(scheme: &str, port: u16, timeout: Duration) -> Result<Transport, String> {
     let url = format!("{scheme}://{}:{port}", Ipv4Addr::LOCALHOST);
     let address = UpstreamUrl::parse(&url).map(Address::Url).map_err(|error| format!("{url} {error}"))?;
-    Transport::new(TransportConfig { address, connect_timeout: timeout })
+    Transport::new(TransportConfig { connect_timeout: timeout, ..TransportConfig::new(address) })
 }
 
 async fn http(port: u16, path: &str, headers: &[(String, String)], timeout: Duration) -> Result<(), String> {

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::watch as channel;
+use weirgate_models::storage::{Source, check_within};
+use weirgate_models::{LoadError, Stop};
 use weirgate_protocol::UpstreamUrl;
 
 use super::expand::{expand, find, variables};
@@ -65,7 +67,11 @@ impl Body {
         let ending = Ending::new(self.tell.clone());
         let name: Arc<str> = format!("child {}", self.tell.replica).into();
         let whose = whose(&self.config.service, &self.config.revision, self.tell.replica);
-        let started = match self.place() {
+        let placed = tokio::select! {
+            place = self.place() => place,
+            () = stop_asked(self.stopping.clone()) => return ending.tell(EventKind::Exited { reason: None }),
+        };
+        let started = match placed {
             Ok(place) => {
                 Process::start(&self.config.guard, &place.invocation, whose).await.map(|process| (place, process))
             }
@@ -78,11 +84,10 @@ impl Body {
         let (config, replica, pid) = (&self.config, self.tell.replica, process.pid);
         tracing::info!(service = &*config.service, revision = &*config.revision, replica, pid, "process started");
         let care = Care { body: &self, place: &place, name, remote: Mutex::default() };
-        let mut stopping = self.stopping.clone();
         let over = tokio::select! {
             exit = process.ended() => Over::Exited(exit),
             reason = care.take() => Over::Failed(reason),
-            _ = stopping.wait_for(|stop| *stop) => Over::Stop,
+            () = stop_asked(self.stopping.clone()) => Over::Stop,
         };
         let remote = care.remote.into_inner();
         match over {
@@ -109,12 +114,42 @@ impl Body {
         drop(place);
     }
 
-    fn place(&self) -> Result<Place, String> {
+    async fn place(&self) -> Result<Place, String> {
         match &self.config.runs {
             Runs::Command(command) => place_of(command),
-            Runs::Ours(ours) => place_of_ours(ours, self.ids.fetch_add(1, Ordering::Relaxed)),
+            Runs::Ours(ours) => {
+                let model = fetch(ours.source.clone(), self.config.service.clone()).await?;
+                place_of_ours(ours, &model, self.ids.fetch_add(1, Ordering::Relaxed))
+            }
         }
     }
+}
+
+/// Brings a model here. Dropping this stops it.
+async fn fetch(source: Arc<Source>, service: Arc<str>) -> Result<PathBuf, String> {
+    struct Asked(Stop);
+    impl Drop for Asked {
+        fn drop(&mut self) {
+            self.0.ask();
+        }
+    }
+    let stop = Asked(Stop::default());
+    let stopping = stop.0.clone();
+    let fetched = tokio::task::spawn_blocking(move || {
+        let place = source.fetch(&service, &stopping)?;
+        check_within(place.path(), place.roots())?;
+        Ok(place.path().to_owned())
+    });
+    match fetched.await {
+        Ok(Ok(path)) => Ok(path),
+        Ok(Err(LoadError(text))) => Err(text),
+        Err(error) => Err(format!("the model could not be brought here: {error}")),
+    }
+}
+
+async fn stop_asked(mut stopping: channel::Receiver<bool>) {
+    // Nobody could ask any more where the supervisor is gone, and then it is over too.
+    let _ = stopping.wait_for(|stop| *stop).await;
 }
 
 fn place_of(command: &Command) -> Result<Place, String> {
@@ -134,16 +169,16 @@ fn place_of(command: &Command) -> Result<Place, String> {
     Ok(Place { invocation, address, port: Some(port), files: Files(Vec::new()) })
 }
 
-fn place_of_ours(ours: &Ours, number: u64) -> Result<Place, String> {
+fn place_of_ours(ours: &Ours, model: &Path, number: u64) -> Result<Place, String> {
     let name = format!("{number}-{:08x}", std::process::id());
     let (socket, manifest) = (ours.folder.join(format!("{name}.sock")), ours.folder.join(format!("{name}.json")));
     let files = Files(vec![socket.clone(), manifest.clone()]);
-    write_private(&manifest, &ours.manifest)
+    write_private(&manifest, &(ours.manifest)(model))
         .map_err(|error| format!("its manifest can't be written to {}: {error}", manifest.display()))?;
     let paths = [("SOCKET", &socket), ("MANIFEST", &manifest)].map(|(name, path)| (name, path.to_string_lossy()));
     let known = |name: &str| paths.iter().find(|(known, _)| *known == name).map(|(_, path)| &**path);
     let words = ours.command.iter().map(|word| expand(word, known)).collect();
-    let invocation = Invocation { command: words, variables: ours.env.clone(), working_dir: None };
+    let invocation = Invocation { command: words, variables: Vec::new(), working_dir: None };
     Ok(Place { invocation, address: Address::Unix(socket), port: None, files })
 }
 
@@ -230,7 +265,8 @@ impl Care<'_> {
         let config = &self.body.config;
         let ours = matches!(config.runs, Runs::Ours(_));
         let address = self.place.address.clone();
-        let transport = Transport::new(TransportConfig { address, connect_timeout: CONNECT_TIMEOUT })?;
+        let transport = TransportConfig { connect_timeout: CONNECT_TIMEOUT, ours, ..TransportConfig::new(address) };
+        let transport = Transport::new(transport)?;
         let id = self.body.ids.fetch_add(1, Ordering::Relaxed);
         let slots = if ours { 0 } else { config.limits.slots() };
         let remote = Remote::new(id, self.name.clone(), transport, ours, slots);

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use weirgate_deploy_core::{
-    CommandPlan, Executor, Isolation, ProbeCheck, ProbePlan, Retry, RevisionPlan, Severity, TrafficPlan, UpstreamPlan,
-    UpstreamProtocol, revision, rollout_edit,
+    CommandPlan, Executor, Isolation, PortProtocol, ProbeCheck, ProbePlan, Retry, RevisionPlan, Severity, TrafficPlan,
+    UpstreamPlan, UpstreamProtocol, revision, rollout_edit,
 };
 
 use crate::{annotated, lay_over, load_patched, planned, predictor, texts};
@@ -61,14 +61,23 @@ fn a_container_becomes_a_command() {
         model_name: Some("v3".to_owned()),
         working_dir: Some(PathBuf::from("/manifests/server")),
         port: Some(9000),
-        grpc: true,
+        speaks: PortProtocol::Grpc,
+        protocols: None,
         startup: None,
         readiness: None,
         liveness: None,
         grace: Duration::from_secs(30),
     };
     assert_eq!(plan, expected);
-    assert!(!command(json!({ "ports": [{ "containerPort": 9000, "name": "http1" }] })).grpc);
+    for (name, speaks) in [("http1", PortProtocol::Http1), ("h2c", PortProtocol::H2c), ("grpc", PortProtocol::Grpc)] {
+        assert_eq!(command(json!({ "ports": [{ "containerPort": 9000, "name": name }] })).speaks, speaks, "{name}");
+    }
+    let mut spoken = container(json!({}));
+    lay_over(&mut spoken, &noted(json!({ "weirgate.dev/upstream-protocol": "v1" })));
+    match planned(&spoken).predictor.executor {
+        Executor::Command(plan) => assert_eq!(plan.protocols, Some(vec![UpstreamProtocol::V1])),
+        other => panic!("{other:?}"),
+    }
     let patch = container(json!({ "resources": { "limits": { "memory": "1Gi", "cpu": 2 } } }));
     let plan = planned(&patch).predictor;
     assert_eq!((plan.memory, plan.cpu_limit), (Some(1 << 30), None));

@@ -1,0 +1,68 @@
+//! Nothing outlives what started it.
+
+use std::time::Duration;
+
+use crate::world::{Folder, Set, alive, command, config, dead, shell};
+
+/// Ignores SIGTERM, and has a grandchild in a session of its own that does so too; both write their numbers down.
+const STUBBORN: &str = r#"
+trap '' TERM
+setsid sh -c 'trap "" TERM; echo $$$$ > grandchild.part; mv grandchild.part grandchild; while :; do sleep 1; done' &
+echo $$$$ > child.part; mv child.part child
+"$@" &
+while :; do sleep 1; done
+"#;
+
+async fn stubborn(folder: &Folder) -> (Set, u32, u32) {
+    let mut command = command(shell(STUBBORN));
+    command.working_dir = Some(folder.path().to_owned());
+    let mut config = config(command);
+    config.grace = Duration::from_millis(300);
+    let set = Set::of(1, config);
+    set.ready(1).await;
+    let (child, grandchild) = (folder.number("child").await, folder.number("grandchild").await);
+    assert!(alive(child) && alive(grandchild));
+    (set, child, grandchild)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ignores_sigterm_is_killed_with_all_that_it_started() {
+    let folder = Folder::new("stubborn");
+    let (set, child, grandchild) = stubborn(&folder).await;
+    set.end().await;
+    assert!(!alive(child) && !alive(grandchild), "a set ends when nothing of it is left");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_supervisor_is_lost_nothing_is_left_behind() {
+    let folder = Folder::new("lost");
+    let (set, child, grandchild) = stubborn(&folder).await;
+    set.abort();
+    dead(child).await;
+    dead(grandchild).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_command_leaves_behind_goes_with_it() {
+    let folder = Folder::new("behind");
+    let script = "setsid sh -c 'echo $$$$ > grandchild.part; mv grandchild.part grandchild; exec sleep 1000' & \
+                  while ! test -e grandchild; do sleep 0.05; done; exit 7";
+    let mut command = command(shell(script));
+    command.working_dir = Some(folder.path().to_owned());
+    let set = Set::of(1, config(command));
+    let grandchild = folder.number("grandchild").await;
+    dead(grandchild).await;
+    set.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_lines_does_not_stop_a_server() {
+    let set = Set::of(1, config(command(shell("yes 'a line of nothing' & yes >&2 & exec \"$@\""))));
+    set.ready(1).await;
+    // Its pipes are read on, or it would stand still with them full.
+    for _ in 0..5 {
+        assert!(alive(set.pid().await));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    set.end().await;
+}

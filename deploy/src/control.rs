@@ -89,6 +89,22 @@ pub enum Refused {
     Failed(String),
     #[error("the server is stopping")]
     Stopping,
+    #[error("the server is being replaced by another one: ask again in a moment")]
+    Replaced,
+}
+
+impl Command {
+    /// Answers without doing anything.
+    pub fn refuse(self, refused: Refused) {
+        // Whoever asked may be gone.
+        match self {
+            Command::Apply(_, answer) => drop(answer.send(Err(refused))),
+            Command::Delete(_, answer) | Command::Load(_, answer) | Command::Unload(_, answer) => {
+                drop(answer.send(Err(refused)));
+            }
+            Command::Rollout { answer, .. } => drop(answer.send(Err(refused))),
+        }
+    }
 }
 
 /// Whose word a service's manifest is.

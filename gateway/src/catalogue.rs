@@ -61,7 +61,11 @@ impl Gateway {
         let table = self.table();
         let mut models: Vec<_> = match addressed(&table, address)? {
             Some(Addressed { route, .. }) => vec![self.listed(&route.service)],
-            None => table.models(address.host()).map(|route| self.listed(&route.service)).collect(),
+            None => {
+                let known = table.models(address.host()).map(|route| &route.service);
+                let known = known.filter(|service| address.may_use(&service.namespace, &service.name));
+                known.map(|service| self.listed(service)).collect()
+            }
         };
         models.sort_unstable();
         Ok(models)

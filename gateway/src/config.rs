@@ -10,8 +10,11 @@ use weirgate_deploy::local::AllowCommands;
 use weirgate_deploy::state::default_path;
 use weirgate_models::storage::UrlPrefix;
 
+use crate::auth::policy::Policy;
+use crate::auth::{KeySource, TokensConfig};
 use crate::http::CorsOrigin;
 use crate::repository::ModelControl;
+use crate::server::tls::TlsFiles;
 
 /// Settings of `weirgate serve`. Every flag has an environment variable, `WEIRGATE_` and its name.
 #[derive(Args, Clone, Debug)]
@@ -23,6 +26,16 @@ pub struct ServeConfig {
     /// Address of the data port: HTTP/1.1, h2c and gRPC; port 0 picks a free one
     #[arg(long, value_name = "ADDR", env = "WEIRGATE_LISTEN", default_value = "127.0.0.1:8080", value_parser = parse_listen)]
     pub listen: SocketAddr,
+
+    #[command(flatten)]
+    pub tls: TlsArgs,
+
+    #[command(flatten)]
+    pub auth: AuthArgs,
+
+    /// Take over from the gateway that runs with this state folder, without refusing a connection; its addresses are kept
+    #[arg(long, env = "WEIRGATE_TAKEOVER")]
+    pub takeover: bool,
 
     /// Address of the admin port: metrics, health and the control API
     #[arg(long, value_name = "ADDR", env = "WEIRGATE_ADMIN", default_value = "127.0.0.1:8081", value_parser = parse_admin)]
@@ -125,6 +138,69 @@ impl ServeConfig {
     }
 }
 
+/// TLS on the data port.
+#[derive(Args, Clone, Debug)]
+pub struct TlsArgs {
+    /// Certificate of the data port in PEM, with those it is signed by; with it the port speaks TLS; read again when it changes
+    #[arg(long, value_name = "FILE", env = "WEIRGATE_TLS_CERT", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+
+    /// Private key of that certificate, in PEM
+    #[arg(long, value_name = "FILE", env = "WEIRGATE_TLS_KEY", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+
+    /// Authorities in PEM: clients must show a certificate that one of them has signed
+    #[arg(long, value_name = "FILE", env = "WEIRGATE_TLS_CLIENT_CA", requires = "tls_cert")]
+    tls_client_ca: Option<PathBuf>,
+}
+
+impl TlsArgs {
+    /// What the data port speaks.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls_cert.is_some() { "https" } else { "http" }
+    }
+
+    pub fn files(&self) -> Option<TlsFiles> {
+        let (certificate, key) = self.tls_cert.clone().zip(self.tls_key.clone())?;
+        Some(TlsFiles { certificate, key, client_authorities: self.tls_client_ca.clone() })
+    }
+}
+
+/// Who may call on the data port. Without any of it everybody may.
+#[derive(Args, Clone, Debug)]
+pub struct AuthArgs {
+    /// File of API keys that callers must show one of; read again when it changes
+    #[arg(long, value_name = "FILE", env = "WEIRGATE_API_KEYS")]
+    pub api_keys: Option<PathBuf>,
+
+    /// Keys of a tokens' issuer as a JWK set, a file or https URL: callers may show its tokens
+    #[arg(long, value_name = "SOURCE", env = "WEIRGATE_JWT_JWKS", requires_all = ["jwt_issuer", "jwt_audience"])]
+    pub jwt_jwks: Option<KeySource>,
+
+    /// Issuer that tokens must name as iss
+    #[arg(long, value_name = "NAME", env = "WEIRGATE_JWT_ISSUER", requires = "jwt_jwks")]
+    pub jwt_issuer: Option<String>,
+
+    /// Audience that tokens must name as aud
+    #[arg(long, value_name = "NAME", env = "WEIRGATE_JWT_AUDIENCE", requires = "jwt_jwks")]
+    pub jwt_audience: Option<String>,
+
+    /// What a token's bearer may use where its claim weirgate does not say, in YAML or JSON
+    #[arg(long, value_name = "POLICY", env = "WEIRGATE_JWT_DEFAULTS", default_value = "{services: ['*']}")]
+    pub jwt_defaults: Policy,
+}
+
+impl AuthArgs {
+    pub fn is_on(&self) -> bool {
+        self.api_keys.is_some() || self.jwt_jwks.is_some()
+    }
+
+    pub fn tokens(&self) -> Option<TokensConfig> {
+        let (issuer, audience) = self.jwt_issuer.clone().zip(self.jwt_audience.clone())?;
+        Some(TokensConfig { issuer, audience, defaults: self.jwt_defaults.clone() })
+    }
+}
+
 /// Where the state folder lies.
 #[derive(Args, Clone, Debug)]
 pub struct StateArgs {
@@ -164,7 +240,7 @@ pub enum LogFormat {
 }
 
 /// Parses a size: a whole number of bytes, or of KiB, MiB or GiB.
-pub(crate) fn parse_size(text: &str) -> Result<usize, String> {
+pub fn parse_size(text: &str) -> Result<usize, String> {
     let refused = || format!("'{text}' is not a size: give bytes, or a number with KiB, MiB or GiB, above 0");
     let units = [("KiB", 10), ("MiB", 20), ("GiB", 30)];
     let unit = units.iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, *shift)));

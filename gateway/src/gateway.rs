@@ -137,6 +137,11 @@ impl Gateway {
         if self.config.model_control == ModelControl::Off { &EXTENSIONS } else { &EXTENSIONS_AND_REPOSITORY }
     }
 
+    /// Whether callers must show a key or a token.
+    pub fn asks_for_keys(&self) -> bool {
+        self.config.auth.is_on()
+    }
+
     /// The one limit on bodies and messages.
     pub fn body_limit(&self) -> BodyLimit {
         BodyLimit { bytes: self.config.max_body, set_by: "flag --max-body" }
@@ -222,7 +227,8 @@ impl Gateway {
             return Ok(vec![(route.service.model.clone(), Ok(route.clone()))]);
         }
         let host = address.host();
-        let models = table.models(host).map(|route| route.service.model.clone());
+        let known = table.models(host).filter(|route| address.may_use(&route.service.namespace, &route.service.name));
+        let models = known.map(|route| route.service.model.clone());
         let mut services: Vec<_> = models
             .map(|model| {
                 let service = table.by_model(&model, host).cloned();
@@ -289,6 +295,23 @@ impl Gateway {
         !self.table.load().routes().iter().any(loading)
     }
 
+    /// The services that can answer now, as `namespace/name`.
+    pub fn ready_services(&self) -> Vec<String> {
+        let ready = |route: &ServiceRoute| {
+            let base = route.represent(Wanted::Any).ok()?;
+            route.service.revisions[base].lane.loaded().ok()?;
+            Some(format!("{}/{}", route.service.namespace, route.service.name))
+        };
+        self.table.load().routes().iter().filter_map(ready).collect()
+    }
+
+    /// Resolves when nothing is loading any more.
+    pub async fn settles(&self) {
+        let mut changes = self.watch_changes();
+        // The sender lives as long as the gateway.
+        while !self.settled() && changes.changed().await.is_ok() {}
+    }
+
     /// The metrics of each revision that is routed to, as Prometheus text.
     pub fn render_revisions(&self) -> String {
         let table = self.table.load();
@@ -300,6 +323,7 @@ impl Gateway {
                 revision: &revision.name,
                 percent: revision.percent,
                 tally: &revision.lane.metrics.tally,
+                servers: revision.lane.standings(),
             })
         });
         render_revisions(&rows.collect::<Vec<_>>())
@@ -355,10 +379,18 @@ fn by_version(route: &ServiceRoute, wanted: Wanted<'_>, version: &str) -> Result
     Err(Error::not_found(format!("version '{shown}' of service '{namespace}/{name}' is not served: {told}")))
 }
 
-/// The service of a model at an address, and the revision that the address names.
+/// The service of a model at an address, and the revision that the address names, if whoever asks may use it.
 fn find_service<'a>(table: &'a Table, asked: &Asked<'a>) -> Result<(&'a ServiceRoute, Wanted<'a>)> {
+    asked.address.permit(find_any_service(table, asked), |(route, _)| Some(name_of(route)))
+}
+
+fn name_of(route: &ServiceRoute) -> (&str, &str) {
+    (&route.service.namespace, &route.service.name)
+}
+
+fn find_any_service<'a>(table: &'a Table, asked: &Asked<'a>) -> Result<(&'a ServiceRoute, Wanted<'a>)> {
     let Asked { model, address, .. } = asked;
-    let (route, by_address) = match addressed(table, address)? {
+    let (route, by_address) = match any_addressed(table, address)? {
         Some(Addressed { route, wanted }) => (route, wanted),
         None => (table.by_model(model, address.host())?, Wanted::Any),
     };
@@ -374,8 +406,13 @@ fn find_service<'a>(table: &'a Table, asked: &Asked<'a>) -> Result<(&'a ServiceR
     Ok((route, by_address))
 }
 
-/// The service that a path or a host names. Where the path does, the host is only how the gateway was reached.
+/// The service that a path or a host names, if whoever asks may use it.
 pub(crate) fn addressed<'a>(table: &'a Table, address: &Address<'_>) -> Result<Option<Addressed<'a, Arc<Lane>>>> {
+    address.permit(any_addressed(table, address), |found| found.as_ref().map(|found| name_of(found.route)))
+}
+
+/// Where the path names one, the host is only how the gateway was reached.
+fn any_addressed<'a>(table: &'a Table, address: &Address<'_>) -> Result<Option<Addressed<'a, Arc<Lane>>>> {
     let Some(prefix) = address.prefix else {
         return address.host().map_or(Ok(None), |host| table.by_host(host));
     };

@@ -3,8 +3,9 @@
 //! A call's way through the files:
 //!
 //! ```text
-//! server/listener  accepts a connection, HTTP/1.1 or h2c
+//! server/listener  accepts a connection, HTTP/1.1 or HTTP/2, in cleartext or by TLS
 //! server/edge      reads the head: request id, trace, deadline headers
+//! auth             who calls, by key or token, and whether it may now
 //! http, grpc/infer  the adapters: route by name, hand bytes and a codec to the pipeline
 //! pipeline         route, admit, read, decode, bind, submit, await, by one deadline
 //! server/address   where it goes: path prefix, host, revision header, sticky key
@@ -15,11 +16,13 @@
 //! ```
 
 pub mod admin;
+pub mod auth;
 pub mod catalogue;
 pub mod cli;
 pub mod client;
 pub mod config;
 pub mod dispatch;
+pub mod doors;
 pub mod explain;
 pub mod gateway;
 pub mod grpc;
@@ -32,4 +35,6 @@ pub mod repository;
 pub mod respond;
 pub mod serve;
 pub mod server;
+pub mod takeover;
 pub mod triton;
+pub mod watched;

@@ -319,7 +319,10 @@ async fn start(
             let call = PassCall { arrival, address: asked.address, parts, body: reader, shape: Shape::Predict };
             pass::pass(gateway, routed, call, deadline).await.map(Started::Passed)
         }
-        _ => take_place(gateway, routed, reader, held, deadline).await.map(Started::Prepared),
+        _ => {
+            let limit = arrival.body_limit(gateway.body_limit());
+            take_place(routed, (reader, limit), held, deadline).await.map(Started::Prepared)
+        }
     }
 }
 
@@ -343,9 +346,10 @@ where
     D: FnOnce(Bytes, &ModelSpec) -> Result<InferRequest>,
 {
     let head = &call.arrival.head;
+    let limit = call.arrival.body_limit(gateway.body_limit());
     let spec = model.version(call.asked.version)?;
     let pinned = !call.asked.version.is_empty();
-    let bytes = undo_codings(call.coded, bytes, gateway.body_limit(), deadline, |held| reservation.cover(held)).await?;
+    let bytes = undo_codings(call.coded, bytes, limit, deadline, |held| reservation.cover(held)).await?;
     let (length, decode) = (bytes.len(), call.decode);
     let bind = || -> Result<_> {
         let mut request = decode(bytes, spec)?;
@@ -382,13 +386,12 @@ type ReadBody = (Bytes, Duration);
 
 /// Takes a place in the lane, reads the body unless that is done, and waits for the model.
 async fn take_place(
-    gateway: &Gateway,
     routed: &Routed,
-    reader: &mut BodyReader<Body>,
+    (reader, limit): (&mut BodyReader<Body>, BodyLimit),
     body: &mut Option<ReadBody>,
     deadline: Instant,
 ) -> Result<Prepared, Turned> {
-    let (lane, limit) = (routed.lane(), gateway.body_limit());
+    let lane = routed.lane();
     let announced = match body {
         Some((bytes, _)) => bytes.len(),
         None => reader.check_length(limit)?,

@@ -197,5 +197,6 @@ pub fn refused(refused: Refused) -> Error {
         Refused::Invalid(_) => Error::invalid(text),
         Refused::Busy(_) => Error::queue_full(text, Duration::from_secs(1)),
         Refused::Failed(_) | Refused::NotStored(_) | Refused::Stopping => Error::unavailable(text),
+        Refused::Replaced => Error::unavailable(text).with_retry_after(Duration::from_secs(2)),
     }
 }

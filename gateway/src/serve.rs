@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,16 +11,18 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use weirgate_deploy::local::{Files, Local, LocalConfig, Processes, Watcher};
-use weirgate_deploy::state::StateFolder;
+use weirgate_deploy::state::{StateFolder, note_owner};
 use weirgate_deploy_core::Severity;
 use weirgate_models::storage::{Store, StoreConfig};
 
 use crate::admin::Access;
 use crate::config::ServeConfig;
+use crate::doors::Doors;
 use crate::gateway::Gateway;
 use crate::observe::{Registry, init_logs};
 use crate::repository::Repository;
-use crate::server::{Listener, ListenerConfig};
+use crate::server::{Close, Listener, ListenerConfig};
+use crate::takeover::{self, Handover, LINGER, Sockets};
 use crate::{admin, http};
 
 /// Samples of histograms take memory until they are folded.
@@ -72,54 +75,114 @@ fn read_manifests(config: &ServeConfig) -> Option<(Watcher, Files)> {
 }
 
 async fn run(config: ServeConfig, (watcher, files): (Watcher, Files)) -> Result<(), String> {
-    let state = StateFolder::open(config.state.folder()?)?;
+    let folder = config.state.folder()?;
+    let taken = if config.takeover { tokio::task::block_in_place(|| takeover::take(&folder))? } else { None };
+    let mut doors = Doors::open(&config)?;
+    let mut signals = Signals::new()?;
+    let ports = ListenerConfig {
+        max_connections: config.max_connections,
+        client_timeout: config.client_timeout,
+        tls: doors.tls.clone(),
+    };
+    let (state, data, admin, predecessor) = match taken {
+        Some((sockets, predecessor)) => {
+            let state = StateFolder::adopt(folder, sockets.lock)?;
+            let [data, admin] = adopt(&config, sockets.data, sockets.admin, &ports)?;
+            (state, data, admin, Some(predecessor))
+        }
+        None => {
+            let state = StateFolder::open(folder)?;
+            let data = bind("data", "--listen", config.listen, ports.clone()).await?;
+            let admin = bind("admin", "--admin", config.admin, ListenerConfig { tls: None, ..ports }).await?;
+            (state, data, admin, None)
+        }
+    };
     let token = state.token()?;
     let registry = Registry::install()?;
-    let mut signals = Signals::new()?;
-    let limits = ListenerConfig { max_connections: config.max_connections, client_timeout: config.client_timeout };
-    let data = bind("data", "--listen", config.listen, limits).await?;
-    let admin = bind("admin", "--admin", config.admin, limits).await?;
-    let refused = |error: std::io::Error| format!("the ports' addresses can't be read: {error}");
+    let refused = |error: std::io::Error| format!("the ports can't be shared: {error}");
     let (data_address, admin_address) = (data.address().map_err(refused)?, admin.address().map_err(refused)?);
+    let sockets = Sockets {
+        data: data.share().map_err(refused)?,
+        admin: admin.share().map_err(refused)?,
+        lock: state.share_lock().map_err(refused)?,
+    };
+    let data_url = |address| format!("{}://{address}", if doors.tls.is_some() { "https" } else { "http" });
+    let printed = [("data", data_url(data_address)), ("admin", format!("http://{admin_address}"))];
     let (drain_delay, drain_timeout, client_timeout) =
         (config.drain_delay, config.drain_timeout, config.client_timeout);
     let access = Arc::new(Access::new(token, admin_address, config.admin_hosts.clone()));
     let gateway = Gateway::new(config);
     let platform = LocalConfig {
-        data_url: format!("http://{}", reachable(data_address)),
+        data_url: data_url(reachable(data_address)),
         model_roots: gateway.config.model_roots.as_slice().into(),
         store: Store::new(state.models(), downloads(&gateway.config)),
         processes: Processes::new(gateway.config.allow_commands.into(), state.sockets()?),
     };
+    let folder = state.path().to_owned();
     let (local, control) = Local::start(gateway.clone(), state, watcher, files, platform)?;
+    if let Some(predecessor) = predecessor {
+        let settled = tokio::select! {
+            () = gateway.settles() => predecessor.replace(&gateway),
+            signal = signals.next() => Err(format!("a {signal} came before this gateway was ready to take over")),
+        };
+        if let Err(error) = settled {
+            // The folder is the other's again, as soon as it hears of this.
+            local.freezer().set(true).await;
+            return Err(error);
+        }
+        note_owner(&sockets.lock).map_err(|error| format!("the state folder's lock can't be written: {error}"))?;
+    }
+    // Scripts read these two lines; a closed standard output is no reason to stop.
+    for (port, url) in printed {
+        let _ = writeln!(std::io::stdout(), "{port:<5} {url}");
+    }
+    let handover = Handover::open(&folder, sockets, local.freezer())
+        .inspect_err(|error| tracing::warn!(error, "no other gateway can take over from this one"));
     tracing::info!(services = control.list().len(), "serving");
     let repository = Repository::new(gateway.clone(), control.clone(), access.clone());
     let routes = admin::router(gateway.clone(), registry.clone())
         .merge(admin::decisions_router(gateway.clone(), access.clone(), client_timeout))
         .merge(admin::control_router(control, access, client_timeout));
 
-    let (close_data, data_closes) = watch::channel(false);
-    let (close_admin, admin_closes) = watch::channel(false);
+    let (close_data, data_closes) = watch::channel(Close::Open);
+    let (close_admin, admin_closes) = watch::channel(Close::Open);
+    let (reread, rereads) = watch::channel(());
     let mut background = JoinSet::new();
     background.spawn(admin.serve(routes, admin_closes, ADMIN_DRAIN));
     background.spawn(upkeep(registry));
+    doors.watch(&mut background, rereads);
     let mut serving = JoinSet::new();
-    serving.spawn(data.serve(
-        http::DataRoutes::new(gateway.clone(), Some(Arc::new(repository))),
-        data_closes,
-        drain_timeout,
-    ));
+    let routes = http::DataRoutes::new(gateway.clone(), Some(Arc::new(repository))).guarded(doors.auth);
+    serving.spawn(data.serve(routes, data_closes, drain_timeout));
 
-    let signal = signals.next().await;
-    tracing::info!(signal, ?drain_delay, "stopping: finishing what runs");
-    gateway.start_draining();
+    let replaced = async {
+        match &handover {
+            Ok(handover) => handover.handed_over(&gateway).await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    let ending = tokio::select! {
+        signal = signals.ends(&reread) => Ending::Signal(signal),
+        () = replaced => Ending::Replaced,
+    };
+    if let Ending::Signal(signal) = ending {
+        tracing::info!(signal, ?drain_delay, "stopping: finishing what runs");
+        gateway.start_draining();
+    } else {
+        tracing::info!("replaced: finishing what runs");
+    }
     let in_order = async {
-        tokio::time::sleep(drain_delay).await;
-        let _ = close_data.send(true);
+        if let Ending::Replaced = ending {
+            close_data.send_replace(Close::HandedOver(LINGER));
+            close_admin.send_replace(Close::HandedOver(LINGER));
+        } else {
+            tokio::time::sleep(drain_delay).await;
+            close_data.send_replace(Close::Stops);
+        }
         gateway.close_streams();
         let finished = matches!(serving.join_next().await, Some(Ok(true)));
         let stopped = tokio::time::timeout(ENGINE_STOP, local.stop()).await.is_ok();
-        let _ = close_admin.send(true);
+        close_admin.send_replace(Close::Stops);
         finished && stopped
     };
     let finished = tokio::select! {
@@ -132,6 +195,28 @@ async fn run(config: ServeConfig, (watcher, files): (Watcher, Files)) -> Result<
     } else {
         Err(format!("calls that still ran after {drain_timeout:?} were cut (--drain-timeout)"))
     }
+}
+
+/// Why this gateway ends.
+#[derive(Clone, Copy)]
+enum Ending {
+    Signal(&'static str),
+    /// Another one accepts in its place.
+    Replaced,
+}
+
+/// The two ports of the gateway that is replaced. Their addresses are its, whatever the flags say.
+fn adopt(config: &ServeConfig, data: OwnedFd, admin: OwnedFd, ports: &ListenerConfig) -> Result<[Listener; 2], String> {
+    let refused = |error: std::io::Error| format!("the ports can't be taken over: {error} (--takeover)");
+    let admin = Listener::adopt(admin, ListenerConfig { tls: None, ..ports.clone() }).map_err(refused)?;
+    let data = Listener::adopt(data, ports.clone()).map_err(refused)?;
+    for (flag, wanted, listener) in [("--listen", config.listen, &data), ("--admin", config.admin, &admin)] {
+        let kept = listener.address().map_err(refused)?;
+        if wanted != kept && wanted.port() != 0 {
+            tracing::warn!(%kept, "{flag} is {wanted}: a takeover keeps the address, restart to change it");
+        }
+    }
+    Ok([data, admin])
 }
 
 fn downloads(config: &ServeConfig) -> StoreConfig {
@@ -149,11 +234,7 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 
 async fn bind(port: &str, flag: &str, address: SocketAddr, config: ListenerConfig) -> Result<Listener, String> {
     let refused = |error| format!("the {port} port can't listen on {address}: {error} ({flag})");
-    let listener = Listener::bind(address, config).await.map_err(refused)?;
-    let bound = listener.address().map_err(refused)?;
-    // Scripts read these two lines; a closed standard output is no reason to stop.
-    let _ = writeln!(std::io::stdout(), "{port:<5} http://{bound}");
-    Ok(listener)
+    Listener::bind(address, config).await.map_err(refused)
 }
 
 async fn upkeep(registry: Registry) -> bool {
@@ -169,18 +250,35 @@ async fn upkeep(registry: Registry) -> bool {
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
     pub fn new() -> Result<Signals, String> {
         let listen = |kind| signal(kind).map_err(|error| format!("signals can't be handled: {error}"));
-        Ok(Signals { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+        Ok(Signals {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
     }
 
+    /// The next signal to stop.
     pub async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+
+    /// The same; SIGHUP meanwhile has certificates and keys read again.
+    async fn ends(&mut self, reread: &watch::Sender<()>) -> &'static str {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.interrupt.recv() => return "SIGINT",
+                _ = self.hangup.recv() => reread.send_replace(()),
+            };
         }
     }
 }

@@ -17,6 +17,9 @@ use crate::state::write_atomically;
 
 impl<P: DataPlane> Controller<P> {
     pub(super) fn command(&mut self, command: Command) {
+        if self.frozen {
+            return command.refuse(Refused::Replaced);
+        }
         // Whoever asked may be gone; what was asked is done all the same.
         match command {
             Command::Apply(services, answer) => {

@@ -11,13 +11,13 @@ use weirgate_deploy_core::rollout::Health;
 use weirgate_deploy_core::{Problem, Service, Severity};
 use weirgate_replicas::{Failure, SetState};
 
-use super::LocalConfig;
 use super::absent::{self, Absent};
 use super::files::Files;
 use super::record::Record;
 use super::running::{Key, News, Phase, Running, Told};
 use super::service::{Managed, Wanted, file_of, reasons, unsupported};
 use super::watch::Text;
+use super::{Freeze, LocalConfig};
 use crate::control::{Command, Named, Owner, ServiceView};
 use crate::plane::DataPlane;
 use crate::state::StateFolder;
@@ -44,6 +44,8 @@ pub(super) struct Controller<P: DataPlane> {
     pub(super) tasks: JoinSet<()>,
     pub(super) news: (News, mpsc::UnboundedReceiver<(Key, Told)>),
     pub(super) runs: u64,
+    /// Another process gets ready to take over: nothing may be stored or changed.
+    pub(super) frozen: bool,
 }
 
 impl<P: DataPlane> Controller<P> {
@@ -70,6 +72,7 @@ impl<P: DataPlane> Controller<P> {
             tasks: JoinSet::new(),
             news: mpsc::unbounded_channel(),
             runs: 0,
+            frozen: false,
         };
         for (named, record) in of_files {
             if let Err(error) = controller.absent.keep(&controller.state, &named, record) {
@@ -99,6 +102,7 @@ impl<P: DataPlane> Controller<P> {
         mut self,
         mut commands: mpsc::Receiver<Command>,
         mut changes: mpsc::Receiver<Vec<Text>>,
+        mut freezes: mpsc::Receiver<Freeze>,
         mut stop: channel::Receiver<bool>,
     ) {
         let mut again = tokio::time::interval(STORE_AGAIN);
@@ -107,7 +111,12 @@ impl<P: DataPlane> Controller<P> {
             tokio::select! {
                 () = super::stopped(&mut stop) => break,
                 Some(command) = commands.recv() => tokio::task::block_in_place(|| self.command(command)),
-                Some(texts) = changes.recv() => tokio::task::block_in_place(|| self.changed(texts)),
+                Some((frozen, done)) = freezes.recv() => {
+                    self.frozen = frozen;
+                    // Who asked may be gone.
+                    let _ = done.send(());
+                }
+                Some(texts) = changes.recv(), if !self.frozen => tokio::task::block_in_place(|| self.changed(texts)),
                 _ = again.tick(), if !self.unstored.is_empty() => tokio::task::block_in_place(|| self.store_again()),
                 Some((key, told)) = self.news.1.recv() => self.told(&key, told),
                 Some(ended) = self.tasks.join_next() => log_panic(ended),

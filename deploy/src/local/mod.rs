@@ -29,7 +29,7 @@ mod watch;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, watch as channel};
+use tokio::sync::{mpsc, oneshot, watch as channel};
 use tokio::task::JoinSet;
 use weirgate_replicas::Store;
 
@@ -57,10 +57,30 @@ pub struct LocalConfig {
     pub processes: Processes,
 }
 
+/// Keeps the platform from changing anything while another process gets ready to take its place.
+#[derive(Clone)]
+pub struct Freezer(mpsc::Sender<Freeze>);
+
+/// Whether to freeze, and who waits for that.
+type Freeze = (bool, oneshot::Sender<()>);
+
+impl Freezer {
+    /// Freezes or thaws, and returns when that holds: nothing is stored, no command is taken and no file acted on while
+    /// frozen. Replicas and routes are kept as they are, and kept going.
+    pub async fn set(&self, frozen: bool) {
+        let (done, is_done) = oneshot::channel();
+        // A platform that has stopped changes nothing either.
+        if self.0.send((frozen, done)).await.is_ok() {
+            let _ = is_done.await;
+        }
+    }
+}
+
 /// The running platform. Dropping it aborts its tasks; [`Local::stop`] ends them in order.
 pub struct Local {
     tasks: JoinSet<()>,
     stop: channel::Sender<bool>,
+    freezer: Freezer,
 }
 
 impl Local {
@@ -81,8 +101,14 @@ impl Local {
         let (changes, changed) = mpsc::channel(1);
         let mut tasks = JoinSet::new();
         tasks.spawn(watcher.run(changes, stopping.clone()));
-        tasks.spawn(controller.run(requests, changed, stopping));
-        Ok((Local { tasks, stop }, Control::new(commands, seen)))
+        let (freezes, freezing) = mpsc::channel(1);
+        tasks.spawn(controller.run(requests, changed, freezing, stopping));
+        let freezer = Freezer(freezes);
+        Ok((Local { tasks, stop, freezer }, Control::new(commands, seen)))
+    }
+
+    pub fn freezer(&self) -> Freezer {
+        self.freezer.clone()
     }
 
     /// Ends every replica after the batch it runs.

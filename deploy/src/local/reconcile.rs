@@ -57,6 +57,11 @@ impl<P: DataPlane> Controller<P> {
         if unlearned || service.stored.as_ref() == Some(&service.record) {
             return;
         }
+        if self.frozen {
+            // The next owner of the folder finds it as it was; where there is none, it is stored later.
+            self.unstored.insert(named.clone());
+            return;
+        }
         match self.state.save(named, &service.record) {
             Ok(()) => {
                 service.stored = Some(service.record.clone());

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! lock                              held by the one process that may write; holds its pid
+//! handover.sock                     0600; where another process can ask for that one's place
 //! token                             0600
 //! services/{namespace}/{name}.json  one record per service
 //! run/                              sockets of child processes; emptied at the start
@@ -15,9 +16,10 @@ mod records;
 mod token;
 
 use std::ffi::OsString;
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 pub use files::write_atomically;
@@ -46,6 +48,28 @@ impl StateFolder {
         let folder = StateFolder { path, _lock: lock };
         folder.sweep().map_err(|error| folder.unusable(&error))?;
         Ok(folder)
+    }
+
+    /// Goes on with a folder whose lock another process has taken, and gives to this one. That one must change nothing in it
+    /// any more.
+    pub fn adopt(path: impl Into<PathBuf>, lock: OwnedFd) -> Result<StateFolder, String> {
+        let (path, lock) = (path.into(), File::from(lock));
+        let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
+        let ours = std::fs::metadata(path.join("lock")).map(identity);
+        let folder = StateFolder { path, _lock: lock };
+        let given = folder._lock.metadata().map(identity);
+        match (ours, given) {
+            (Ok(ours), Ok(given)) if ours == given => {}
+            (Err(error), _) | (_, Err(error)) => return Err(folder.unusable(&error)),
+            _ => return Err(folder.unusable(&std::io::Error::other("the lock that was given is of another folder"))),
+        }
+        folder.sweep().map_err(|error| folder.unusable(&error))?;
+        Ok(folder)
+    }
+
+    /// The lock, to be given to another process. It is held until all have closed it.
+    pub fn share_lock(&self) -> std::io::Result<OwnedFd> {
+        self._lock.as_fd().try_clone_to_owned()
     }
 
     pub fn path(&self) -> &Path {
@@ -105,7 +129,7 @@ fn lock(folder: &Path) -> Result<File, String> {
         format!("the state folder {} can't be locked: {error} (give another one by --state DIR)", folder.display())
     };
     let mut options = OpenOptions::new();
-    let mut file = options
+    let file = options
         .read(true)
         .write(true)
         .create(true)
@@ -117,7 +141,7 @@ fn lock(folder: &Path) -> Result<File, String> {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut pid = String::new();
-            let _ = file.take(32).read_to_string(&mut pid);
+            let _ = (&file).take(32).read_to_string(&mut pid);
             let holder = if pid.is_empty() { "another process".to_owned() } else { format!("process {}", pid.trim()) };
             return Err(format!(
                 "the state folder {} is in use by {holder}: stop that one, or give another folder by --state DIR",
@@ -126,11 +150,17 @@ fn lock(folder: &Path) -> Result<File, String> {
         }
         Err(TryLockError::Error(error)) => return Err(refused(&error)),
     }
-    let write_pid = |file: &mut File| {
-        file.set_len(0)?;
-        file.rewind()?;
-        writeln!(file, "{}", std::process::id())
-    };
-    write_pid(&mut file).map_err(|error| refused(&error))?;
+    write_pid(&file).map_err(|error| refused(&error))?;
     Ok(file)
+}
+
+fn write_pid(mut file: &File) -> std::io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "{}", std::process::id())
+}
+
+/// Names this process as the owner of a lock that was given to it, once it is its own.
+pub fn note_owner(lock: impl AsFd) -> std::io::Result<()> {
+    write_pid(&File::from(lock.as_fd().try_clone_to_owned()?))
 }

@@ -5,6 +5,7 @@
 //! files     the manifests that -f names
 //! apply, delete, get, describe, rollout    ask the control API of a running server
 //! validate  asks nobody
+//! key       makes API keys
 //! loadtest  lies in a crate of its own
 //! object, table, age    what is shown of a service, and how
 //! progress  how far a rollout has come
@@ -17,6 +18,7 @@ mod delete;
 mod describe;
 mod files;
 mod get;
+mod key;
 mod object;
 mod progress;
 mod rollout;
@@ -98,6 +100,10 @@ pub enum Command {
     #[command(subcommand)]
     Rollout(rollout::Rollout),
 
+    /// Make API keys
+    #[command(subcommand)]
+    Key(key::Key),
+
     /// Load a server, ours or another, and measure it without being fooled
     ///
     /// With a rate requests are sent on time whatever becomes of those before (open loop), and latency counts from when
@@ -165,6 +171,7 @@ impl Cli {
             Command::Delete(delete) => delete.run(),
             Command::Validate(validate) => validate.run(),
             Command::Rollout(rollout) => rollout.run(),
+            Command::Key(key) => key.run(),
             Command::Loadtest(loadtest) => loadtest.run().map_err(Wrong::from),
         };
         match result {

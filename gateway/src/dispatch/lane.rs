@@ -17,7 +17,7 @@ use weirgate_router::{Full, LaneLimits, Ticket};
 use super::Reservation;
 use super::lease::Waiter;
 use super::life::Phase;
-use super::remotes::{Batch, Remotes, Spoken};
+use super::remotes::{Batch, Remotes, Spoken, Standings};
 use crate::observe::LaneMetrics;
 
 /// Whether a lane's calls can be answered.
@@ -157,6 +157,11 @@ impl Lane {
     /// What the servers speak that calls are passed to; none where engines of this process execute them.
     pub fn spoken(&self) -> Option<Spoken> {
         self.core.lock().remotes.as_ref().map(Remotes::spoken)
+    }
+
+    /// Where the servers stand that calls are passed to; none where engines of this process execute them.
+    pub fn standings(&self) -> Option<Standings> {
+        Some(self.core.lock().remotes.as_ref()?.standings(Instant::now()))
     }
 
     /// Servers that calls are passed to.

@@ -88,9 +88,9 @@ impl Lease {
     }
 
     /// Gives the slot back, and waits for another one at the call's old turn. `bytes`: what it holds meanwhile.
-    pub async fn again(mut self, wanting: Wanting, bytes: usize, deadline: Instant) -> Result<Lease> {
+    pub async fn again(mut self, wanting: &Wanting, bytes: usize, deadline: Instant) -> Result<Lease> {
         let (lane, entered, now) = (self.lane.clone(), self.entered, Instant::now());
-        let (waiter, granted) = Waiter::new(wanting, entered);
+        let (waiter, granted) = Waiter::new(wanting.clone(), entered);
         let ticket = {
             // Under one lock: a retired lane must not be found empty in between.
             let mut core = lane.core.lock();

@@ -14,7 +14,7 @@ mod reservation;
 
 pub use lane::{Lane, Readiness, Turned};
 pub use lease::{Lease, Wanting};
-pub use remotes::Spoken;
+pub use remotes::{Spoken, Standings};
 pub use reservation::{Reservation, Submitted};
 
 /// How often one call is handed over, the first time included.

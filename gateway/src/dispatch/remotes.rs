@@ -46,6 +46,19 @@ pub(super) struct Remotes {
     pub again: Option<Instant>,
 }
 
+/// How many of a lane's servers stand where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standings {
+    /// They may be asked.
+    pub inside: usize,
+    /// Their breakers are open.
+    pub open: usize,
+    /// One call at a time tries them.
+    pub half_open: usize,
+    /// They are set aside for doing much worse than the others.
+    pub ejected: usize,
+}
+
 /// What all of a lane's servers speak.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Spoken {
@@ -191,13 +204,19 @@ impl Remotes {
         self.members.len()
     }
 
-    /// Where each server stands: those that take calls, and those that are set aside for now.
-    pub fn set_aside(&self, now: Instant) -> usize {
-        let aside = |id: &&u64| {
-            let standing = self.pool.state(**id, now).map(|state| state.standing);
-            matches!(standing, Some(Standing::Open { .. } | Standing::HalfOpen | Standing::Ejected { .. }))
-        };
-        self.members.keys().filter(aside).count()
+    /// How many servers stand where.
+    pub fn standings(&self, now: Instant) -> Standings {
+        let mut standings = Standings::default();
+        for id in self.members.keys() {
+            match self.pool.state(*id, now).map(|state| state.standing) {
+                Some(Standing::In) => standings.inside += 1,
+                Some(Standing::Open { .. }) => standings.open += 1,
+                Some(Standing::HalfOpen) => standings.half_open += 1,
+                Some(Standing::Ejected { .. }) => standings.ejected += 1,
+                Some(Standing::Draining) | None => {}
+            }
+        }
+        standings
     }
 
     /// Calls that servers have.

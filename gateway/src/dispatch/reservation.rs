@@ -45,7 +45,7 @@ impl Reservation {
     }
 
     /// Takes a server's slot for a call that is passed as bytes: at once where nobody waits and one has room, else in turn.
-    pub async fn lease(self, wanting: Wanting, deadline: Instant, now: Instant) -> Result<Lease> {
+    pub async fn lease(self, wanting: &Wanting, deadline: Instant, now: Instant) -> Result<Lease> {
         let waits = match self.lease_now(wanting, deadline, now)? {
             Ok(lease) => return Ok(lease),
             Err(waits) => waits,
@@ -53,7 +53,7 @@ impl Reservation {
         waits.lease().await
     }
 
-    fn lease_now(mut self, wanting: Wanting, deadline: Instant, now: Instant) -> Result<Result<Lease, Waits>> {
+    fn lease_now(mut self, wanting: &Wanting, deadline: Instant, now: Instant) -> Result<Result<Lease, Waits>> {
         let lane = self.lane.clone();
         let mut core = lane.core.lock();
         if let Some(reason) = &core.failed {
@@ -73,7 +73,7 @@ impl Reservation {
             drop(core);
             return Ok(Ok(Lease::new(lane, taken, 1, now, now)));
         }
-        let (waiter, granted) = Waiter::new(wanting, now);
+        let (waiter, granted) = Waiter::new(wanting.clone(), now);
         let ticket = queue.enter(self.bytes, waiter.waits(self.bytes, deadline));
         // A server may have been left free for a reason that this call does not share.
         lane.hand_out(core, now);

@@ -12,8 +12,10 @@ use tonic_health::pb::health_server;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use weirgate_protocol::Error;
 
+use crate::auth::Caller;
 use crate::gateway::{Asked, Gateway};
 use crate::respond;
+use crate::server::address::Address;
 
 const SERVER_NAMES: [&str; 2] = ["", "inference.GRPCInferenceService"];
 
@@ -27,9 +29,15 @@ impl Health {
     }
 }
 
-/// The state of a name, or an error where nothing has it.
-fn status(gateway: &Gateway, name: &str) -> Result<ServingStatus, Error> {
-    let ready = SERVER_NAMES.contains(&name) || gateway.model_ready(&Asked { model: name, ..Asked::default() })?;
+/// The state of a name, or an error where nothing has it. The server's own is told to everybody.
+fn status(gateway: &Gateway, name: &str, caller: Option<&Arc<Caller>>) -> Result<ServingStatus, Error> {
+    let ready = SERVER_NAMES.contains(&name) || {
+        if gateway.asks_for_keys() && caller.is_none() {
+            return Err(Error::unauthenticated("a key is needed to ask for the health of a model by its name"));
+        }
+        let address = caller.map(|caller| Address::of_caller(caller)).unwrap_or_default();
+        gateway.model_ready(&Asked { model: name, address, ..Asked::default() })?
+    };
     let serving = ready && !gateway.is_draining();
     Ok(if serving { ServingStatus::Serving } else { ServingStatus::NotServing })
 }
@@ -41,8 +49,9 @@ fn answer(status: ServingStatus) -> HealthCheckResponse {
 #[tonic::async_trait]
 impl health_server::Health for Health {
     async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
+        let caller = request.extensions().get::<Arc<Caller>>().cloned();
         let name = request.into_inner().service;
-        match status(&self.gateway, &name) {
+        match status(&self.gateway, &name, caller.as_ref()) {
             Ok(status) => Ok(Response::new(answer(status))),
             Err(error) => Err(respond::grpc_error(&error)),
         }
@@ -52,8 +61,10 @@ impl health_server::Health for Health {
 
     /// Sends the state now and at each change. A name that nothing has is `SERVICE_UNKNOWN` and may come to be.
     async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let caller = request.extensions().get::<Arc<Caller>>().cloned();
         let name = request.into_inner().service;
-        let watch = Watch { gateway: self.gateway.clone(), changes: self.gateway.watch_changes(), name, last: None };
+        let (gateway, changes) = (self.gateway.clone(), self.gateway.watch_changes());
+        let watch = Watch { gateway, changes, name, caller, last: None };
         Ok(Response::new(Box::pin(unfold(watch, |mut watch| async { Some((Ok(watch.next().await?), watch)) }))))
     }
 }
@@ -63,6 +74,7 @@ struct Watch {
     gateway: Arc<Gateway>,
     changes: watch::Receiver<u64>,
     name: String,
+    caller: Option<Arc<Caller>>,
     last: Option<ServingStatus>,
 }
 
@@ -75,10 +87,14 @@ impl Watch {
                 if self.gateway.is_draining() && self.last != Some(ServingStatus::Serving) {
                     return None;
                 }
-                self.changes.changed().await.ok()?;
+                tokio::select! {
+                    changed = self.changes.changed() => changed.ok()?,
+                    // Another process may take over, to which the client is to turn.
+                    () = self.gateway.closes() => return None,
+                }
             }
             self.changes.mark_unchanged();
-            let now = status(&self.gateway, &self.name).unwrap_or(ServingStatus::ServiceUnknown);
+            let now = status(&self.gateway, &self.name, self.caller.as_ref()).unwrap_or(ServingStatus::ServiceUnknown);
             if self.last.replace(now) != Some(now) {
                 return Some(answer(now));
             }

@@ -99,7 +99,7 @@ impl InferMessage<'_> {
         let mut raw = false;
         let call = InferCall {
             arrival: self.arrival,
-            asked: Asked { model, version, address: Address::new(None, &self.parts.uri, &self.parts.headers) },
+            asked: Asked { model, version, address: Address::new(None, self.parts) },
             body: self.body,
             passes: self.alone.then_some(self.parts),
             decode: |bytes: Bytes, _: &ModelSpec| {
@@ -133,7 +133,7 @@ pub(super) async fn find_model(
     // The service's own timeout is not known yet.
     let deadline = arrival.head.arrived + arrival.timeout.unwrap_or(MAX_TIMEOUT);
     let encoding = unary::read_prefix(body, headers, deadline).await?;
-    body.check_length(gateway.body_limit())?;
+    body.check_length(arrival.body_limit(gateway.body_limit()))?;
     let mut whole = false;
     let mut look_at = 0;
     loop {

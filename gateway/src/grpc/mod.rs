@@ -28,21 +28,30 @@ use crate::gateway::{Asked, Gateway, SERVER};
 use crate::respond;
 use crate::server::address::Address;
 pub use infer::{infer_model, peek_model};
-pub use repository::repository_router;
+pub use repository::{is_model_control, repository_router};
 use unary::unary;
 
 type Shared = State<Arc<Gateway>>;
 
 /// The path of `ModelInfer`.
 pub const MODEL_INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
+/// The path of `ModelStreamInfer`.
+pub const MODEL_STREAM_INFER: &str = "/inference.GRPCInferenceService/ModelStreamInfer";
+const SERVER_LIVE: &str = "/inference.GRPCInferenceService/ServerLive";
+const SERVER_READY: &str = "/inference.GRPCInferenceService/ServerReady";
+
+/// Whether a call asks for the health of the server as a whole.
+pub fn is_server_health(path: &str) -> bool {
+    matches!(path, SERVER_LIVE | SERVER_READY)
+}
 
 /// Routes of the gRPC services.
 pub fn router() -> Router<Arc<Gateway>> {
     let router = Router::new()
         .route(MODEL_INFER, post(infer::model_infer))
-        .route("/inference.GRPCInferenceService/ModelStreamInfer", post(stream::model_stream_infer))
-        .route("/inference.GRPCInferenceService/ServerLive", post(server_live))
-        .route("/inference.GRPCInferenceService/ServerReady", post(server_ready))
+        .route(MODEL_STREAM_INFER, post(stream::model_stream_infer))
+        .route(SERVER_LIVE, post(server_live))
+        .route(SERVER_READY, post(server_ready))
         .route("/inference.GRPCInferenceService/ServerMetadata", post(server_metadata))
         .route("/inference.GRPCInferenceService/ModelReady", post(model_ready))
         .route("/inference.GRPCInferenceService/ModelMetadata", post(model_info))

@@ -21,12 +21,20 @@ use crate::server::edge::Arrived;
 
 type Shared = State<Arc<Repository>>;
 
+const LOAD: &str = "/inference.GRPCInferenceService/RepositoryModelLoad";
+const UNLOAD: &str = "/inference.GRPCInferenceService/RepositoryModelUnload";
+
+/// Whether a call asks for a model to be loaded or unloaded.
+pub fn is_model_control(path: &str) -> bool {
+    matches!(path, LOAD | UNLOAD)
+}
+
 /// Routes of the repository.
 pub fn repository_router() -> Router<Arc<Repository>> {
     Router::new()
         .route("/inference.GRPCInferenceService/RepositoryIndex", post(list))
-        .route("/inference.GRPCInferenceService/RepositoryModelLoad", post(load))
-        .route("/inference.GRPCInferenceService/RepositoryModelUnload", post(unload))
+        .route(LOAD, post(load))
+        .route(UNLOAD, post(unload))
         .layer(CatchPanicLayer::custom(panicked))
 }
 
@@ -61,12 +69,12 @@ async fn change<Q>(repository: &Repository, change: Change, request: Request) ->
 where
     Q: LoadRequest + Message + Default,
 {
-    let allowed = repository.allow(&Address::new(None, request.uri(), request.headers()), request.headers())?;
+    let allowed = repository.allow(&Address::of(&request), request.headers())?;
     let peer = Arrived::of(request.extensions(), request.headers()).peer;
     let (parts, asked, arrival) = read_small::<Q>(repository.gateway(), request).await?;
     let (model, parameters) = asked.into_parts()?;
     check_parameters(change, parameters.keys())?;
-    let address = Address::new(None, &parts.uri, &parts.headers);
+    let address = Address::new(None, &parts);
     let asked = Asked { model: &model, version: "", address };
     let patience = arrival.timeout.unwrap_or(PATIENCE);
     repository.change(allowed, change, &asked, peer, patience).await?;

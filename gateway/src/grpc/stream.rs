@@ -40,12 +40,13 @@ use super::compression;
 use super::infer::{InferMessage, find_model};
 use super::messages::{Message, Messages};
 use super::unary::{self, PREFIX};
+use crate::auth::Caller;
 use crate::gateway::Gateway;
 use crate::pipeline::{self, Served};
 use crate::respond::{self, Dialect, Refusal};
 use crate::server::address::REVISION;
 use crate::server::body::BodyReader;
-use crate::server::edge::{self, Arrival, Arrived};
+use crate::server::edge::{self, Arrival, Arrived, body_limit};
 use crate::server::encoding::Encoding;
 
 /// Calls of one stream that are under way at once.
@@ -78,6 +79,7 @@ struct Shared {
     parts: Parts,
     head: Head,
     peer: Option<IpAddr>,
+    caller: Option<Arc<Caller>>,
     /// How answers to compressed messages are compressed.
     encoding: Option<Encoding>,
     /// How long each call may take.
@@ -125,7 +127,7 @@ struct Calls {
 
 impl Calls {
     fn open(gateway: Arc<Gateway>, arrived: Arrived, parts: Parts, body: Body) -> Result<Calls> {
-        let Arrival { head, peer, .. } = Arrival::new(&parts, arrived, Protocol::V2Grpc)?;
+        let Arrival { head, peer, caller, .. } = Arrival::new(&parts, arrived, Protocol::V2Grpc)?;
         unary::check_content_type(&parts)?;
         let deadline = edge::grpc_timeout(&parts.headers)?.map(|timeout| head.arrived + timeout);
         let timeout = edge::request_timeout(&parts.headers)?;
@@ -133,7 +135,7 @@ impl Calls {
         // Without a deadline it is not looked at.
         let late = Box::pin(tokio::time::sleep_until(deadline.unwrap_or(head.arrived).into()));
         let encoding = compression::of_answer(compression::of_call(&parts.headers)?, &parts.headers);
-        let shared = Arc::new(Shared { gateway, parts, head, peer, encoding, timeout, deadline });
+        let shared = Arc::new(Shared { gateway, parts, head, peer, caller, encoding, timeout, deadline });
         let (messages, under_way, ready) = (Messages::new(body), FuturesOrdered::new(), VecDeque::new());
         Ok(Calls { shared, messages, under_way, ready, late, errors_end_it, end: Some(Ok(())) })
     }
@@ -175,7 +177,7 @@ impl Calls {
                     let text = "the server is stopping: what has no answer was not run, send it over another stream";
                     self.read_no_more(Error::unavailable(text));
                 }
-                message = self.messages.next(shared.gateway.body_limit()), if reads && takes_more => match message {
+                message = self.messages.next(body_limit(shared.caller.as_deref(), shared.gateway.body_limit())), if reads && takes_more => match message {
                     Ok(Some(message)) => self.begin(message),
                     Ok(None) => {}
                     Err(error) => {
@@ -216,7 +218,8 @@ impl Shared {
         let now = Instant::now();
         let left = self.deadline.map(|deadline| deadline.saturating_duration_since(now));
         let timeout = [self.timeout, left].into_iter().flatten().min();
-        Arrival { head: Head { arrived: now, ..self.head.clone() }, timeout, peer: self.peer }
+        let (peer, caller) = (self.peer, self.caller.clone());
+        Arrival { head: Head { arrived: now, ..self.head.clone() }, timeout, peer, caller }
     }
 }
 
@@ -233,6 +236,8 @@ async fn answer(shared: Arc<Shared>, message: Message, errors_end_it: bool) -> R
 /// Leaves the request's id in `id` as soon as it is known.
 async fn infer(shared: &Shared, message: Message, id: &mut String) -> Result<Bytes> {
     let (gateway, arrival) = (&*shared.gateway, shared.arrival());
+    // Each message is a call of its caller, and counted as one until it is answered.
+    let _place = shared.caller.as_ref().map(|caller| caller.enter(0.0)).transpose()?;
     let mut body = BodyReader::new(Body::new(message), PREFIX, gateway.config.client_timeout);
     let found = find_model(gateway, &arrival, &shared.parts.headers, &mut body).await;
     let model = found.inspect_err(|error| pipeline::refuse_unrouted(&arrival, "", error))?;

@@ -42,7 +42,7 @@ where
 {
     let result = async {
         let (parts, asked, _) = read_small(gateway, request).await?;
-        answer(asked, &Address::new(None, &parts.uri, &parts.headers))
+        answer(asked, &Address::new(None, &parts))
     };
     respond_small(result.await)
 }

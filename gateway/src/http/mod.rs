@@ -26,6 +26,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::trace::TraceLayer;
 use weirgate_protocol::Error;
 
+use crate::auth::{Auth, Caller};
 use crate::gateway::Gateway;
 pub use crate::http::cors::CorsOrigin;
 pub use crate::http::openai::is_task;
@@ -44,6 +45,14 @@ pub struct DataRoutes {
     layered: bool,
     /// The router without the layer that takes every OPTIONS for a browser's preflight.
     plain: Router,
+    guard: Option<Arc<Guard>>,
+}
+
+/// Whom the port lets in, and what answers the others.
+struct Guard {
+    auth: Auth,
+    /// Marks refusals as readable for the origins that may call.
+    refusals: Router,
 }
 
 impl DataRoutes {
@@ -61,8 +70,49 @@ impl DataRoutes {
             plain = plain.layer(TraceLayer::new_for_http().on_failure(()));
         }
         let router = if origins.is_empty() { plain.clone() } else { plain.clone().layer(cors::layer(origins)) };
-        DataRoutes { gateway, router, layered, plain }
+        DataRoutes { gateway, router, layered, plain, guard: None }
     }
+
+    /// Lets in only whom `auth` knows.
+    pub fn guarded(mut self, auth: Option<Auth>) -> DataRoutes {
+        let origins = &self.gateway.config.cors_origins;
+        self.guard = auth.map(|auth| {
+            let refusals = Router::new().fallback(answer_refused);
+            let refusals = if origins.is_empty() { refusals } else { refusals.layer(cors::layer(origins)) };
+            Arc::new(Guard { auth, refusals })
+        });
+        self
+    }
+
+    /// Lets a request in by its key, and has its answer hold its caller's place.
+    async fn answer_caller(self, guard: Arc<Guard>, mut arrived: Arrived, mut request: Request) -> Response {
+        let preflight = request.method() == Method::OPTIONS && !cors::is_options_only(&request);
+        if preflight && !self.gateway.config.cors_origins.is_empty() {
+            // Browsers ask without a key whether they may send one.
+            return self.route(arrived, request).await;
+        }
+        let openai = dialect(&request) == Dialect::OpenAi;
+        match guard.auth.admit(&mut request, openai).await {
+            Ok(admitted) => {
+                if let Some(caller) = &admitted.caller {
+                    arrived.caller = Some(caller.clone());
+                    request.extensions_mut().insert(caller.clone());
+                }
+                admitted.hold(self.route(arrived, request).await)
+            }
+            Err(error) => {
+                tracing::debug!(code = error.row().label, message = error.message(), "a caller was refused");
+                request.extensions_mut().insert(error);
+                guard.refusals.clone().answer(arrived, request).await
+            }
+        }
+    }
+}
+
+/// Answers a request that was refused at the door.
+async fn answer_refused(mut request: Request) -> Response {
+    let error = request.extensions_mut().remove::<Error>();
+    refuse(request, &error.unwrap_or_else(|| Error::internal("a request was refused without a reason"))).await
 }
 
 impl Routes for DataRoutes {
@@ -70,9 +120,26 @@ impl Routes for DataRoutes {
         if request.headers().get_all(header::HOST).iter().nth(1).is_some() {
             return refuse(request, &Error::invalid("the request has more than one Host header: send one")).await;
         }
+        match self.guard.clone() {
+            None => self.route(arrived, request).await,
+            // In a box of its own: an open port need not have room for it.
+            Some(guard) => Box::pin(self.answer_caller(guard, arrived, request)).await,
+        }
+    }
+}
+
+impl DataRoutes {
+    async fn route(self, arrived: Arrived, request: Request) -> Response {
         if self.layered {
             let router = if cors::is_options_only(&request) { self.plain } else { self.router };
             return router.answer(arrived, request).await;
+        }
+        let uri = request.uri().clone();
+        if request.method() == Method::POST
+            && let Some(prefix) = text_way(uri.path())
+        {
+            let answer = openai::generate_text(&self.gateway, prefix, arrived, request);
+            return AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(openai::panicked);
         }
         let (arrived, request) = match pass_first(&self.gateway, arrived, request).await {
             Ok(response) => return response,
@@ -82,7 +149,6 @@ impl Routes for DataRoutes {
             let router = if cors::is_options_only(&request) { self.plain } else { self.router };
             return router.answer(arrived, request).await;
         }
-        let uri = request.uri().clone();
         if uri.path() == grpc::MODEL_INFER {
             let answer = grpc::infer_model(&self.gateway, arrived, request);
             return AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(grpc::panicked);
@@ -148,6 +214,14 @@ fn short_way(path: &str) -> Option<(Option<Prefix<'_>>, Asked<'_>)> {
     Some((Some(prefix), asked(rest)?))
 }
 
+/// The prefix of a path that asks for one of OpenAI's tasks.
+fn text_way(path: &str) -> Option<Option<Prefix<'_>>> {
+    if is_task(path) {
+        return Some(None);
+    }
+    Prefix::split(path).and_then(|(prefix, rest)| is_task(rest).then_some(Some(prefix)))
+}
+
 /// Every route of the data port. What has none may be one of them behind a prefix.
 fn router(gateway: Arc<Gateway>, repository: Option<Arc<Repository>>) -> Router {
     let (rest_repository, grpc_repository) = match repository {
@@ -178,6 +252,9 @@ async fn prefixed(gateway: Arc<Gateway>, behind: Router, mut request: Request) -
     let Some((prefix, rest)) = Prefix::split(request.uri().path()) else { return not_found(request).await };
     match gateway.table().by_path(prefix.namespace, prefix.label) {
         Ok(Some(_)) => {}
+        // What is not there looks to a caller like what it may not use: behind the prefix both are refused alike.
+        Ok(None) if is_api(rest) && restricted(&request) => {}
+        Err(_) if restricted(&request) => {}
         Ok(None) if is_api(rest) => {
             let unknown = prefix.unknown();
             return refuse(request, &unknown).await;
@@ -193,6 +270,10 @@ async fn prefixed(gateway: Arc<Gateway>, behind: Router, mut request: Request) -
         Ok(response) => response,
         Err(never) => match never {},
     }
+}
+
+fn restricted(request: &Request) -> bool {
+    request.extensions().get::<Arc<Caller>>().is_some_and(|caller| caller.is_restricted())
 }
 
 /// The URI without the first `length` bytes of its path; what is left of that is `/` at least.
@@ -302,6 +383,17 @@ mod tests {
             "/v1/models/a",
         ] {
             assert_eq!(short_way(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn text_is_asked_for_with_and_without_a_prefix() {
+        let prefix = Prefix { namespace: "ns", label: "a" };
+        assert_eq!(text_way("/v1/chat/completions"), Some(None));
+        assert_eq!(text_way("/openai/v1/embeddings"), Some(None));
+        assert_eq!(text_way("/ns/a/v1/completions"), Some(Some(prefix)));
+        for other in ["/v1/models", "/v1/chat", "/chat/completions", "/v1/chat/completions/", "/ns/a"] {
+            assert_eq!(text_way(other), None, "{other}");
         }
     }
 

@@ -21,9 +21,9 @@ use crate::gateway::{Asked, Gateway, Routed};
 use crate::pass::Shape;
 use crate::pipeline::{self, PassedCall};
 use crate::respond::{self, Dialect};
-use crate::server::address::{Address, TakenPrefix};
+use crate::server::address::{Address, Prefix, TakenPrefix};
 use crate::server::body::BodyReader;
-use crate::server::edge::Arrival;
+use crate::server::edge::{Arrival, Arrived};
 
 /// What is asked of models that generate or embed text.
 const TASKS: [&str; 5] = ["chat/completions", "completions", "embeddings", "rerank", "responses"];
@@ -51,7 +51,7 @@ pub fn is_task(path: &str) -> bool {
     task.is_some_and(|task| TASKS.contains(&task))
 }
 
-fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
+pub fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
     Dialect::OpenAi.error(&respond::panic_error(panic.as_ref()))
 }
 
@@ -117,6 +117,16 @@ fn of_model(error: Error) -> Fault {
 
 async fn generate(State(gateway): Shared, request: Request) -> Response {
     let (prefix, arrived) = taken(&request);
+    generate_text(&gateway, prefix.as_ref().map(TakenPrefix::as_prefix), arrived, request).await
+}
+
+/// One of OpenAI's tasks.
+pub async fn generate_text(
+    gateway: &Gateway,
+    prefix: Option<Prefix<'_>>,
+    arrived: Arrived,
+    request: Request,
+) -> Response {
     let (parts, body) = request.into_parts();
     let mut body = BodyReader::new(body, 0, gateway.config.client_timeout);
     let arrival = match Arrival::new(&parts, arrived, Protocol::OpenAi) {
@@ -133,8 +143,8 @@ async fn generate(State(gateway): Shared, request: Request) -> Response {
             return refusal.answer(Dialect::OpenAi);
         }
     }
-    let address = Address::new(prefix.as_ref().map(TakenPrefix::as_prefix), &parts.uri, &parts.headers);
-    let routed = match route(&gateway, address, &arrival, &mut body).await {
+    let address = Address::new(prefix, &parts);
+    let routed = match route(gateway, address, &arrival, &mut body).await {
         Ok(routed) => routed,
         Err(Fault { error, param }) => {
             pipeline::refuse_unrouted(&arrival, "", &error);
@@ -145,7 +155,7 @@ async fn generate(State(gateway): Shared, request: Request) -> Response {
     let model = routed.service().model.clone();
     let asked = Asked { model: &model, version: "", address };
     let mut call = PassedCall { arrival: &arrival, parts: &parts, body: &mut body, shape: Shape::Exchange };
-    match pipeline::pass_on(&gateway, routed, &asked, &mut call, takes_tensors).await {
+    match pipeline::pass_on(gateway, routed, &asked, &mut call, takes_tensors).await {
         Ok(response) => response,
         Err(refusal) => {
             discard(&mut body, &parts.headers).await;
@@ -211,10 +221,11 @@ async fn find_model(
 ) -> Result<Option<String>, Fault> {
     let time = arrival.timeout.map_or(UNROUTED_TIME, |asked| asked.min(UNROUTED_TIME));
     let deadline = arrival.head.arrived + time;
+    let limit = arrival.body_limit(gateway.body_limit());
     let mut room = Room { pool: &gateway.unrouted, held: None };
     let mut look_at = 0;
     loop {
-        room.cover(body.check_length(gateway.body_limit())?.min(body.peeked().len()))?;
+        room.cover(body.check_length(limit)?.min(body.peeked().len()))?;
         let more = !body.is_complete() && body.peek_more(deadline).await?;
         let read = body.peeked().len();
         let codings = body.codings();
@@ -222,7 +233,7 @@ async fn find_model(
             continue;
         }
         if !codings.is_identity() {
-            let (packed, limit) = (body.take(), gateway.body_limit());
+            let packed = body.take();
             // It is passed on as it came.
             body.restore(packed.clone());
             let cover = |held| room.cover(read + held);

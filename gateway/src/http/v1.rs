@@ -126,7 +126,7 @@ async fn run(
     let mut body = BodyReader::new(body, 0, gateway.config.client_timeout);
     let answer = async {
         let arrival = Arrival::new(&parts, arrived, Protocol::V1Http)?;
-        let asked = Asked { model, version, address: Address::new(prefix, &parts.uri, &parts.headers) };
+        let asked = Asked { model, version, address: Address::new(prefix, &parts) };
         let readable = || -> Result<Mode> {
             if verb != PREDICT {
                 return Err(not_built(gateway, &asked, verb));

@@ -99,7 +99,7 @@ async fn infer_tensors(
     let header_length = parts.headers.get(HEADER_LENGTH).map(HeaderValue::as_bytes).map(String::from_utf8_lossy);
     let call = InferCall {
         arrival: &arrival,
-        asked: Asked { model, version, address: Address::new(prefix, &parts.uri, &parts.headers) },
+        asked: Asked { model, version, address: Address::new(prefix, parts) },
         body,
         passes: Some(parts),
         decode: |bytes: Bytes, _: &ModelSpec| v2::decode_request(&bytes, header_length.as_deref()),

@@ -31,6 +31,9 @@ const REPLICAS: &str = "weirgate_ready_replicas";
 const LOAD: &str = "weirgate_model_load_seconds";
 pub(super) const REVISION_REQUESTS: &str = "weirgate_revision_requests_total";
 pub(super) const REVISION_SECONDS: &str = "weirgate_revision_request_seconds";
+/// Callers that were refused.
+pub const REFUSED: &str = "weirgate_refused_total";
+pub(super) const SERVERS: &str = "weirgate_upstream_servers";
 pub(super) const REVISION_TRAFFIC: &str = "weirgate_revision_traffic_percent";
 
 const SECONDS: [f64; 18] = [
@@ -94,7 +97,7 @@ pub struct Metric {
     pub help: &'static str,
 }
 
-/// Every metric. All have the labels `namespace` and `service`.
+/// Every metric. All have the labels `namespace` and `service`, but for the refused, who have come to no service.
 pub const METRICS: &[Metric] = &[
     Metric {
         name: REQUESTS,
@@ -156,6 +159,17 @@ pub const METRICS: &[Metric] = &[
         name: REVISION_TRAFFIC,
         kind: MetricKind::Gauge,
         help: "the share of the calls that a `revision` is to get",
+    },
+    Metric {
+        name: SERVERS,
+        kind: MetricKind::Gauge,
+        help: "servers that a `revision`'s calls are passed to, by `standing`: `in`, `open` and `half_open` (their breakers), `ejected`",
+    },
+    Metric {
+        name: REFUSED,
+        kind: MetricKind::Counter,
+        help: "requests that were refused by their key or token, by `reason` (`missing`, `unknown`, `expired`, `service`, \
+               `rate`, `concurrency`, `tokens`, `body`) and `key`: its name in the file, `(token)` for all tokens, or empty",
     },
 ];
 

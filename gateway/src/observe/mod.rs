@@ -7,7 +7,9 @@ mod statistics;
 mod tally;
 
 pub use logs::init as init_logs;
-pub use metrics::{LaneMetrics, METRICS, Metric, MetricKind, Registry, Stages, count_unanswered, count_unrouted};
+pub use metrics::{
+    LaneMetrics, METRICS, Metric, MetricKind, REFUSED, Registry, Stages, count_unanswered, count_unrouted,
+};
 pub use revisions::{RevisionRow, render_revisions};
 pub use statistics::Statistics;
 pub use tally::Tally;

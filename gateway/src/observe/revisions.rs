@@ -3,8 +3,9 @@
 
 use std::fmt::{Display, Write};
 
-use super::metrics::{METRICS, REVISION_REQUESTS, REVISION_SECONDS, REVISION_TRAFFIC};
+use super::metrics::{METRICS, REVISION_REQUESTS, REVISION_SECONDS, REVISION_TRAFFIC, SERVERS};
 use super::tally::Tally;
+use crate::dispatch::Standings;
 
 /// A revision to be shown. Names come from manifests: there is nothing in them to escape.
 #[derive(Clone, Copy, Debug)]
@@ -14,12 +15,14 @@ pub struct RevisionRow<'a> {
     pub revision: &'a str,
     pub percent: u8,
     pub tally: &'a Tally,
+    /// None where its calls are not passed on.
+    pub servers: Option<Standings>,
 }
 
 /// The revisions' metrics as Prometheus text.
 pub fn render_revisions(rows: &[RevisionRow<'_>]) -> String {
     let mut text = String::new();
-    let own = |name: &str| [REVISION_REQUESTS, REVISION_SECONDS, REVISION_TRAFFIC].contains(&name);
+    let own = |name: &str| [REVISION_REQUESTS, REVISION_SECONDS, REVISION_TRAFFIC, SERVERS].contains(&name);
     for metric in METRICS.iter().filter(|metric| own(metric.name)) {
         // Writing to a string can't fail.
         let _ = writeln!(text, "# HELP {0} {1}\n# TYPE {0} {2}", metric.name, metric.help, metric.kind.label());
@@ -40,6 +43,13 @@ pub fn render_revisions(rows: &[RevisionRow<'_>]) -> String {
                 REVISION_SECONDS => {
                     line("_sum", "", &row.tally.answer_time().as_secs_f64());
                     line("_count", "", &row.tally.answers());
+                }
+                SERVERS => {
+                    let Some(Standings { inside, open, half_open, ejected }) = row.servers else { continue };
+                    line("", ",standing=\"in\"", &inside);
+                    line("", ",standing=\"open\"", &open);
+                    line("", ",standing=\"half_open\"", &half_open);
+                    line("", ",standing=\"ejected\"", &ejected);
                 }
                 _ => line("", "", &row.percent),
             }
@@ -63,7 +73,8 @@ mod tests {
         tally.answered(Duration::from_millis(250));
         tally.failed(ErrorCode::Internal, Duration::ZERO);
         tally.failed(ErrorCode::InvalidRequest, Duration::ZERO);
-        let row = RevisionRow { namespace: "ns", service: "a", revision: "a-1", percent: 20, tally: &tally };
+        let servers = Standings { inside: 2, open: 1, ..Standings::default() };
+        let row = RevisionRow { namespace: "ns", service: "a", revision: "a-1", percent: 20, tally: &tally, servers: Some(servers) };
         let text = render_revisions(&[row]);
         let lines: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
         let labels = "namespace=\"ns\",service=\"a\",revision=\"a-1\"";
@@ -75,6 +86,10 @@ mod tests {
                 format!("weirgate_revision_request_seconds_sum{{{labels}}} 1.75"),
                 format!("weirgate_revision_request_seconds_count{{{labels}}} 2"),
                 format!("weirgate_revision_traffic_percent{{{labels}}} 20"),
+                format!("weirgate_upstream_servers{{{labels},standing=\"in\"}} 2"),
+                format!("weirgate_upstream_servers{{{labels},standing=\"open\"}} 1"),
+                format!("weirgate_upstream_servers{{{labels},standing=\"half_open\"}} 0"),
+                format!("weirgate_upstream_servers{{{labels},standing=\"ejected\"}} 0"),
             ]
         );
         assert!(text.contains("# TYPE weirgate_revision_request_seconds summary\n"), "{text}");

@@ -19,23 +19,19 @@ const OPENAI_BASES: [&str; 2] = ["/openai/v1", "/v1"];
 pub struct Head<'a> {
     parts: &'a Parts,
     arrival: &'a Arrival,
+    /// What the caller's port speaks.
+    scheme: &'static str,
     target: PathAndQuery,
-    headers: HeaderMap,
 }
 
 impl<'a> Head<'a> {
-    pub fn new(parts: &'a Parts, prefix: Option<Prefix<'_>>, arrival: &'a Arrival) -> Result<Head<'a>> {
-        let mut headers = parts.headers.clone();
-        let host = parts.uri.authority().map(|authority| authority.as_str());
-        request_headers(&mut headers, &Forwarded { peer: arrival.peer, proto: "http", host });
-        if arrival.head.identity.is_some() {
-            // It was shown to us, and is nobody else's to know.
-            headers.remove(header::AUTHORIZATION);
-        }
-        if let Ok(id) = HeaderValue::from_str(&arrival.head.request_id) {
-            headers.insert(REQUEST_ID, id);
-        }
-        Ok(Head { parts, arrival, target: target(parts, prefix)?, headers })
+    pub fn new(
+        parts: &'a Parts,
+        prefix: Option<Prefix<'_>>,
+        arrival: &'a Arrival,
+        scheme: &'static str,
+    ) -> Result<Head<'a>> {
+        Ok(Head { parts, arrival, scheme, target: target(parts, prefix)? })
     }
 
     /// The request for this server, with the time that is left.
@@ -44,22 +40,24 @@ impl<'a> Head<'a> {
         *request.method_mut() = self.parts.method.clone();
         *request.uri_mut() = Uri::from(self.target_at(remote)?);
         *request.version_mut() = self.parts.version;
-        *request.headers_mut() = self.headers.clone();
-        let left = deadline.saturating_duration_since(Instant::now());
-        let headers = request.headers_mut();
-        let seconds = |left: Duration| HeaderValue::from_str(&format!("{:.3}", left.as_secs_f64().max(0.001)));
-        // Somebody else's server is told what the caller asked for, and ours how long the call may take.
-        if (remote.ours || headers.contains_key(REQUEST_TIMEOUT))
-            && let Ok(left) = seconds(left)
-        {
-            headers.insert(REQUEST_TIMEOUT, left);
-        }
-        if headers.contains_key(GRPC_TIMEOUT)
-            && let Ok(left) = HeaderValue::from_str(&grpc_timeout(left))
-        {
-            headers.insert(GRPC_TIMEOUT, left);
-        }
+        *request.headers_mut() = self.headers();
+        add_time(request.headers_mut(), remote, deadline.saturating_duration_since(Instant::now()));
         Ok(request)
+    }
+
+    fn headers(&self) -> HeaderMap {
+        let mut headers = self.parts.headers.clone();
+        let host = self.parts.uri.authority().map(|authority| authority.as_str());
+        request_headers(&mut headers, &Forwarded { peer: self.arrival.peer, proto: self.scheme, host });
+        let head = &self.arrival.head;
+        if head.identity.is_some() {
+            // It was shown to us, and is nobody else's to know.
+            headers.remove(header::AUTHORIZATION);
+        }
+        if let Ok(id) = HeaderValue::from_str(&head.request_id) {
+            headers.insert(REQUEST_ID, id);
+        }
+        headers
     }
 
     /// The target with the OpenAI base that this server has.
@@ -88,6 +86,18 @@ fn target(parts: &Parts, prefix: Option<Prefix<'_>>) -> Result<PathAndQuery> {
 
 fn parse(target: String) -> Result<PathAndQuery> {
     PathAndQuery::try_from(target).map_err(|error| Error::invalid(format!("the path can't be passed on: {error}")))
+}
+
+/// Says how long the call may take: to somebody else's server where the caller asked for less than for ever, and to ours
+/// always.
+fn add_time(headers: &mut HeaderMap, remote: &Remote, left: Duration) {
+    if remote.ours || headers.contains_key(REQUEST_TIMEOUT) {
+        let seconds = format!("{:.3}", left.as_secs_f64().max(0.001));
+        headers.extend(HeaderValue::from_str(&seconds).ok().map(|left| (REQUEST_TIMEOUT, left)));
+    }
+    if headers.contains_key(GRPC_TIMEOUT) {
+        headers.extend(HeaderValue::from_str(&grpc_timeout(left)).ok().map(|left| (GRPC_TIMEOUT, left)));
+    }
 }
 
 /// As gRPC writes it: at most eight digits and a unit.

@@ -54,7 +54,7 @@ pub async fn try_pass(gateway: &Gateway, arrived: Arrived, request: Request) -> 
         Err(error) => return Ok(dialect.error(&error)),
     };
     let model = routed.service().model.clone();
-    let asked = Asked { model: &model, version: "", address: Address::new(prefix, &parts.uri, &parts.headers) };
+    let asked = Asked { model: &model, version: "", address: Address::new(prefix, &parts) };
     let mut call = PassedCall { arrival: &arrival, parts: &parts, body: &mut body, shape };
     let passed = pipeline::pass_on(gateway, routed, &asked, &mut call, engines_only).await;
     Ok(match passed {
@@ -86,13 +86,15 @@ impl<'a> Target<'a> {
         let prefixed = Prefix::split(path)
             .filter(|(prefix, _)| matches!(gateway.table().by_path(prefix.namespace, prefix.label), Ok(Some(_))));
         let (prefix, rest) = prefixed.map_or((None, path), |(prefix, rest)| (Some(prefix), rest));
-        let address = Address::new(prefix, &parts.uri, &parts.headers);
+        let address = Address::new(prefix, parts);
         let named = model_of(rest);
         let looks = parts.method == Method::GET || parts.method == Method::HEAD;
-        let addressed = gateway.route_addressed(&address, !looks).ok()?;
+        let addressed = gateway.route_addressed(&address, false).ok()?;
         let routed = match (addressed, named) {
             (Some(routed), _) if is_own(rest) || has_adapter(rest, &parts.method, &routed) => return None,
-            (Some(routed), _) => routed,
+            (Some(routed), _) if looks => routed,
+            // A turn in the split is taken by those alone who are passed.
+            (Some(_), _) => gateway.route_addressed(&address, true).ok()??,
             (None, Some((model, call))) if !is_own(rest) && !is_infer(call) => {
                 gateway.represent(&Asked { model, version: "", address }).ok()?
             }
@@ -100,7 +102,7 @@ impl<'a> Target<'a> {
         };
         let protocol = spoken_protocol(&routed, rest)?;
         // What a model is like is asked of one that is ready; why it is not, the gateway says itself.
-        if looks && !matches!(routed.lane().readiness(), Readiness::Ready(_)) {
+        if looks && named.is_some() && !matches!(routed.lane().readiness(), Readiness::Ready(_)) {
             return None;
         }
         Some(Target { routed, prefix, protocol, shape: shape_of(rest) })
@@ -115,7 +117,7 @@ impl<'a> Target<'a> {
     ) -> Option<Target<'a>> {
         let arrival = Arrival::new(parts, arrived.clone(), Protocol::V2Grpc).ok()?;
         let model = grpc::peek_model(gateway, &arrival, &parts.headers, body).await.ok()?;
-        let address = Address::new(None, &parts.uri, &parts.headers);
+        let address = Address::new(None, parts);
         let routed = gateway.represent(&Asked { model: &model, version: "", address }).ok()?;
         let protocol = spoken_protocol(&routed, parts.uri.path())?;
         Some(Target { routed, prefix: None, protocol, shape: shape_of(parts.uri.path()) })

@@ -89,7 +89,7 @@ impl<'a> Run<'a> {
         deadline: Instant,
     ) -> Result<Run<'a>, Turned> {
         let PassCall { arrival, address, parts, body, shape } = call;
-        let (lane, limit) = (routed.lane(), gateway.body_limit());
+        let (lane, limit) = (routed.lane(), arrival.body_limit(gateway.body_limit()));
         let announced = if shape == Shape::Stream { 0 } else { body.check_length(limit)? };
         let mut reservation = lane.admit(announced.min(OutBody::REPLAY), deadline, Instant::now())?;
         let (whole, read) = if shape == Shape::Stream {
@@ -97,7 +97,7 @@ impl<'a> Run<'a> {
         } else {
             body.read_first(OutBody::REPLAY, limit, deadline, &mut reservation).await?
         };
-        let head = Head::new(parts, address.prefix, arrival)?;
+        let head = Head::new(parts, address.prefix, arrival, gateway.config.tls.scheme())?;
         let wanting = wanting(routed, &arrival.head, &address, body.peeked());
         let told = Told::new(read, explain::is_asked(arrival, &parts.headers));
         let held = body.peeked().len();
@@ -114,7 +114,7 @@ impl<'a> Run<'a> {
         };
         let mut body = body.replay(OutBody::REPLAY);
         let next = body.body();
-        let lease = reservation.lease(wanting.clone(), deadline, Instant::now()).await?;
+        let lease = reservation.lease(&wanting, deadline, Instant::now()).await?;
         let call = Sending { routed, arrival, deadline, wanting, shape, head };
         Ok(Run { call, told, lease: Some(lease), body, next, held, spoilt })
     }
@@ -145,7 +145,7 @@ impl<'a> Run<'a> {
             drop(sent);
             lease.lane().metrics.repeated(verdict.executed);
             self.call.wanting.avoid.push(lease.remote().id);
-            let again = lease.again(self.call.wanting.clone(), self.held, self.call.deadline).await;
+            let again = lease.again(&self.call.wanting, self.held, self.call.deadline).await;
             self.lease = Some(again.map_err(|error| self.told.tried(error))?);
         }
     }

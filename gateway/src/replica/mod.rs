@@ -40,7 +40,7 @@ use crate::gateway::Gateway;
 use crate::http::DataRoutes;
 use crate::observe::init_logs;
 use crate::serve::Signals;
-use crate::server::{Listener, ListenerConfig, UnixPort};
+use crate::server::{Close, Listener, ListenerConfig, UnixPort};
 
 /// From telling the gateways that this one drains to closing their connections.
 const NOTICE: Duration = Duration::from_millis(100);
@@ -159,7 +159,7 @@ async fn run(config: ReplicaConfig, manifest: Manifest) -> Result<(), String> {
 
     let grants = Grants::new(gateway.clone(), lane, concurrency);
     let routes = ReplicaRoutes::new(DataRoutes::new(gateway.clone(), None), gateway.clone(), grants);
-    let (close, closes) = watch::channel(false);
+    let (close, closes) = watch::channel(Close::Open);
     let mut serving = JoinSet::new();
     serving.spawn(port.serve(routes, closes, config.drain_timeout));
 
@@ -173,7 +173,7 @@ async fn run(config: ReplicaConfig, manifest: Manifest) -> Result<(), String> {
     gateway.start_draining();
     let in_order = async {
         tokio::time::sleep(NOTICE).await;
-        let _ = close.send(true);
+        let _ = close.send(Close::Stops);
         gateway.close_streams();
         let finished = matches!(serving.join_next().await, Some(Ok(true)));
         wanted.send_modify(|wanted| wanted.replicas = 0);
@@ -207,7 +207,12 @@ fn gateway_config(config: &ReplicaConfig) -> Result<ServeConfig, String> {
 /// Opens the one lane there is, and routes to it.
 fn open(gateway: &Arc<Gateway>, plan: &ServicePlan) -> (Arc<Lane>, Arc<dyn weirgate_replicas::Feed>) {
     let ServicePlan { namespace, name, settings, predictor, .. } = plan;
-    let (lane, feed) = gateway.open_lane(&LaneOf { namespace, service: name, revision: &predictor.name });
+    let (lane, feed) = gateway.open_lane(&LaneOf {
+        namespace,
+        service: name,
+        revision: &predictor.name,
+        remote: predictor.executor.is_remote(),
+    });
     gateway.bound_lane(&lane, LaneBound { max_queued_requests: settings.max_queued_requests, percent: 100 });
     gateway.publish(RouteTable::new(vec![Service {
         namespace: namespace.as_str().into(),
@@ -215,6 +220,8 @@ fn open(gateway: &Arc<Gateway>, plan: &ServicePlan) -> (Arc<Lane>, Arc<dyn weirg
         model: name.as_str().into(),
         timeout: settings.timeout,
         sticky: None,
+        retry: settings.retry,
+        stream_idle_timeout: settings.stream_idle_timeout,
         base: 0,
         stable: None,
         latest: Some(0),
@@ -248,6 +255,7 @@ impl Port {
                 let limits = ListenerConfig {
                     max_connections: ServeConfig::unset()?.max_connections,
                     client_timeout: config.client_timeout,
+                    tls: None,
                 };
                 let listener = Listener::bind(*address, limits).await.map_err(refused)?;
                 let bound = listener.address().map_err(refused)?;
@@ -259,7 +267,7 @@ impl Port {
         Ok(port)
     }
 
-    async fn serve(self, routes: ReplicaRoutes, close: watch::Receiver<bool>, drain: Duration) -> bool {
+    async fn serve(self, routes: ReplicaRoutes, close: watch::Receiver<Close>, drain: Duration) -> bool {
         match self {
             Port::Unix(port) => port.serve(routes, close, drain).await,
             Port::Tcp(listener) => listener.serve(routes, close, drain).await,

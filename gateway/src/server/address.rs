@@ -1,9 +1,13 @@
 //! Where a request goes, besides to a model: what its path began with, its host, the revision it asks for, and the key that
 //! it sticks by. Each is looked at only when it can matter.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
-use weirgate_protocol::{Error, Result, StickyKey};
+use std::sync::Arc;
+
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Uri, header};
+use weirgate_protocol::{Error, ErrorCode, Result, StickyKey};
 use weirgate_router::Wanted;
+
+use crate::auth::Caller;
 
 /// The revision that is asked for, and the one that answered.
 pub const REVISION: HeaderName = HeaderName::from_static("x-weirgate-revision");
@@ -55,23 +59,47 @@ impl TakenPrefix {
 pub struct Address<'a> {
     pub prefix: Option<Prefix<'a>>,
     head: Option<(&'a Uri, &'a HeaderMap)>,
+    /// Who asks: what it may not use is not there for it.
+    caller: Option<&'a Caller>,
 }
 
 impl<'a> Address<'a> {
-    pub fn new(prefix: Option<Prefix<'a>>, uri: &'a Uri, headers: &'a HeaderMap) -> Address<'a> {
-        Address { prefix, head: Some((uri, headers)) }
+    /// The address of a request whose prefix is known.
+    pub fn new(prefix: Option<Prefix<'a>>, parts: &'a http::request::Parts) -> Address<'a> {
+        Address { prefix, head: Some((&parts.uri, &parts.headers)), caller: caller(&parts.extensions) }
     }
 
     /// The address of a request that came through a router.
     pub fn of<B>(request: &'a http::Request<B>) -> Address<'a> {
         let prefix = request.extensions().get::<TakenPrefix>().map(TakenPrefix::as_prefix);
-        Address::new(prefix, request.uri(), request.headers())
+        Address { prefix, head: Some((request.uri(), request.headers())), caller: caller(request.extensions()) }
     }
 
     /// The same of its head alone.
     pub fn of_parts(parts: &'a http::request::Parts) -> Address<'a> {
         let prefix = parts.extensions.get::<TakenPrefix>().map(TakenPrefix::as_prefix);
-        Address::new(prefix, &parts.uri, &parts.headers)
+        Address::new(prefix, parts)
+    }
+
+    /// The address of a call that names a model and nothing else, by this caller.
+    pub fn of_caller(caller: &'a Caller) -> Address<'a> {
+        Address { caller: Some(caller), ..Address::default() }
+    }
+
+    /// Whether a service is there for whoever asks.
+    pub fn may_use(&self, namespace: &str, name: &str) -> bool {
+        self.caller.is_none_or(|caller| caller.may_use(namespace, name))
+    }
+
+    /// What was looked up, if whoever asks may use it. Who may not use everything gets one and the same answer for what is
+    /// not there and for what is not its own.
+    pub fn permit<T>(&self, found: Result<T>, service: impl FnOnce(&T) -> Option<(&str, &str)>) -> Result<T> {
+        let Some(caller) = self.caller.filter(|caller| caller.is_restricted()) else { return found };
+        match found {
+            Ok(found) if service(&found).is_none_or(|(namespace, name)| caller.may_use(namespace, name)) => Ok(found),
+            Err(error) if !matches!(error.code(), ErrorCode::NotFound | ErrorCode::Conflict) => Err(error),
+            _ => Err(caller.refuse_service()),
+        }
     }
 
     /// `:authority`, or the `Host` header; a host that is no text is nobody's.
@@ -118,6 +146,10 @@ impl<'a> Address<'a> {
     }
 }
 
+fn caller(extensions: &Extensions) -> Option<&Caller> {
+    extensions.get::<Arc<Caller>>().map(Arc::as_ref)
+}
+
 fn cookie<'a>(headers: &'a HeaderMap, name: &[u8]) -> Option<&'a [u8]> {
     let values = headers.get_all(header::COOKIE).iter();
     let mut pairs = values.flat_map(|value| value.as_bytes().split(|&byte| byte == b';'));
@@ -127,6 +159,10 @@ fn cookie<'a>(headers: &'a HeaderMap, name: &[u8]) -> Option<&'a [u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn at<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Address<'a> {
+        Address { head: Some((uri, headers)), ..Address::default() }
+    }
 
     #[test]
     fn a_prefix_is_two_parts_before_more() {
@@ -144,9 +180,9 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, HeaderValue::from_static("a.ns:80"));
         let one = Uri::from_static("/v2");
-        assert_eq!(Address::new(None, &one, &headers).host(), Some("a.ns:80"));
+        assert_eq!(at(&one, &headers).host(), Some("a.ns:80"));
         let two = Uri::from_static("http://b.ns:80/v2");
-        assert_eq!(Address::new(None, &two, &headers).host(), Some("b.ns"));
+        assert_eq!(at(&two, &headers).host(), Some("b.ns"));
         assert_eq!(Address::default().host(), None);
     }
 
@@ -167,7 +203,7 @@ mod tests {
                 headers.insert(header::ORIGIN, HeaderValue::from_static(origin));
             }
             let uri = Uri::from_static("/");
-            assert_eq!(Address::new(None, &uri, &headers).foreign_origin().is_some(), foreign, "{origin:?}");
+            assert_eq!(at(&uri, &headers).foreign_origin().is_some(), foreign, "{origin:?}");
         }
     }
 
@@ -178,7 +214,7 @@ mod tests {
         headers.append(header::COOKIE, HeaderValue::from_static("sid2=no; empty=; SID=other"));
         headers.append(header::COOKIE, HeaderValue::from_static("a=b;sid=7"));
         let uri = Uri::from_static("/");
-        let address = Address::new(None, &uri, &headers);
+        let address = at(&uri, &headers);
         let key = |text| address.key(&StickyKey::parse(text).unwrap());
         assert_eq!(key("header:X-User"), Some(&b"alice"[..]));
         assert_eq!(key("cookie:sid"), Some(&b"7"[..]));
@@ -189,10 +225,10 @@ mod tests {
     fn the_revision_that_is_asked_for() {
         let uri = Uri::from_static("/");
         let mut headers = HeaderMap::new();
-        assert_eq!(Address::new(None, &uri, &headers).revision(), Ok(Wanted::Any));
+        assert_eq!(at(&uri, &headers).revision(), Ok(Wanted::Any));
         headers.insert(REVISION, HeaderValue::from_static("latest"));
-        assert_eq!(Address::new(None, &uri, &headers).revision(), Ok(Wanted::Latest));
+        assert_eq!(at(&uri, &headers).revision(), Ok(Wanted::Latest));
         headers.insert(REVISION, HeaderValue::from_bytes(b"\xff").unwrap());
-        assert!(Address::new(None, &uri, &headers).revision().is_err());
+        assert!(at(&uri, &headers).revision().is_err());
     }
 }

@@ -7,13 +7,15 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
-use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request, Response, Version};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request, Response, Version, header};
 use hyper::body::Incoming;
 use tower::Service;
 use weirgate_protocol::deadline::{parse_grpc_timeout, parse_timeout_seconds};
-use weirgate_protocol::{Error, Head, Identity, Priority, Protocol, Result};
+use weirgate_protocol::{Error, Head, Priority, Protocol, Result};
 
+use super::body::BodyLimit;
 use super::untaken::{Answer, Untaken};
+use crate::auth::Caller;
 use crate::observe::Stages;
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -35,6 +37,8 @@ pub struct Arrived {
     request_id: HeaderValue,
     /// The other end of the connection; none where the request came by no connection.
     pub peer: Option<IpAddr>,
+    /// Who calls, where callers must say.
+    pub caller: Option<Arc<Caller>>,
 }
 
 /// What an adapter knows of a request before it reads the body.
@@ -44,6 +48,7 @@ pub struct Arrival {
     pub timeout: Option<Duration>,
     /// The other end of the connection.
     pub peer: Option<IpAddr>,
+    pub caller: Option<Arc<Caller>>,
 }
 
 /// Whatever answers requests behind the edge.
@@ -68,17 +73,21 @@ pub async fn serve(
     untaken: &Arc<Untaken>,
     request: Request<Incoming>,
 ) -> Result<Response<Answer>, Infallible> {
-    let arrived = Arrived { at: Instant::now(), request_id: request_id(request.headers()), peer: Some(peer) };
+    let arrived =
+        Arrived { at: Instant::now(), request_id: request_id(request.headers()), peer: Some(peer), caller: None };
     let id = arrived.request_id.clone();
     let open = match request.version() {
         Version::HTTP_2 => Some(untaken.open()),
         _ => {
-            untaken.is_http1();
+            untaken.note_http1();
             None
         }
     };
     let mut response = routes.answer(arrived, request.map(Body::new)).await;
     response.headers_mut().insert(REQUEST_ID, id);
+    if open.is_none() && untaken.leaves() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     Ok(response.map(|body| Answer::new(body, open)))
 }
 
@@ -98,38 +107,53 @@ impl Arrived {
     /// What the edge left with a request that came through a router.
     pub fn of(extensions: &Extensions, headers: &HeaderMap) -> Arrived {
         let noted = extensions.get::<Arrived>().cloned();
-        noted.unwrap_or_else(|| Arrived { at: Instant::now(), request_id: request_id(headers), peer: None })
+        noted.unwrap_or_else(|| Arrived {
+            at: Instant::now(),
+            request_id: request_id(headers),
+            peer: None,
+            caller: None,
+        })
     }
 }
 
 impl Arrival {
     /// Reads the head. A timeout that can't be read is the caller's error, not ignored.
     pub fn new(parts: &http::request::Parts, arrived: Arrived, protocol: Protocol) -> Result<Arrival> {
-        let Arrived { at, request_id, peer } = arrived;
+        let Arrived { at, request_id, caller, peer, .. } = arrived;
         let text = |value: &HeaderValue| value.to_str().ok().map(Arc::<str>::from);
         let head = Head {
             request_id: text(&request_id).unwrap_or_default(),
             traceparent: parts.headers.get(TRACEPARENT).and_then(text),
             protocol,
             arrived: at,
-            identity: None,
-            priority: priority(&parts.headers, None)?,
+            identity: caller.as_ref().map(|caller| caller.identity().clone()),
+            priority: priority(&parts.headers, caller.as_deref())?,
         };
         let asked = [request_timeout(&parts.headers)?, grpc_timeout(&parts.headers)?];
-        Ok(Arrival { head, timeout: asked.into_iter().flatten().min(), peer })
+        Ok(Arrival { head, timeout: asked.into_iter().flatten().min(), peer, caller })
+    }
+
+    /// The limit on this request's body: everybody's, or the caller's own where that is less.
+    pub fn body_limit(&self, of_all: BodyLimit) -> BodyLimit {
+        body_limit(self.caller.as_deref(), of_all)
     }
 }
 
-/// The class that a call asks for. A caller that has one of its own is given no higher one.
-fn priority(headers: &HeaderMap, identity: Option<&Identity>) -> Result<Priority> {
-    let own = identity.map(|identity| identity.priority);
+/// The limit on the body of a caller's request, of which `of_all` is everybody's.
+pub fn body_limit(caller: Option<&Caller>, of_all: BodyLimit) -> BodyLimit {
+    caller.and_then(Caller::body_limit).filter(|own| own.bytes < of_all.bytes).unwrap_or(of_all)
+}
+
+/// The class that a call asks for. A caller has a class of its own, and may ask for a lower one.
+fn priority(headers: &HeaderMap, caller: Option<&Caller>) -> Result<Priority> {
+    let own = caller.map(|caller| caller.identity().priority);
     let Some(value) = headers.get(PRIORITY) else { return Ok(own.unwrap_or_default()) };
     let text = String::from_utf8_lossy(value.as_bytes());
     let asked = Priority::parse(&text).ok_or_else(|| {
         let shown: String = text.chars().take(32).collect();
-        Error::invalid(format!("header x-weirgate-priority is '{shown}': give high, normal or low"))
+        Error::invalid(format!("header x-weirgate-priority is '{shown}': allowed are high, normal and low"))
     })?;
-    Ok(own.map_or(asked, |own| asked.min(own)))
+    Ok(own.map_or(asked, |own| own.min(asked)))
 }
 
 /// How long one request may take; of a stream, each.
@@ -175,25 +199,5 @@ pub fn stamp(headers: &mut HeaderMap, stages: &Stages) {
     }
     if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(text)) {
         headers.insert(SERVER_TIMING, value);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_call_may_lower_its_class_and_raise_it_only_as_nobody_in_particular() {
-        let priority = |header: Option<&'static str>, own: Option<Priority>| {
-            let header = header.map(|value| (PRIORITY, HeaderValue::from_static(value)));
-            let identity = own.map(|priority| Identity { name: "key".into(), priority, explains: false });
-            super::priority(&header.into_iter().collect(), identity.as_ref()).ok()
-        };
-        assert_eq!(priority(None, None), Some(Priority::Normal));
-        assert_eq!(priority(Some("High"), None), Some(Priority::High));
-        assert_eq!(priority(None, Some(Priority::Low)), Some(Priority::Low));
-        assert_eq!(priority(Some("high"), Some(Priority::Normal)), Some(Priority::Normal));
-        assert_eq!(priority(Some("low"), Some(Priority::High)), Some(Priority::Low));
-        assert_eq!(priority(Some("urgent"), None), None);
     }
 }

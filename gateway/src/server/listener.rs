@@ -1,7 +1,8 @@
-//! Accepts connections and serves HTTP/1.1, h2c and gRPC on them, until told to close in order.
+//! Accepts connections, in cleartext or by TLS, and serves HTTP/1.1, HTTP/2 and gRPC on them, until told to close in order.
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
+use std::os::fd::{AsFd, OwnedFd};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,11 +11,15 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 use super::edge::{self, Routes};
+use super::tls::{HANDSHAKE, Tls};
 use super::untaken::{PIECE, Untaken};
 use super::write_timeout::WriteTimeout;
 
@@ -35,11 +40,26 @@ const READ_BUFFER: usize = 408 << 10;
 /// After an error of `accept` that is not a connection's own, as running out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub struct ListenerConfig {
     pub max_connections: NonZeroUsize,
-    /// For the head of a request, for a dead h2 peer to answer a ping, and the longest pause in taking an answer.
+    /// For the head of a request, for a dead h2 peer to answer a ping, for a TLS handshake, and the longest pause in taking
+    /// an answer.
     pub client_timeout: Duration,
+    /// Without it the port speaks cleartext.
+    pub tls: Option<Arc<Tls>>,
+}
+
+/// Whether a port is to close, and how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Close {
+    #[default]
+    Open,
+    /// Idle connections are closed at once.
+    Stops,
+    /// Another process accepts here from now on. Clients over HTTP/1 are told by their next answer to connect anew, and an
+    /// idle connection is closed only when this time has passed: a request that is on its way meanwhile is answered.
+    HandedOver(Duration),
 }
 
 /// A bound port.
@@ -53,26 +73,38 @@ impl Listener {
         Ok(Listener { socket: TcpListener::bind(address).await?, config })
     }
 
+    /// A port that another process has bound.
+    pub fn adopt(socket: OwnedFd, config: ListenerConfig) -> std::io::Result<Listener> {
+        let socket = std::net::TcpListener::from(socket);
+        socket.set_nonblocking(true)?;
+        Ok(Listener { socket: TcpListener::from_std(socket)?, config })
+    }
+
     pub fn address(&self) -> std::io::Result<SocketAddr> {
         self.socket.local_addr()
     }
 
-    /// Serves until `close` turns true: then idle connections are closed, running calls finish, and it returns. `false`
-    /// where `drain` was not enough for that, and calls were cut.
-    pub async fn serve(self, routes: impl Routes, mut close: watch::Receiver<bool>, drain: Duration) -> bool {
-        let builder = Arc::new(connection_builder(self.config.client_timeout));
-        let places = Arc::new(Semaphore::new(self.config.max_connections.get()));
+    /// The socket, to be given to another process. Whoever accepts gets the next connection.
+    pub fn share(&self) -> std::io::Result<OwnedFd> {
+        self.socket.as_fd().try_clone_to_owned()
+    }
+
+    /// Serves until `close` says so: then idle connections are closed, running calls finish, and it returns. `false` where
+    /// `drain` was not enough for that, and calls were cut.
+    pub async fn serve(self, routes: impl Routes, mut close: watch::Receiver<Close>, drain: Duration) -> bool {
+        let ListenerConfig { max_connections, client_timeout, tls } = self.config;
+        let port = Arc::new(Port { builder: connection_builder(client_timeout), routes, client_timeout, tls });
+        let places = Arc::new(Semaphore::new(max_connections.get()));
         let mut connections = JoinSet::new();
-        let (closing, client_timeout) = (close.clone(), self.config.client_timeout);
+        let closing = close.clone();
         loop {
             let accepted = tokio::select! {
-                () = closed(&mut close) => break,
+                _ = closed(&mut close) => break,
                 Some(_) = connections.join_next() => continue,
                 accepted = accept(&self.socket, &places) => accepted,
             };
             if let Some((stream, peer, place)) = accepted {
-                let serve =
-                    serve_connection(builder.clone(), stream, peer, routes.clone(), client_timeout, closing.clone());
+                let serve = port.clone().connected(stream, peer, closing.clone());
                 connections.spawn(async move {
                     serve.await;
                     drop(place);
@@ -85,9 +117,13 @@ impl Listener {
     }
 }
 
-async fn closed(close: &mut watch::Receiver<bool>) {
+/// Resolves when the port is to close, with the time that idle connections have.
+async fn closed(close: &mut watch::Receiver<Close>) -> Duration {
     // An error means that the sender is gone, which is a close too.
-    let _ = close.wait_for(|close| *close).await;
+    match close.wait_for(|close| *close != Close::Open).await.as_deref() {
+        Ok(Close::HandedOver(linger)) => *linger,
+        _ => Duration::ZERO,
+    }
 }
 
 async fn accept(
@@ -123,57 +159,119 @@ fn connection_builder(client_timeout: Duration) -> auto::Builder<TokioExecutor> 
     builder
 }
 
-async fn serve_connection(
-    builder: Arc<auto::Builder<TokioExecutor>>,
-    stream: TcpStream,
-    peer: IpAddr,
-    routes: impl Routes,
+/// What the connections of a port share.
+struct Port<R> {
+    builder: auto::Builder<TokioExecutor>,
+    routes: R,
     client_timeout: Duration,
-    mut close: watch::Receiver<bool>,
-) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY could not be set");
+    tls: Option<Arc<Tls>>,
+}
+
+impl<R: Routes> Port<R> {
+    async fn connected(self: Arc<Self>, stream: TcpStream, peer: IpAddr, mut close: watch::Receiver<Close>) {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY could not be set");
+        }
+        // Until the first byte says which protocol it is, no other timer runs.
+        let first = tokio::time::timeout(self.client_timeout, stream.readable());
+        let lingers = async {
+            let linger = closed(&mut close).await;
+            tokio::time::sleep(linger).await;
+        };
+        let begun = tokio::select! {
+            begun = first => matches!(begun, Ok(Ok(()))),
+            () = lingers => false,
+        };
+        if !begun {
+            return;
+        }
+        match &self.tls {
+            None => self.serve(WriteTimeout::new(stream, self.client_timeout), peer, close).await,
+            // In a box of its own: a connection in cleartext need not have room for it.
+            Some(tls) => Box::pin(self.serve_tls(tls.config(), stream, peer, close)).await,
+        }
     }
-    // Until the first byte says which protocol it is, no other timer runs.
-    let first = tokio::time::timeout(client_timeout, stream.readable());
-    let begun = tokio::select! {
-        begun = first => matches!(begun, Ok(Ok(()))),
-        () = closed(&mut close) => false,
-    };
-    if !begun {
-        return;
+
+    /// Shakes hands, on the connection's own task and in its place among all connections, and serves.
+    async fn serve_tls(
+        &self,
+        config: Arc<ServerConfig>,
+        mut stream: TcpStream,
+        peer: IpAddr,
+        close: watch::Receiver<Close>,
+    ) {
+        let mut first = [0];
+        let shaken = tokio::time::timeout(self.client_timeout, async {
+            if stream.peek(&mut first).await? > 0 && first[0] != HANDSHAKE {
+                refuse_cleartext(&mut stream).await?;
+                return Ok(None);
+            }
+            let stream = WriteTimeout::new(stream, self.client_timeout);
+            TlsAcceptor::from(config).accept(stream).await.map(Some)
+        });
+        match shaken.await {
+            Ok(Ok(Some(stream))) => self.serve(stream, peer, close).await,
+            Ok(Ok(None)) => tracing::debug!(%peer, "a connection in cleartext to a port that speaks TLS"),
+            Ok(Err(error)) => tracing::debug!(%peer, %error, "a TLS handshake failed"),
+            Err(_) => tracing::debug!(%peer, "a TLS handshake took too long (flag --client-timeout)"),
+        }
     }
-    let untaken = Arc::new(Untaken::default());
-    let service = service_fn(|request: http::Request<Incoming>| {
-        let (routes, untaken) = (routes.clone(), untaken.clone());
-        async move { edge::serve(routes, peer, &untaken, request).await }
-    });
-    let stream = TokioIo::new(WriteTimeout::new(stream, client_timeout));
-    let mut connection = pin!(builder.serve_connection(stream, service));
-    let mut stalls = false;
-    tokio::select! {
-        result = connection.as_mut() => return note(result),
-        () = closed(&mut close) => {}
-        () = untaken.outlasts(client_timeout) => stalls = true,
-    }
-    // Over h2 the client is told to open another connection, and what runs on this one goes on.
-    connection.as_mut().graceful_shutdown();
-    let given_up = async {
-        if !stalls {
+
+    async fn serve(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        peer: IpAddr,
+        mut close: watch::Receiver<Close>,
+    ) {
+        let client_timeout = self.client_timeout;
+        let untaken = Arc::new(Untaken::default());
+        let service = service_fn(|request: http::Request<Incoming>| {
+            let (routes, untaken) = (self.routes.clone(), untaken.clone());
+            async move { edge::serve(routes, peer, &untaken, request).await }
+        });
+        let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
+        let (mut stalls, mut linger) = (false, Duration::ZERO);
+        tokio::select! {
+            result = connection.as_mut() => return note(result),
+            time = closed(&mut close) => linger = time,
+            () = untaken.outlasts(client_timeout) => stalls = true,
+        }
+        if !linger.is_zero() && !untaken.is_http2() {
+            untaken.leave();
             tokio::select! {
-                () = untaken.outlasts(client_timeout) => {}
-                () = untaken.remains(client_timeout) => return,
+                result = connection.as_mut() => return note(result),
+                () = tokio::time::sleep(linger) => {}
             }
         }
-        // One answer that is not taken; the others have as long again.
-        tokio::time::sleep(client_timeout).await;
-    };
-    tokio::select! {
-        result = connection => note(result),
-        () = given_up => {
-            tracing::debug!(?client_timeout, "connection cut: its client does not take its answers");
+        // Over h2 the client is told to open another connection, and what runs on this one goes on.
+        connection.as_mut().graceful_shutdown();
+        let given_up = async {
+            if !stalls {
+                tokio::select! {
+                    () = untaken.outlasts(client_timeout) => {}
+                    () = untaken.remains(client_timeout) => return,
+                }
+            }
+            // One answer that is not taken; the others have as long again.
+            tokio::time::sleep(client_timeout).await;
+        };
+        tokio::select! {
+            result = connection => note(result),
+            () = given_up => {
+                tracing::debug!(?client_timeout, "connection cut: its client does not take its answers");
+            }
         }
     }
+}
+
+/// Tells a client that speaks HTTP without TLS what is wrong. What else it has sent is of no interest.
+async fn refuse_cleartext(stream: &mut TcpStream) -> std::io::Result<()> {
+    const TEXT: &str = "{\"error\":\"this port speaks TLS: call it by https://\"}";
+    let head = "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length";
+    // Closing with bytes unread would take the answer away from the client.
+    let _ = stream.try_read(&mut [0; 4096]);
+    stream.write_all(format!("{head}: {}\r\n\r\n{TEXT}", TEXT.len()).as_bytes()).await?;
+    stream.shutdown().await
 }
 
 fn note<E: std::fmt::Display>(result: Result<(), E>) {

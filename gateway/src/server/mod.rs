@@ -6,9 +6,10 @@ pub mod codings;
 pub mod edge;
 pub mod encoding;
 mod listener;
+pub mod tls;
 mod unix;
 pub mod untaken;
 mod write_timeout;
 
-pub use listener::{Listener, ListenerConfig};
+pub use listener::{Close, Listener, ListenerConfig};
 pub use unix::UnixPort;

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::edge::{self, Routes};
+use super::listener::Close;
 use super::untaken::Untaken;
 
 /// Streams of one connection: more than a gateway is granted slots.
@@ -53,8 +54,8 @@ impl UnixPort {
         Ok(UnixPort { socket, path })
     }
 
-    /// Serves until `close` turns true: then running calls finish, and it returns. `false` where `drain` was not enough.
-    pub async fn serve(self, routes: impl Routes, mut close: watch::Receiver<bool>, drain: Duration) -> bool {
+    /// Serves until `close` says so: then running calls finish, and it returns. `false` where `drain` was not enough.
+    pub async fn serve(self, routes: impl Routes, mut close: watch::Receiver<Close>, drain: Duration) -> bool {
         let mut connections = JoinSet::new();
         loop {
             let accepted = tokio::select! {
@@ -95,12 +96,12 @@ fn is_left_over(path: &Path) -> std::io::Result<bool> {
     Ok(refused.is_some_and(|error| error.kind() == ErrorKind::ConnectionRefused))
 }
 
-async fn closed(close: &mut watch::Receiver<bool>) {
+async fn closed(close: &mut watch::Receiver<Close>) {
     // An error means that the sender is gone, which is a close too.
-    let _ = close.wait_for(|close| *close).await;
+    let _ = close.wait_for(|close| *close != Close::Open).await;
 }
 
-async fn serve_connection(stream: UnixStream, routes: impl Routes, mut close: watch::Receiver<bool>) {
+async fn serve_connection(stream: UnixStream, routes: impl Routes, mut close: watch::Receiver<Close>) {
     let untaken = Arc::new(Untaken::default());
     let service = service_fn(|request: http::Request<Incoming>| {
         let (routes, untaken) = (routes.clone(), untaken.clone());

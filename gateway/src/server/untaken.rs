@@ -30,6 +30,9 @@ pub struct Untaken {
     none_open: Notify,
     /// The connection speaks HTTP/1: what its client does not take is seen at the socket.
     http1: AtomicBool,
+    http2: AtomicBool,
+    /// The client is to open another connection for its next request.
+    leaves: AtomicBool,
 }
 
 #[derive(Default)]
@@ -73,12 +76,26 @@ impl Untaken {
 
     /// Notes a request over h2.
     pub fn open(self: &Arc<Self>) -> Open {
+        self.http2.store(true, Ordering::Relaxed);
         self.open.fetch_add(1, Ordering::AcqRel);
         Open(self.clone())
     }
 
-    pub fn is_http1(&self) {
+    pub fn note_http1(&self) {
         self.http1.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_http2(&self) -> bool {
+        self.http2.load(Ordering::Relaxed)
+    }
+
+    /// Has the client told by its next answer to open another connection. HTTP/2 has frames of its own for that.
+    pub fn leave(&self) {
+        self.leaves.store(true, Ordering::Relaxed);
+    }
+
+    pub fn leaves(&self) -> bool {
+        self.leaves.load(Ordering::Relaxed)
     }
 
     fn lies(&self, place: &mut Option<u64>) {
@@ -224,7 +241,7 @@ mod tests {
         drop(open);
         assert!(!waits(untaken.remains(Duration::ZERO)).await);
         assert!(waits(untaken.remains(Duration::from_secs(60))).await);
-        untaken.is_http1();
+        untaken.note_http1();
         assert!(waits(untaken.remains(Duration::ZERO)).await);
     }
 }

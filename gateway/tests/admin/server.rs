@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use weirgate::admin::{Access, control_router};
-use weirgate::server::{Listener, ListenerConfig};
+use weirgate::server::{Close, Listener, ListenerConfig};
 use weirgate_deploy::{Control, StateFolder};
 
 use crate::platform::remember;
@@ -31,7 +31,7 @@ pub struct Server {
     pub token: String,
     _state: StateFolder,
     _tasks: JoinSet<()>,
-    _close: watch::Sender<bool>,
+    _close: watch::Sender<Close>,
 }
 
 impl Server {
@@ -43,14 +43,17 @@ impl Server {
         let token = state.token().unwrap();
         let (commands, asked) = mpsc::channel(8);
         let (publish, views) = watch::channel(Arc::default());
-        let config =
-            ListenerConfig { max_connections: 16.try_into().unwrap(), client_timeout: Duration::from_secs(30) };
+        let config = ListenerConfig {
+            max_connections: 16.try_into().unwrap(),
+            client_timeout: Duration::from_secs(30),
+            tls: None,
+        };
         let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), config).await.unwrap();
         let address = listener.address().unwrap();
         let secret = token.secret().to_owned();
         let access = Access::new(token, address, vec!["weirgate.test".to_owned()]);
         let router = control_router(Control::new(commands, views), Arc::new(access), CLIENT_TIMEOUT);
-        let (close, closes) = watch::channel(false);
+        let (close, closes) = watch::channel(Close::Open);
         let mut tasks = JoinSet::new();
         tasks.spawn(remember(asked, publish));
         tasks.spawn(async move {

@@ -77,7 +77,7 @@ async fn lease(lane: &Arc<Lane>, wanting: Wanting, timeout: Duration) -> Result<
         Turned::Failed(error) | Turned::Refused(error) => error,
         Turned::Moved => panic!("nobody retires this lane"),
     })?;
-    reservation.lease(wanting, now + timeout, now).await
+    reservation.lease(&wanting, now + timeout, now).await
 }
 
 /// What one caller does.
@@ -147,7 +147,7 @@ async fn call(lane: Arc<Lane>, watch: Arc<Mutex<Watch>>, caller: Caller, slots: 
         lease.ends(outcome, Instant::now());
         if ends.peek().is_some() {
             let wanting = Wanting { avoid: vec![lease.remote().id], ..Wanting::default() };
-            lease = lease.again(wanting, 0, deadline).await?;
+            lease = lease.again(&wanting, 0, deadline).await?;
         }
     }
     Ok(())
@@ -240,7 +240,7 @@ fn urgent_calls_go_first_and_those_that_come_back_keep_their_place() {
             eventually("it waits", || rig.lane.load().0 == before + 1).await;
         }
         first.ends(Outcome::NotExecuted, Instant::now());
-        let again = first.again(Wanting::default(), 0, Instant::now() + HOUR).await.unwrap();
+        let again = first.again(&Wanting::default(), 0, Instant::now() + HOUR).await.unwrap();
         order.lock().unwrap().push("again");
         drop(again);
         while waiting.join_next().await.is_some() {}
@@ -280,7 +280,7 @@ fn a_retired_lane_is_empty_only_when_no_lease_is_out() {
         let mut drained = tokio::spawn(rig.lane.clone().drained());
         assert!(tokio::time::timeout(Duration::from_millis(50), &mut drained).await.is_err());
         // Between its attempts a call is in the lane all the same.
-        let second = first.again(Wanting::default(), 0, Instant::now() + HOUR).await.unwrap();
+        let second = first.again(&Wanting::default(), 0, Instant::now() + HOUR).await.unwrap();
         assert!(tokio::time::timeout(Duration::from_millis(50), &mut drained).await.is_err());
         drop(second);
         tokio::time::timeout(Duration::from_secs(20), drained).await.unwrap().unwrap();
@@ -299,7 +299,7 @@ fn a_full_queue_refuses_and_a_call_that_comes_back_is_not_refused() {
         eventually("it waits", || rig.lane.load().0 == 1).await;
         let full = lease(&rig.lane, Wanting::default(), HOUR).await.err().unwrap();
         assert_eq!(full.code(), ErrorCode::QueueFull);
-        let again = first.again(Wanting::default(), 0, Instant::now() + HOUR).await.unwrap();
+        let again = first.again(&Wanting::default(), 0, Instant::now() + HOUR).await.unwrap();
         drop(again);
         waits.await.unwrap().unwrap();
         rig.is_empty().await;

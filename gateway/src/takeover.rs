@@ -1,0 +1,305 @@
+//! One gateway takes the place of another without a refused connection and without a lost call.
+//!
+//! The running one listens on a socket in its state folder, that only its own user can reach:
+//!
+//! ```text
+//! new                                     running
+//! hello, protocol, version, pid ────────► freezes: no commands, no files, nothing stored; it serves on
+//!       ◄──────────────────────────────── the two ports and the state folder's lock, as file descriptors,
+//!                                         and which services are ready
+//! loads its models
+//! ready ────────────────────────────────► accepts no more, finishes what runs, exits
+//! accepts
+//! ```
+//!
+//! Where the new one ends before it is ready, the running one thaws and goes on. Connections wait in the shared socket's
+//! queue whoever accepts them, so none is refused.
+
+use std::io::{self, BufRead, BufReader, ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream as BlockingStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    recvmsg, sendmsg,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader as AsyncReader, Interest};
+use tokio::net::{UnixListener, UnixStream};
+use weirgate_deploy::local::Freezer;
+
+use crate::gateway::Gateway;
+
+/// The socket's name in the state folder.
+const SOCKET: &str = "handover.sock";
+/// Of what is said on it. Another one is refused, and the running gateway goes on.
+const PROTOCOL: u32 = 1;
+/// For each side to say what is expected next; but for models to load there is no bound.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// For a client over HTTP/1 to send its next request on a connection that it keeps open: the answer tells it to connect anew.
+pub const LINGER: Duration = Duration::from_secs(5);
+const LONGEST_LINE: u64 = 4 << 20;
+const READY: &str = "ready";
+
+#[derive(Serialize, Deserialize)]
+struct Hello {
+    protocol: u32,
+    version: String,
+    pid: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Offer {
+    Refused(String),
+    /// The services that can answer now, as `namespace/name`.
+    Given {
+        version: String,
+        pid: u32,
+        ready: Vec<String>,
+    },
+}
+
+/// What one gateway gives to another.
+pub struct Sockets {
+    pub data: OwnedFd,
+    pub admin: OwnedFd,
+    /// The lock of the state folder. It is held until both have closed it.
+    pub lock: OwnedFd,
+}
+
+/// A running gateway that waits for this one to be ready.
+pub struct Predecessor {
+    link: BufReader<BlockingStream>,
+    ready: Vec<String>,
+}
+
+/// Asks the gateway that runs with this state folder for its sockets; `None` where there is none. Blocks.
+pub fn take(state: &Path) -> Result<Option<(Sockets, Predecessor)>, String> {
+    let path = state.join(SOCKET);
+    let failed = |error: io::Error| format!("nothing can be taken over by {}: {error} (--takeover)", path.display());
+    let link = match BlockingStream::connect(&path) {
+        Ok(link) => link,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    link.set_read_timeout(Some(PATIENCE)).and_then(|()| link.set_write_timeout(Some(PATIENCE))).map_err(failed)?;
+    let hello = Hello { protocol: PROTOCOL, version: version(), pid: std::process::id() };
+    (&link).write_all(&line(&hello).map_err(failed)?).map_err(failed)?;
+    let sockets = receive(&link).map_err(|error| match error.kind() {
+        ErrorKind::WouldBlock => {
+            format!("the running gateway gives no answer on {}: another one may be taking over", path.display())
+        }
+        _ => failed(error),
+    })?;
+    let mut link = BufReader::new(link);
+    let mut answer = String::new();
+    (&mut link).take(LONGEST_LINE).read_line(&mut answer).map_err(failed)?;
+    match (parse(&answer).map_err(failed)?, sockets) {
+        (Offer::Refused(reason), _) => Err(format!("the running gateway can't be taken over: {reason}")),
+        (Offer::Given { version, pid, ready }, Some(sockets)) => {
+            tracing::info!(pid, version, "taking over: the running gateway serves on until this one is ready");
+            Ok(Some((sockets, Predecessor { link, ready })))
+        }
+        (Offer::Given { .. }, None) => Err(failed(io::Error::other("the sockets did not come along"))),
+    }
+}
+
+impl Predecessor {
+    /// Says that this gateway is ready, unless it would be a loss: what could answer there must be able to here.
+    pub fn replace(mut self, gateway: &Gateway) -> Result<(), String> {
+        let here = gateway.ready_services();
+        let lost: Vec<_> = self.ready.iter().filter(|name| !here.contains(name)).map(String::as_str).collect();
+        if !lost.is_empty() {
+            let lost = lost.join(", ");
+            return Err(format!("the running gateway is left in its place: here these are not ready: {lost}"));
+        }
+        match self.link.get_mut().write_all(format!("{READY}\n").as_bytes()) {
+            Ok(()) => {}
+            // Everything it had is here.
+            Err(error) => tracing::warn!(%error, "the gateway that was to be replaced is gone"),
+        }
+        Ok(())
+    }
+}
+
+/// Where a running gateway can be asked for its place.
+pub struct Handover {
+    socket: UnixListener,
+    sockets: Sockets,
+    freezer: Freezer,
+}
+
+impl Handover {
+    /// Listens in the state folder, which must be locked by this process.
+    pub fn open(state: &Path, sockets: Sockets, freezer: Freezer) -> Result<Handover, String> {
+        let path: PathBuf = state.join(SOCKET);
+        let open = || {
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            let socket = UnixListener::bind(&path)?;
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+            Ok(socket)
+        };
+        match open() {
+            Ok(socket) => Ok(Handover { socket, sockets, freezer }),
+            Err(error) => Err(format!("{} can't be listened on: {error}", path.display())),
+        }
+    }
+
+    /// Resolves when another gateway has taken this one's place.
+    pub async fn handed_over(&self, gateway: &Gateway) {
+        loop {
+            let given = match self.socket.accept().await {
+                Ok((link, _)) => self.hand_over(link, gateway).await,
+                Err(error) => Err(error),
+            };
+            match given {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "a takeover came to nothing: this gateway goes on");
+                    // Errors of the socket itself could come without end.
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    async fn hand_over(&self, link: UnixStream, gateway: &Gateway) -> io::Result<()> {
+        // The folder lets nobody else in; this holds where somebody has opened it.
+        if link.peer_cred()?.uid() != rustix::process::getuid().as_raw() {
+            return Err(io::Error::new(ErrorKind::PermissionDenied, "another user asked for it"));
+        }
+        let mut link = AsyncReader::new(link);
+        let hello: Hello = parse(&read_line(&mut link, Some(PATIENCE)).await?)?;
+        if hello.protocol != PROTOCOL {
+            let reason = format!(
+                "it is of version {} and can't hand over to version {}: stop it and start the new one",
+                version(),
+                hello.version
+            );
+            send(link.get_ref(), &[]).await?;
+            link.get_mut().write_all(&line(&Offer::Refused(reason.clone()))?).await?;
+            return Err(io::Error::other(reason));
+        }
+        tracing::info!(pid = hello.pid, version = hello.version, "being replaced: nothing is changed until then");
+        self.freezer.set(true).await;
+        let given = self.give(&mut link, gateway).await;
+        if given.is_err() {
+            self.freezer.set(false).await;
+        }
+        given
+    }
+
+    async fn give(&self, link: &mut AsyncReader<UnixStream>, gateway: &Gateway) -> io::Result<()> {
+        let Sockets { data, admin, lock } = &self.sockets;
+        send(link.get_ref(), &[data, admin, lock]).await?;
+        let ready = gateway.ready_services();
+        let offer = Offer::Given { version: version(), pid: std::process::id(), ready };
+        link.get_mut().write_all(&line(&offer)?).await?;
+        let said = read_line(link, None).await?;
+        if said.trim_end() == READY {
+            return Ok(());
+        }
+        Err(io::Error::new(ErrorKind::UnexpectedEof, "the new gateway ended before it was ready"))
+    }
+}
+
+fn version() -> String {
+    env!("CARGO_PKG_VERSION").to_owned()
+}
+
+fn line(message: &impl Serialize) -> io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(message)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+fn parse<T: DeserializeOwned>(line: &str) -> io::Result<T> {
+    if line.is_empty() {
+        return Err(io::Error::new(ErrorKind::UnexpectedEof, "the other gateway has left"));
+    }
+    Ok(serde_json::from_str(line)?)
+}
+
+async fn read_line(link: &mut AsyncReader<UnixStream>, patience: Option<Duration>) -> io::Result<String> {
+    let mut text = String::new();
+    let mut limited = link.take(LONGEST_LINE);
+    let read = limited.read_line(&mut text);
+    match patience {
+        Some(patience) => tokio::time::timeout(patience, read).await??,
+        None => read.await?,
+    };
+    Ok(text)
+}
+
+/// Sends one byte, and these descriptors with it.
+async fn send(link: &UnixStream, descriptors: &[&OwnedFd]) -> io::Result<()> {
+    let descriptors: Vec<_> = descriptors.iter().map(|descriptor| descriptor.as_fd()).collect();
+    loop {
+        link.writable().await?;
+        let sent = link.try_io(Interest::WRITABLE, || {
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+            let mut control = SendAncillaryBuffer::new(&mut space);
+            if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+                return Err(io::Error::other("the descriptors don't fit into a message"));
+            }
+            Ok(sendmsg(link, &[IoSlice::new(b"!")], &mut control, SendFlags::NOSIGNAL)?)
+        });
+        match sent {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Receives one byte, and the three descriptors with it if there are any.
+fn receive(link: &BlockingStream) -> io::Result<Option<Sockets>> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    let received = recvmsg(link, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    if received.bytes == 0 {
+        return Err(io::Error::new(ErrorKind::UnexpectedEof, "the running gateway has left"));
+    }
+    let mut descriptors = control.drain().flat_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(descriptors) => descriptors.collect::<Vec<_>>(),
+        _ => Vec::new(),
+    });
+    let mut next = || descriptors.next();
+    Ok(next().zip(next()).zip(next()).map(|((data, admin), lock)| Sockets { data, admin, lock }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptors_travel_with_a_byte() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (ours, theirs) = BlockingStream::pair().unwrap();
+        let sockets: Vec<_> = (0..3).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let addresses: Vec<_> = sockets.iter().map(|socket| socket.local_addr().unwrap()).collect();
+        let descriptors: Vec<OwnedFd> = sockets.into_iter().map(OwnedFd::from).collect();
+        ours.set_nonblocking(true).unwrap();
+        runtime.block_on(async {
+            let ours = UnixStream::from_std(ours).unwrap();
+            send(&ours, &descriptors.iter().collect::<Vec<_>>()).await.unwrap();
+            send(&ours, &[]).await.unwrap();
+        });
+        drop(descriptors);
+        let Sockets { data, admin, lock } = receive(&theirs).unwrap().unwrap();
+        let received = [data, admin, lock].map(|socket| std::net::TcpListener::from(socket).local_addr().unwrap());
+        assert_eq!(received[..], addresses[..]);
+        assert!(receive(&theirs).unwrap().is_none());
+        assert!(receive(&theirs).is_err(), "the other side has left");
+    }
+}

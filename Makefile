@@ -59,6 +59,10 @@ $(MODELS)/%.stamp: models/make/%.py models/make/graph.py scripts/requirements.tx
 
 $(MODELS)/minilm.stamp: CHECK := --check
 
+.PHONY: setup-rivals
+setup-rivals: ## Install from Debian what the benchmarks compare with
+	@scripts/setup-rivals
+
 # Only the tests need it: the demo shows where its page lies.
 .PHONY: setup-browser
 setup-browser:

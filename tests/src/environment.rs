@@ -29,6 +29,11 @@ pub fn python() -> PathBuf {
     path("WEIRGATE_PYTHON", "build/venv/bin/python")
 }
 
+/// A Python with other people's model servers.
+pub fn foreign_python() -> PathBuf {
+    path("WEIRGATE_FOREIGN_PYTHON", "build/venv-foreign/bin/python")
+}
+
 /// ONNX Runtime's library.
 pub fn onnxruntime() -> PathBuf {
     path("ORT_DYLIB_PATH", "build/onnxruntime/libonnxruntime.so")

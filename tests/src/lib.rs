@@ -5,10 +5,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+pub mod behaviour;
 pub mod caller;
 pub mod calls;
+pub mod chaos;
 pub mod control;
+pub mod dice;
 pub mod environment;
+pub mod events;
 pub mod files;
 pub mod frames;
 pub mod grpc;

@@ -1,20 +1,29 @@
-//! Manifests of the test models.
+//! Manifests of the test models, of commands and of upstreams.
 
 use std::fmt::Write;
 use std::path::PathBuf;
 
 use crate::environment::{models, workspace};
 
-/// An InferenceService of a test model.
+/// An InferenceService.
 #[derive(Clone, Debug)]
 pub struct Service {
     name: String,
     namespace: Option<String>,
-    uri: String,
+    executor: Executor,
     predictor: String,
     batcher: String,
     annotations: String,
     canaries: String,
+}
+
+/// Who executes its calls.
+#[derive(Clone, Debug)]
+enum Executor {
+    Model(String),
+    /// The fields of `containers[0]`.
+    Container(serde_json::Value),
+    Elsewhere,
 }
 
 impl Service {
@@ -43,14 +52,34 @@ impl Service {
 
     /// Serves what this `storageUri` names.
     pub fn from(name: &str, uri: &str) -> Service {
-        let (namespace, predictor, batcher, annotations, canaries) = Default::default();
-        let (name, uri) = (name.to_owned(), uri.to_owned());
-        Service { name, namespace, uri, predictor, batcher, annotations, canaries }
+        Self::of(name, Executor::Model(uri.to_owned()))
+    }
+
+    /// Serves what a command serves, once per replica: the fields of `containers[0]`, less its name.
+    pub fn container(name: &str, fields: serde_json::Value) -> Service {
+        Self::of(name, Executor::Container(fields))
+    }
+
+    /// A further field of the container, in JSON.
+    pub fn container_field(mut self, field: &str, json: &str) -> Service {
+        let Executor::Container(fields) = &mut self.executor else { panic!("{} has no container", self.name) };
+        fields[field] = serde_json::from_str(json).expect("the field is JSON");
+        self
+    }
+
+    /// Passes calls to these servers, each a URL, with commas between.
+    pub fn upstream(name: &str, urls: &str) -> Service {
+        Self::passed(name).annotation("weirgate.dev/upstream", urls)
     }
 
     /// Runs nothing: its annotations say who answers.
     pub fn passed(name: &str) -> Service {
-        Self::from(name, "")
+        Self::of(name, Executor::Elsewhere)
+    }
+
+    fn of(name: &str, executor: Executor) -> Service {
+        let (namespace, predictor, batcher, annotations, canaries) = Default::default();
+        Service { name: name.to_owned(), namespace, executor, predictor, batcher, annotations, canaries }
     }
 
     pub fn named(self, name: &str) -> Service {
@@ -70,8 +99,14 @@ impl Service {
         self.namespace.iter().chain([&self.name]).map(String::as_str).collect::<Vec<_>>().join(".")
     }
 
-    /// A field of the predictor.
+    /// A field of the predictor; what it had before is forgotten.
     pub fn field(mut self, field: &str, value: impl std::fmt::Display) -> Service {
+        let begin = format!("    {field}: ");
+        self.predictor = self
+            .predictor
+            .lines()
+            .filter(|line| !line.starts_with(&begin))
+            .fold(String::new(), |all, line| all + line + "\n");
         writeln!(self.predictor, "    {field}: {value}").unwrap();
         self
     }
@@ -144,25 +179,33 @@ impl Service {
         let section = |name: &str, text: &str| if text.is_empty() { String::new() } else { format!("{name}:\n{text}") };
         let namespace = self.namespace.as_ref().map(|namespace| format!("  namespace: {namespace}\n"));
         let (namespace, annotations) = (namespace.unwrap_or_default(), section("  annotations", &self.annotations));
-        let model = if self.uri.is_empty() {
-            String::new()
-        } else {
-            format!("    model:\n      modelFormat:\n        name: onnx\n      storageUri: {}\n", quoted(&self.uri))
-        };
-        let predictor = if self.uri.is_empty() && self.predictor.is_empty() && self.batcher.is_empty() {
-            "  predictor: {}\n".to_owned()
-        } else {
-            format!("  predictor:\n{}", self.predictor)
-        };
         let (batcher, canaries) = (section("    batcher", &self.batcher), section("  canary", &self.canaries));
+        let executor = match &self.executor {
+            Executor::Model(uri) => format!(
+                "    model:
+      modelFormat:
+        name: onnx
+      storageUri: {}
+",
+                quoted(uri)
+            ),
+            Executor::Container(fields) => {
+                let mut fields = fields.clone();
+                fields["name"] = "kserve-container".into();
+                format!("    containers: [{fields}]\n")
+            }
+            Executor::Elsewhere => String::new(),
+        };
+        let predictor = [self.predictor.as_str(), &batcher, &executor].concat();
+        let predictor = if predictor.is_empty() { " {}\n".to_owned() } else { format!("\n{predictor}") };
         format!(
             "apiVersion: serving.kserve.io/v1beta1
 kind: InferenceService
 metadata:
   name: {}
 {namespace}{annotations}spec:
-{predictor}{batcher}{model}{canaries}",
-            self.name
+  predictor:{predictor}{canaries}",
+            self.name,
         )
     }
 }

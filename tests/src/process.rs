@@ -76,6 +76,17 @@ pub fn threads(pid: u32, name: &str) -> usize {
     names.filter(|found| found.starts_with(name)).count()
 }
 
+/// The processes that this one has started and that still run.
+pub fn children_of(pid: u32) -> Vec<u32> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs");
+    // Each child is listed with the thread that started it. A thread that ends meanwhile has no list any more.
+    let lists = tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("children")).ok());
+    let mut children: Vec<u32> =
+        lists.flat_map(|list| list.split(' ').filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect();
+    children.sort_unstable();
+    children
+}
+
 /// Sends a signal, as `TERM`, to a process that this test started.
 pub fn signal(pid: u32, name: &str) {
     let status = Command::new("sh").args(["-c", "kill -s \"$1\" \"$2\"", "kill", name, &pid.to_string()]).status();

@@ -69,14 +69,14 @@ impl Start {
         for service in &self.services {
             folder.replace(&file_of(service), &service.yaml());
         }
-        let (child, log) = self.spawn(&folder);
+        let (child, log) = self.spawn(&folder, &[]);
         let unset = SocketAddr::from(([0, 0, 0, 0], 0));
         let mut server = Server { child, data: unset, admin: unset, log, folder, start: self };
         server.opens().await;
         server
     }
 
-    fn spawn(&self, folder: &Folder) -> (Child, Arc<Mutex<String>>) {
+    fn spawn(&self, folder: &Folder, more: &[&str]) -> (Child, Arc<Mutex<String>>) {
         let mut command = Command::new(binary());
         command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
         if !self.without_files {
@@ -86,6 +86,7 @@ impl Start {
             .arg("--state")
             .arg(folder.path().join(STATE))
             .args(&self.flags)
+            .args(more)
             .env("ORT_DYLIB_PATH", onnxruntime())
             .envs(self.variables.iter().cloned())
             .stdin(Stdio::null())
@@ -163,7 +164,7 @@ impl Server {
     /// Starts the server, which must have ended, once more: with the same flags, manifests and state, on other ports.
     pub async fn restart(&mut self) {
         assert!(!self.is_running(), "the server still runs");
-        (self.child, self.log) = self.start.spawn(&self.folder);
+        (self.child, self.log) = self.start.spawn(&self.folder, &[]);
         self.opens().await;
     }
 
@@ -182,9 +183,7 @@ impl Server {
 
     /// Starts another process that is to take this one's place. It belongs to whoever asked for it.
     pub fn begin_takeover(&self) -> (Child, Arc<Mutex<String>>) {
-        let start =
-            Start { flags: [self.start.flags.as_slice(), &["--takeover".to_owned()]].concat(), ..self.start.clone() };
-        start.spawn(&self.folder)
+        self.start.spawn(&self.folder, &["--takeover"])
     }
 
     /// Writes a service's manifest into the watched folder, in one piece.

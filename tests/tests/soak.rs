@@ -12,28 +12,12 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use weirgate_protocol::{InferRequest, InferResponse};
 use weirgate_tests::calls::{self, with_id};
+use weirgate_tests::dice::{self, Dice};
 use weirgate_tests::environment::scale;
 use weirgate_tests::process::{open_files, resident_bytes};
 use weirgate_tests::{Grpc, Http1, Server, Service, eventually, row, values};
 
 const CALLERS: u64 = 12;
-
-/// SplitMix64: a small generator whose whole state is its seed.
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-}
 
 /// How a call ended, whatever its protocol.
 enum Outcome {
@@ -167,10 +151,7 @@ fn mean(samples: &[usize]) -> f64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_random_mix_leaves_no_wrong_answer_and_no_trace() {
-    let seed = std::env::var("WEIRGATE_SEED").ok().map(|seed| seed.parse().expect("WEIRGATE_SEED is a number"));
-    let clock = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64;
-    let seed: u64 = seed.unwrap_or(clock);
-    println!("seed: WEIRGATE_SEED={seed}");
+    let seed = dice::seed();
     let server = Server::start(["identity", "slow", "picky"].map(Service::new)).await;
     let pid = server.pid();
     let run = async |length: Duration| {
@@ -180,7 +161,7 @@ async fn a_random_mix_leaves_no_wrong_answer_and_no_trace() {
         for caller in 0..CALLERS {
             let (counts, address) = (counts.clone(), server.data);
             callers.spawn(async move {
-                let mut dice = Dice(seed.wrapping_add(caller.wrapping_mul(0x1234_5678_9abc_def1)));
+                let mut dice = Dice::new(seed.wrapping_add(caller.wrapping_mul(0x1234_5678_9abc_def1)));
                 let mut caller = Caller::connect(address).await;
                 while Instant::now() < until {
                     caller.step(&mut dice, &counts).await;

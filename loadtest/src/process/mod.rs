@@ -4,7 +4,7 @@ mod usage;
 mod weirgate;
 
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -18,6 +18,9 @@ use crate::Result;
 
 /// How long a server may take to stop when asked to, before it is killed.
 const STOP: Duration = Duration::from_secs(10);
+
+/// How long somebody else's server may take to listen.
+const LISTEN: Duration = Duration::from_secs(10);
 
 /// Two cores to measure with: what is measured has one, who measures has the other.
 #[derive(Clone, Copy, Debug)]
@@ -103,6 +106,27 @@ impl Server {
             None => Ok(server),
             Some(status) => Err(crate::error(format!("the server ended at once: {status}"))),
         }
+    }
+
+    /// Starts anybody's server that was told to listen at `data`, and waits until it does.
+    pub fn start_at(core: Option<usize>, mut command: Command, data: SocketAddr, log: &Log) -> Result<Server> {
+        command.stdin(Stdio::null());
+        if let Log::File(path) = log {
+            let file = std::fs::File::create(path)?;
+            command.stdout(file.try_clone()?).stderr(file);
+        }
+        let spawned = Instant::now();
+        let mut server = Server { child: spawn_on(core, command)?, data, admin: None, spawned };
+        while TcpStream::connect(data).is_err() {
+            if let Some(status) = server.child.try_wait()? {
+                return Err(crate::error(format!("the server ended at once: {status}")));
+            }
+            if spawned.elapsed() > LISTEN {
+                return Err(crate::error(format!("the server does not listen at {data} after {LISTEN:?}")));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(server)
     }
 
     pub fn pid(&self) -> u32 {

@@ -1,0 +1,33 @@
+"""KServe's model server with a model of the user's: every number doubled, in V1, V2 and V2 over gRPC.
+
+It is told its ports and its model's name as KServe's own servers are: --http_port, --grpc_port, --enable_grpc, --model_name.
+"""
+
+import argparse
+
+from kserve import InferOutput, InferResponse, Model, ModelServer, model_server
+
+
+class Doubler(Model):
+    def __init__(self, name):
+        super().__init__(name)
+        self.ready = True
+
+    def predict(self, payload, headers=None, response_headers=None):
+        if isinstance(payload, dict):
+            return {"predictions": [[2 * number for number in row] for row in payload["instances"]]}
+        x = payload.inputs[0]
+        y = InferOutput(name="y", shape=x.shape, datatype=x.datatype)
+        y.set_data_from_numpy(2 * x.as_numpy(), binary_data=payload.use_binary_outputs)
+        return InferResponse(
+            response_id=payload.id,
+            model_name=self.name,
+            infer_outputs=[y],
+            use_binary_outputs=payload.use_binary_outputs,
+            requested_outputs=payload.request_outputs,
+        )
+
+
+if __name__ == "__main__":
+    args, _ = argparse.ArgumentParser(parents=[model_server.parser], conflict_handler="resolve").parse_known_args()
+    ModelServer(workers=1).start([Doubler(args.model_name)])

@@ -10,7 +10,15 @@ use weirgate_tests::process::{Folder, run};
 use weirgate_tests::{Server, Service};
 
 /// Every flag of `serve`, and its variable.
-const FLAGS: [(&str, &str); 20] = [
+const FLAGS: [(&str, &str); 28] = [
+    ("--tls-cert", "WEIRGATE_TLS_CERT"),
+    ("--tls-key", "WEIRGATE_TLS_KEY"),
+    ("--tls-client-ca", "WEIRGATE_TLS_CLIENT_CA"),
+    ("--api-keys", "WEIRGATE_API_KEYS"),
+    ("--jwt-jwks", "WEIRGATE_JWT_JWKS"),
+    ("--jwt-issuer", "WEIRGATE_JWT_ISSUER"),
+    ("--jwt-audience", "WEIRGATE_JWT_AUDIENCE"),
+    ("--jwt-defaults", "WEIRGATE_JWT_DEFAULTS"),
     ("--file", "WEIRGATE_FILE"),
     ("--listen", "WEIRGATE_LISTEN"),
     ("--admin", "WEIRGATE_ADMIN"),

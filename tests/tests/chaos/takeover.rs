@@ -58,7 +58,7 @@ async fn a_stream_outlives_a_takeover() {
         events.rest().await
     };
     // The old gateway ends when the stream has.
-    let (rest, ()) = tokio::join!(opens, scene.server.take_over());
+    let (rest, _) = tokio::join!(opens, scene.server.take_over());
     let rest = rest.expect("the stream ends well");
     assert_eq!(rest.last().map(String::as_str), Some("[DONE]"), "{rest:?}");
 }

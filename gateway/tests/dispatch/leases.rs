@@ -94,7 +94,7 @@ struct Caller {
 fn outcome() -> impl Strategy<Value = Outcome> {
     prop_oneof![
         4 => Just(Outcome::Answered),
-        1 => Just(Outcome::Failed),
+
         1 => Just(Outcome::Overloaded { retry_after: None }),
         2 => Just(Outcome::NotExecuted),
         1 => Just(Outcome::Cancelled),

@@ -1,11 +1,17 @@
 //! Why a call went where it went.
 
-use weirgate_tests::http::{post, with};
-use weirgate_tests::{Http1, Server, Service};
+use weirgate_tests::http::{get, post, with};
+use weirgate_tests::{Http1, Reply, Server, Service};
 
 use crate::upstream::{Upstream, far, full};
 
 const INFER: &str = "/v2/models/far/infer";
+
+/// What the admin port says below its path of decisions.
+async fn ask(server: &Server, below: &str) -> Reply {
+    let request = with(get(&format!("/api/v1/decisions{below}")), "host", "localhost");
+    Http1::connect(server.admin).await.send(request).await
+}
 
 #[tokio::test]
 async fn a_call_that_asks_is_told_and_the_last_ones_are_kept() {
@@ -23,14 +29,14 @@ async fn a_call_that_asks_is_told_and_the_last_ones_are_kept() {
     assert_eq!(told["considered"][0]["server"].as_str(), Some(name.as_str()));
     assert!(told["stages"]["engine_us"].as_u64().unwrap() > 0, "{told}");
     for id in ["silent", "asks"] {
-        let kept = server.admin_get(&format!("/api/v1/decisions/{id}")).await.unwrap();
+        let kept = ask(&server, &format!("/{id}")).await;
         assert_eq!((kept.status, kept.json()["request_id"].as_str()), (200, Some(id)));
     }
     for _ in 0..4 {
         client.send(post(INFER, "{}")).await;
     }
-    assert_eq!(server.admin_get("/api/v1/decisions/asks").await.unwrap().status, 404);
-    let all = server.admin_get("/api/v1/decisions").await.unwrap().json();
+    assert_eq!(ask(&server, "/asks").await.status, 404);
+    let all = ask(&server, "").await.json();
     assert_eq!(all["items"].as_array().unwrap().len(), 4);
 }
 

@@ -28,7 +28,9 @@ async fn a_large_upload_takes_no_memory_here() {
         full(200, read.to_string())
     })
     .await;
-    let server = Server::with([far(&[&upstream])]).flag("--max-body", "4GiB").start().await;
+    // What is held is measured, not what the allocator keeps for later.
+    let start = Server::with([far(&[&upstream])]).variable("MIMALLOC_PURGE_DELAY", "0");
+    let server = start.flag("--max-body", "4GiB").start().await;
     // Whatever the first call brings along is there before.
     let mut client = Http1::connect(server.data).await;
     client.send(post(INFER, vec![0; 1 << 20])).await;
@@ -40,7 +42,7 @@ async fn a_large_upload_takes_no_memory_here() {
     let mut most = 0;
     for sent in 0..length / PIECE {
         within("a piece to be taken", raw.write(&piece)).await;
-        if sent % 16 == 0 {
+        if sent % 32 == 0 {
             most = most.max(resident_bytes(server.pid()));
         }
     }

@@ -160,6 +160,10 @@ impl Upstream {
 
 /// What somebody asks who wants to know whether the model is there.
 fn health(request: &Request<Incoming>) -> Option<Answer> {
+    if request.uri().path().starts_with("/inference.") {
+        // No gRPC is spoken here.
+        return Some(full(404, ""));
+    }
     if request.method() != http::Method::GET {
         return None;
     }
@@ -167,6 +171,8 @@ fn health(request: &Request<Incoming>) -> Option<Answer> {
         "/v2/models/far/ready" | "/v2/health/ready" => Some(full(200, "{\"ready\":true}")),
         "/v2/models/far" => Some(full(200, r#"{"name":"far","platform":"none","inputs":[],"outputs":[]}"#)),
         "/v1/models" => Some(full(200, r#"{"object":"list","data":[{"id":"far","object":"model"}]}"#)),
+        // Nor V1.
+        "/v1/models/far" => Some(full(404, "{}")),
         "/v2" => Some(full(200, r#"{"name":"test","version":"1","extensions":[]}"#)),
         _ => None,
     }

@@ -83,6 +83,11 @@ impl Http1 {
         Ok(Http1 { sender, _driver: driver })
     }
 
+    /// Whether the server has not closed the connection yet.
+    pub fn is_open(&self) -> bool {
+        !self.sender.is_closed()
+    }
+
     /// Sends a call; an error is one of the connection.
     pub async fn try_send(&mut self, request: Request<Body>) -> Result<Reply, String> {
         let exchange = async {

@@ -101,7 +101,8 @@ async fn call(load: Arc<Load>, idle: Arc<Idle>, id: u64, due: Instant) -> Call {
 
 async fn exchange(load: &Load, idle: &Idle, id: u64) -> End {
     let pool = || idle.lock().unwrap_or_else(PoisonError::into_inner);
-    let kept = if load.fresh { None } else { pool().pop() };
+    // None is kept where each call has its own. The server closes those that were idle for long.
+    let kept = std::iter::from_fn(|| pool().pop()).find(Http1::is_open);
     let connected = match kept {
         Some(client) => Ok(client),
         None => Http1::try_connect(load.address).await,

@@ -7,7 +7,7 @@ use weirgate_tests::behaviour::Behaviour;
 use weirgate_tests::chaos::ledger::End;
 use weirgate_tests::chaos::{Fleet, Load, Phase, Running};
 use weirgate_tests::environment::scale;
-use weirgate_tests::{Server, Service, dice};
+use weirgate_tests::{Server, Service, dice, eventually};
 
 pub const NAME: &str = "echo";
 pub const UPSTREAM: &str = env!("CARGO_BIN_EXE_upstream");
@@ -34,7 +34,10 @@ pub async fn upstreams(count: u8, change: impl FnOnce(Service) -> Service) -> Sc
 pub async fn children(count: usize, change: impl FnOnce(Service) -> Service) -> Scene {
     let fleet = Fleet::new(UPSTREAM);
     let service = child(&fleet, &[]).replicas(count);
-    Scene::start(change(service), fleet).await
+    let scene = Scene::start(change(service), fleet).await;
+    // The service is ready with the first of them.
+    eventually("all children to run", async || (scene.fleet.running().len() == count).then_some(())).await;
+    scene
 }
 
 /// The manifest of a child with these variables besides.

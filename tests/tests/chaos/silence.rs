@@ -6,7 +6,7 @@ use weirgate_tests::behaviour::Behaviour;
 use weirgate_tests::chaos::Load;
 use weirgate_tests::chaos::ledger::End;
 use weirgate_tests::process::signal;
-use weirgate_tests::{Http1, calls, eventually, row};
+use weirgate_tests::{Http1, Service, calls, eventually, row};
 
 use crate::scene::{NAME, children, during, upstreams};
 
@@ -36,7 +36,9 @@ async fn a_frozen_upstream_delays_only_the_calls_it_holds() {
 async fn a_frozen_child_with_a_liveness_probe_is_replaced() {
     let probe =
         r#"{"httpGet": {"path": "/v2/health/live"}, "periodSeconds": 1, "timeoutSeconds": 1, "failureThreshold": 2}"#;
-    let scene = children(2, |service| service.container_field("livenessProbe", probe)).await;
+    let given =
+        |service: Service| service.container_field("livenessProbe", probe).field("terminationGracePeriodSeconds", 1);
+    let scene = children(2, given).await;
     let mut run = Load { deadline: SHORT, ..scene.load() }.start();
     let victim = scene.fleet.running()[0].clone();
     let replaced = async || {

@@ -98,7 +98,7 @@ impl StateFolder {
                 }
             }
             match std::fs::remove_dir_all(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
                 _ => DirBuilder::new().mode(0o700).create(&path),
             }
         };

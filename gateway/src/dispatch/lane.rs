@@ -81,6 +81,10 @@ pub(super) struct Core {
 }
 
 /// What waits in a lane.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a lane as a rule has one kind, and a box would cost each call an allocation"
+)]
 pub(super) enum Entry {
     /// A call for tensors.
     Job(Job),

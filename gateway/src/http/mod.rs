@@ -176,7 +176,10 @@ async fn pass_first(gateway: &Gateway, arrived: Arrived, request: Request) -> Re
         return Err((arrived, request));
     }
     let passed = AssertUnwindSafe(pass::paths::try_pass(gateway, arrived, request)).catch_unwind().await;
-    passed.unwrap_or_else(|panic| Ok(panicked(panic)))
+    match passed {
+        Ok(passed) => passed,
+        Err(panic) => Ok(panicked(panic)),
+    }
 }
 
 /// The same as a layer of the router.

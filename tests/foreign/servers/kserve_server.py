@@ -6,12 +6,20 @@ It is told its ports and its model's name as KServe's own servers are: --http_po
 import argparse
 
 from kserve import InferOutput, InferResponse, Model, ModelServer, model_server
+from kserve.utils.utils import generate_uuid
 
 
 class Doubler(Model):
     def __init__(self, name):
         super().__init__(name)
         self.ready = True
+
+    # A server that tells its tensors can be called in every protocol.
+    def get_input_types(self):
+        return [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}]
+
+    def get_output_types(self):
+        return [{"name": "y", "datatype": "FP32", "shape": [-1, 2]}]
 
     def predict(self, payload, headers=None, response_headers=None):
         if isinstance(payload, dict):
@@ -20,7 +28,7 @@ class Doubler(Model):
         y = InferOutput(name="y", shape=x.shape, datatype=x.datatype)
         y.set_data_from_numpy(2 * x.as_numpy(), binary_data=payload.use_binary_outputs)
         return InferResponse(
-            response_id=payload.id,
+            response_id=payload.id or generate_uuid(),
             model_name=self.name,
             infer_outputs=[y],
             use_binary_outputs=payload.use_binary_outputs,

@@ -57,6 +57,9 @@ impl Wanted {
     }
 }
 
+/// The longest wait before a start for which calls are held: those that can wait longer are few.
+const HELD: Duration = Duration::from_secs(5);
+
 /// The replicas of one revision.
 pub struct ReplicaSet {
     /// Shown in logs: the service's name.
@@ -280,8 +283,8 @@ impl ReplicaSet {
         self.report();
     }
 
-    /// A replica is gone: calls are not passed to it any more, and another one is started. Where that has to wait, calls are
-    /// told why rather than held.
+    /// A replica is gone: calls are not passed to it any more, and another one is started. Calls are held meanwhile; where
+    /// the start has to wait long, they are told why.
     fn exited(&mut self, index: usize, id: u64, reason: Option<&str>, now: Instant) {
         let slot = &mut self.slots[index];
         if slot.loading.as_ref().is_some_and(|loading| loading.id == id && loading.model.is_none()) {
@@ -296,7 +299,7 @@ impl ReplicaSet {
         slot.start_at = Some(now + delay);
         let reason = reason.unwrap_or("it ended");
         tracing::error!(service = self.name, replica = id, reason, ?delay, "replica is gone: starting another");
-        if !delay.is_zero() {
+        if delay > HELD {
             self.last_failure = Some(Failure { reason: reason.into(), load: gone.load });
         }
         self.report();

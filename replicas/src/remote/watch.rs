@@ -58,6 +58,8 @@ pub enum WatchEvent {
     Draining,
     /// It is not ready, or not any more, for this reason. Told once for each reason.
     NotReady(String),
+    /// The same, and it is no matter of patience: a server of ours says that it can't load its model.
+    Failed(String),
 }
 
 /// Watches a server for as long as it is polled.
@@ -168,7 +170,7 @@ impl<T: Fn(WatchEvent) + Send + Sync> Watch<T> {
             let lost = *known.lost.get_or_insert_with(Instant::now);
             if lost.elapsed() >= CREDITS_HOLD || !known.ready {
                 self.grant(0, &mut known);
-                self.not_ready(format!("its stream of credits is lost: {reason}"), &mut known);
+                self.not_ready(format!("its stream of credits is lost: {reason}"), &mut known, WatchEvent::NotReady);
             }
             sleep(pauses.next()).await;
         }
@@ -196,7 +198,7 @@ impl<T: Fn(WatchEvent) + Send + Sync> Watch<T> {
                     self.remote.grant(credit.slots);
                     (self.tell)(WatchEvent::Ready(self.remote.described()));
                 }
-                Err(reason) => self.not_ready(reason, known),
+                Err(reason) => self.not_ready(reason, known, WatchEvent::NotReady),
             },
             State::Ready => self.grant(credit.slots, known),
             State::Draining => {
@@ -208,7 +210,8 @@ impl<T: Fn(WatchEvent) + Send + Sync> Watch<T> {
             State::Loading | State::Failed => {
                 self.grant(0, known);
                 let reason = credit.reason.unwrap_or_else(|| "it loads its model".to_owned());
-                self.not_ready(reason, known);
+                let has_failed = credit.state == State::Failed;
+                self.not_ready(reason, known, if has_failed { WatchEvent::Failed } else { WatchEvent::NotReady });
             }
         }
     }
@@ -220,10 +223,10 @@ impl<T: Fn(WatchEvent) + Send + Sync> Watch<T> {
         }
     }
 
-    fn not_ready(&self, reason: String, known: &mut Known) {
+    fn not_ready(&self, reason: String, known: &mut Known, event: impl Fn(String) -> WatchEvent) {
         known.ready = false;
         if known.reason.as_ref() != Some(&reason) {
-            (self.tell)(WatchEvent::NotReady(reason.clone()));
+            (self.tell)(event(reason.clone()));
             known.reason = Some(reason);
         }
     }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use weirgate_replicas::child::Ports;
+use weirgate_replicas::child::{Guard, Ports};
 use weirgate_replicas::remote::Address;
 use weirgate_replicas::{RemoteLimits, Wanted};
 
@@ -185,4 +185,14 @@ async fn one_that_is_not_ready_any_more_ends_when_its_calls_have() {
     drop(held);
     dead(process).await;
     set.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_ends_though_a_guard_says_nothing() {
+    let mut config = config(command(server()));
+    config.guard = Guard { program: "sh".into(), arguments: ["-c", "read -r _", "guard"].map(str::to_owned).to_vec() };
+    let set = Set::of(1, config);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let told = set.end().await;
+    assert!(!told.iter().any(|told| matches!(told, Told::Joined(_) | Told::Failed(_))), "{told:?}");
 }

@@ -66,8 +66,8 @@ impl Pool {
     /// Looks at one after the other, from the oldest on: each is out of the pool only while the kernel is asked about it, and
     /// no call waits for that.
     fn drop_dead(&self) {
-        let mut looked_at = None;
-        for _ in 0..self.idle.lock().len() {
+        let (count, mut looked_at) = (self.idle.lock().len(), None);
+        for _ in 0..count {
             let oldest = {
                 let mut idle = self.idle.lock();
                 let next = idle.partition_point(|each| Some(each.since) <= looked_at);

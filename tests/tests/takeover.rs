@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -109,6 +109,11 @@ async fn over_h2(address: SocketAddr, stop: Arc<AtomicBool>, answers: Arc<Atomic
 async fn begins(server: &Server, turn: usize) {
     let begun = async || (server.log().matches("being replaced").count() >= turn).then_some(());
     eventually("the takeover to begin", begun).await;
+}
+
+/// Whether it has been given the sockets.
+fn takes((_, log): &(Child, Arc<Mutex<String>>)) -> bool {
+    log.lock().unwrap().contains("taking over: the running gateway")
 }
 
 async fn thaws(server: &Server, times: usize) {
@@ -254,8 +259,7 @@ async fn of_two_that_take_over_at_once_one_does() {
     let mut server = Server::start([Service::new("identity")]).await;
     let load = Load::start(server.data);
     let takers = [server.begin_takeover(), server.begin_takeover()];
-    let taking = |log: &Arc<Mutex<String>>| log.lock().unwrap().contains("taking over: the running");
-    let wins = async || takers.iter().position(|(_, log)| taking(log));
+    let wins = async || takers.iter().position(takes);
     let winner = eventually("one to take over", wins).await;
     let mut takers = Vec::from(takers);
     let winner = takers.remove(winner);
@@ -274,7 +278,7 @@ async fn a_gateway_that_is_stopped_while_it_is_replaced_leaves_its_place_to_the_
     let mut server = Server::start([Service::new("identity")]).await;
     let address = server.data;
     let taker = server.begin_takeover();
-    begins(&server, 1).await;
+    eventually("it to have the sockets", async || takes(&taker).then_some(())).await;
     server.signal("TERM");
     let (done, mut is_done) = tokio::sync::oneshot::channel();
     let mut connects = JoinSet::new();
@@ -305,8 +309,8 @@ async fn a_full_disk_does_not_end_a_gateway_that_has_taken_over() {
         .args(["serve", "--takeover", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--state"])
         .arg(server.state())
         .env("ORT_DYLIB_PATH", onnxruntime())
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::piped());
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
     let mut taker = Taker(command.spawn().unwrap());
     let ended = server.ended().await;
     assert!(ended.success(), "{ended}");
@@ -316,7 +320,7 @@ async fn a_full_disk_does_not_end_a_gateway_that_has_taken_over() {
 }
 
 /// A process of the test's own; killed when dropped.
-struct Taker(std::process::Child);
+struct Taker(Child);
 
 impl Drop for Taker {
     fn drop(&mut self) {

@@ -37,6 +37,10 @@ pub struct ServeConfig {
     #[arg(long, env = "WEIRGATE_TAKEOVER")]
     pub takeover: bool,
 
+    /// Seconds that a gateway which takes over from this one has to load its models; then it is ended, and this one goes on
+    #[arg(long, value_name = "SECONDS", env = "WEIRGATE_TAKEOVER_TIMEOUT", default_value = "600", value_parser = parse_seconds, allow_negative_numbers = true)]
+    pub takeover_timeout: Duration,
+
     /// Address of the admin port: metrics, health and the control API
     #[arg(long, value_name = "ADDR", env = "WEIRGATE_ADMIN", default_value = "127.0.0.1:8081", value_parser = parse_admin)]
     pub admin: SocketAddr,

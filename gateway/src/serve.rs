@@ -29,7 +29,7 @@ use crate::{admin, http};
 
 /// Samples of histograms take memory until they are folded.
 const UPKEEP: Duration = Duration::from_secs(1);
-/// Metrics and health answer at once; a scrape that still runs after this is cut.
+/// Metrics and health answer at once; a scrape that still runs so long after the rest has stopped is cut.
 const ADMIN_DRAIN: Duration = Duration::from_secs(1);
 
 const USAGE: u8 = 2;
@@ -109,6 +109,7 @@ async fn run(config: ServeConfig, (watcher, files): (Watcher, Files)) -> Result<
     let printed = [("data", data_url(data_address)), ("admin", format!("http://{admin_address}"))];
     let (drain_delay, drain_timeout, client_timeout) =
         (config.drain_delay, config.drain_timeout, config.client_timeout);
+    let takeover_timeout = config.takeover_timeout;
     let access = Arc::new(Access::new(token, admin_address, config.admin_hosts.clone()));
     let gateway = Gateway::new(config);
     let platform = LocalConfig {
@@ -125,15 +126,19 @@ async fn run(config: ServeConfig, (watcher, files): (Watcher, Files)) -> Result<
             replaced = predecessor.replace(&gateway) => replaced,
             signal = signals.next() => Err(format!("a {signal} came before this gateway was ready to take over")),
         };
+        // Nothing was written until here; the other one goes on when it sees the link end.
         settled?;
+        // From here on nothing may end this gateway: the other one leaves.
         local.freezer().set(false).await;
-        note_owner(&sockets.lock).map_err(|error| format!("the state folder's lock can't be written: {error}"))?;
+        if let Err(error) = note_owner(&sockets.lock) {
+            tracing::warn!(%error, "the state folder's lock names the gateway that was replaced, and can't be written");
+        }
     }
     // Scripts read these two lines; a closed standard output is no reason to stop.
     for (port, url) in printed {
         let _ = writeln!(std::io::stdout(), "{port:<5} {url}");
     }
-    let handover = Handover::open(&folder, sockets, local.freezer())
+    let handover = Handover::open(&folder, sockets, local.freezer(), takeover_timeout)
         .inspect_err(|error| tracing::warn!(error, "no other gateway can take over from this one"));
     tracing::info!(services = control.list().len(), "serving");
     let repository = Repository::new(gateway.clone(), control.clone(), access.clone());
@@ -145,7 +150,8 @@ async fn run(config: ServeConfig, (watcher, files): (Watcher, Files)) -> Result<
     let (close_admin, admin_closes) = watch::channel(Close::Open);
     let (reread, rereads) = watch::channel(());
     let mut background = JoinSet::new();
-    background.spawn(admin.serve(routes, admin_closes, ADMIN_DRAIN));
+    let mut administered = JoinSet::new();
+    administered.spawn(admin.serve(routes, admin_closes, ADMIN_DRAIN));
     background.spawn(upkeep(registry));
     doors.watch(&mut background, rereads);
     let mut serving = JoinSet::new();
@@ -162,6 +168,8 @@ async fn run(config: ServeConfig, (watcher, files): (Watcher, Files)) -> Result<
         signal = signals.ends(&reread) => Ending::Signal(signal),
         () = replaced => Ending::Replaced,
     };
+    // Its descriptors would keep the ports open: whoever connects to a gateway that stops is to be refused, and not to wait.
+    drop(handover);
     if let Ending::Signal(signal) = ending {
         tracing::info!(signal, ?drain_delay, "stopping: finishing what runs");
         gateway.start_draining();
@@ -180,6 +188,8 @@ async fn run(config: ServeConfig, (watcher, files): (Watcher, Files)) -> Result<
         let finished = matches!(serving.join_next().await, Some(Ok(true)));
         let stopped = local.stop().await;
         close_admin.send_replace(Close::Stops);
+        // What is asked of it may be cut.
+        administered.join_next().await;
         if !finished {
             return Err(format!("calls that still ran after {drain_timeout:?} were cut (--drain-timeout)"));
         }

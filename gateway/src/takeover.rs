@@ -12,8 +12,9 @@
 //! accepts
 //! ```
 //!
-//! Where the new one ends before it is ready, the running one thaws and goes on. Connections wait in the shared socket's
-//! queue whoever accepts them, so none is refused.
+//! Where the new one ends before it is ready, the running one thaws and goes on. So it does where the new one takes too long:
+//! then it ends the new one first, for both would act on the state folder. Connections wait in the shared socket's queue
+//! whoever accepts them, so none is refused.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
@@ -27,6 +28,7 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
     recvmsg, sendmsg,
 };
+use rustix::process::{Pid, Signal, getuid, kill_process};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader as AsyncReader, Interest};
@@ -39,7 +41,7 @@ use crate::gateway::{Gateway, Standing};
 const SOCKET: &str = "handover.sock";
 /// Of what is said on it. Another one is refused, and the running gateway goes on.
 const PROTOCOL: u32 = 1;
-/// For each side to say what is expected next; but for models to load there is no bound.
+/// For each side to say what is expected next; for models to load there is more time.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// For a client over HTTP/1 to send its next request on a connection that it keeps open: the answer tells it to connect anew.
 pub const LINGER: Duration = Duration::from_secs(5);
@@ -138,11 +140,14 @@ pub struct Handover {
     socket: UnixListener,
     sockets: Sockets,
     freezer: Freezer,
+    /// For the other one to load its models.
+    loading: Duration,
 }
 
 impl Handover {
     /// Listens in the state folder, which must be locked by this process.
-    pub fn open(state: &Path, sockets: Sockets, freezer: Freezer) -> Result<Handover, String> {
+    /// Whoever takes over has the time `loading` for its models.
+    pub fn open(state: &Path, sockets: Sockets, freezer: Freezer, loading: Duration) -> Result<Handover, String> {
         let path: PathBuf = state.join(SOCKET);
         let open = || {
             match std::fs::remove_file(&path) {
@@ -154,7 +159,7 @@ impl Handover {
             Ok(socket)
         };
         match open() {
-            Ok(socket) => Ok(Handover { socket, sockets, freezer }),
+            Ok(socket) => Ok(Handover { socket, sockets, freezer, loading }),
             Err(error) => Err(format!("{} can't be listened on: {error}", path.display())),
         }
     }
@@ -179,11 +184,11 @@ impl Handover {
 
     async fn hand_over(&self, link: UnixStream, gateway: &Gateway) -> io::Result<()> {
         // The folder lets nobody else in; this holds where somebody has opened it.
-        if link.peer_cred()?.uid() != rustix::process::getuid().as_raw() {
+        if link.peer_cred()?.uid() != getuid().as_raw() {
             return Err(io::Error::new(ErrorKind::PermissionDenied, "another user asked for it"));
         }
         let mut link = AsyncReader::new(link);
-        let hello: Hello = parse(&read_line(&mut link, Some(PATIENCE)).await?)?;
+        let hello: Hello = parse(&read_line(&mut link, PATIENCE).await?)?;
         if hello.protocol != PROTOCOL {
             let reason = format!(
                 "it is of version {} and can't hand over to version {}: stop it and start the new one",
@@ -209,12 +214,39 @@ impl Handover {
         let ready = gateway.ready_revisions();
         let offer = Offer::Given { version: version(), pid: std::process::id(), ready };
         link.get_mut().write_all(&line(&offer)?).await?;
-        let said = read_line(link, None).await?;
-        if said.trim_end() == READY {
-            return Ok(());
+        match read_line(link, self.loading).await {
+            Ok(said) if said.trim_end() == READY => Ok(()),
+            Ok(said) if said.is_empty() => {
+                Err(io::Error::new(ErrorKind::UnexpectedEof, "the new gateway ended before it was ready"))
+            }
+            // It lives, and has the folder's lock as this one does.
+            Ok(_) => Err(end(link, "the new gateway said what can't be understood".to_owned()).await),
+            Err(error) if error.kind() == ErrorKind::TimedOut => {
+                let limit = humantime::format_duration(self.loading);
+                let reason = format!("the new gateway was not ready after {limit}, and was ended (--takeover-timeout)");
+                Err(end(link, reason).await)
+            }
+            Err(error) => Err(end(link, error.to_string()).await),
         }
-        Err(io::Error::new(ErrorKind::UnexpectedEof, "the new gateway ended before it was ready"))
     }
+}
+
+/// Ends the process at the other end of a link: in order where it still listens, and else at once. Returns when it is gone,
+/// with the reason.
+async fn end(link: &mut AsyncReader<UnixStream>, reason: String) -> io::Error {
+    let process = link.get_ref().peer_cred().ok().and_then(|peer| Pid::from_raw(peer.pid()?));
+    for signal in [Signal::TERM, Signal::KILL] {
+        if let Some(process) = process
+            && let Err(error) = kill_process(process, signal)
+        {
+            tracing::warn!(%error, "the new gateway can't be ended");
+        }
+        // What it says by now comes too late. The link ends with the process.
+        if tokio::time::timeout(PATIENCE, tokio::io::copy_buf(link, &mut tokio::io::sink())).await.is_ok() {
+            break;
+        }
+    }
+    io::Error::new(ErrorKind::TimedOut, reason)
 }
 
 fn version() -> String {
@@ -234,14 +266,9 @@ fn parse<T: DeserializeOwned>(line: &str) -> io::Result<T> {
     Ok(serde_json::from_str(line)?)
 }
 
-async fn read_line(link: &mut AsyncReader<UnixStream>, patience: Option<Duration>) -> io::Result<String> {
+async fn read_line(link: &mut AsyncReader<UnixStream>, patience: Duration) -> io::Result<String> {
     let mut text = String::new();
-    let mut limited = link.take(LONGEST_LINE);
-    let read = limited.read_line(&mut text);
-    match patience {
-        Some(patience) => tokio::time::timeout(patience, read).await??,
-        None => read.await?,
-    };
+    tokio::time::timeout(patience, link.take(LONGEST_LINE).read_line(&mut text)).await??;
     Ok(text)
 }
 

@@ -180,6 +180,10 @@ impl Meter {
         }
     }
 
+    pub fn allowance(&self) -> &Allowance {
+        &self.allowance
+    }
+
     /// Another allowance from now on. What was used and what runs stays counted.
     pub fn set(&mut self, allowance: Allowance, now: Instant) {
         let set = |bucket: &mut Option<Bucket>, rate: Option<Rate>| match (bucket.as_mut(), rate) {

@@ -112,6 +112,23 @@ impl Http1 {
     }
 }
 
+/// Why a call over h2 has no answer.
+#[derive(Debug)]
+pub enum Lost {
+    /// The server has not looked at it, and will not: it may be sent over another connection.
+    Unsent(String),
+    /// Nobody knows what became of it.
+    Sent(String),
+}
+
+impl Lost {
+    pub fn text(self) -> String {
+        match self {
+            Lost::Unsent(text) | Lost::Sent(text) => text,
+        }
+    }
+}
+
 /// A client of one h2c connection; clones share it.
 #[derive(Clone)]
 pub struct Http2 {
@@ -141,16 +158,27 @@ impl Http2 {
     }
 
     /// Sends a call; an error is one of the connection or the stream.
-    pub async fn try_send(&self, mut request: Request<Body>) -> Result<Reply, String> {
+    pub async fn try_send(&self, request: Request<Body>) -> Result<Reply, String> {
+        self.exchange(request).await.map_err(Lost::text)
+    }
+
+    /// Sends a call; an error says whether the server may have seen it.
+    pub async fn exchange(&self, mut request: Request<Body>) -> Result<Reply, Lost> {
         let host = request.headers_mut().remove("host");
         let host = host.as_ref().map_or("weirgate.test", |host| host.to_str().unwrap());
         let uri = format!("http://{host}{}", request.uri());
         *request.uri_mut() = uri.parse().unwrap();
         let mut sender = self.sender.clone();
         let exchange = async {
-            sender.ready().await.map_err(|error| error.to_string())?;
-            let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
-            Reply::read(response).await
+            sender.ready().await.map_err(|error| Lost::Unsent(error.to_string()))?;
+            let response = sender.try_send_request(request).await.map_err(|mut error| {
+                let kept = error.take_message().is_some();
+                let error = format!("{:?}", error.into_error());
+                // A stream that the server refuses was not looked at, as was none above the last one that it names when it
+                // goes.
+                if kept || error.contains("REFUSED_STREAM") { Lost::Unsent(error) } else { Lost::Sent(error) }
+            })?;
+            Reply::read(response).await.map_err(Lost::Sent)
         };
         within("an answer over h2", exchange).await
     }

@@ -170,7 +170,17 @@ impl Server {
 
     /// Starts another process that is to take this one's place, and waits until it has: this one must then end by itself.
     pub async fn take_over(&mut self) -> ExitStatus {
-        let (child, log) = self.begin_takeover();
+        let taker = self.begin_takeover();
+        self.replaced_by(taker).await
+    }
+
+    /// Starts another process that is to take this one's place. It belongs to whoever asked for it.
+    pub fn begin_takeover(&self) -> (Child, Arc<Mutex<String>>) {
+        self.start.spawn(&self.folder, &["--takeover"])
+    }
+
+    /// Waits until the other process serves in this one's place, on the same ports, and this one has ended well.
+    pub async fn replaced_by(&mut self, (child, log): (Child, Arc<Mutex<String>>)) -> ExitStatus {
         let mut before = std::mem::replace(&mut self.child, child);
         let log = std::mem::replace(&mut self.log, log);
         let addresses = (self.data, self.admin);
@@ -181,9 +191,10 @@ impl Server {
         ended
     }
 
-    /// Starts another process that is to take this one's place. It belongs to whoever asked for it.
-    pub fn begin_takeover(&self) -> (Child, Arc<Mutex<String>>) {
-        self.start.spawn(&self.folder, &["--takeover"])
+    /// Reads this process's log, also when another one has taken its place.
+    pub fn log_reader(&self) -> impl Fn() -> String + Send + 'static {
+        let log = self.log.clone();
+        move || log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Writes a service's manifest into the watched folder, in one piece.

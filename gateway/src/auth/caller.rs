@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use metrics::counter;
 use parking_lot::Mutex;
 use weirgate_protocol::{Error, Identity, Result};
-use weirgate_router::limits::{Exceeded, LONGEST_WAIT, Meter};
+use weirgate_router::limits::{Allowance, Exceeded, LONGEST_WAIT, Meter};
 
 use super::policy::Policy;
 use crate::observe::REFUSED;
@@ -57,26 +57,22 @@ pub struct Caller {
     /// What it is called in metrics.
     label: Arc<str>,
     policy: Policy,
-    /// What it has used. It outlives a change of the policy.
+    allowance: Allowance,
+    /// What it has used. It outlives a change of the policy, and tokens of one subject share it.
     meter: Arc<Mutex<Meter>>,
 }
 
 impl Caller {
-    /// `used` is the meter of the same caller under an earlier policy.
+    /// `used` is the meter of the same caller under another policy, which holds until this one calls.
     pub fn new(name: &str, label: Arc<str>, policy: Policy, used: Option<Arc<Mutex<Meter>>>, now: Instant) -> Caller {
         let identity = Identity {
             name: name.into(),
             priority: policy.priority.unwrap_or_default(),
             explains: policy.explain.unwrap_or_default(),
         };
-        let meter = match used {
-            Some(used) => {
-                used.lock().set(policy.allowance(), now);
-                used
-            }
-            None => Arc::new(Mutex::new(Meter::new(policy.allowance(), now))),
-        };
-        Caller { identity: Arc::new(identity), label, policy, meter }
+        let allowance = policy.allowance();
+        let meter = used.unwrap_or_else(|| Arc::new(Mutex::new(Meter::new(allowance, now))));
+        Caller { identity: Arc::new(identity), label, policy, allowance, meter }
     }
 
     pub fn identity(&self) -> &Arc<Identity> {
@@ -127,7 +123,14 @@ impl Caller {
 
     /// A place for one call that is estimated to use so many tokens, or when to ask again.
     pub fn enter(self: &Arc<Self>, tokens: f64) -> Result<Place> {
-        self.meter.lock().enter(tokens, Instant::now()).map_err(|exceeded| self.exceeded(exceeded))?;
+        let now = Instant::now();
+        let mut meter = self.meter.lock();
+        // Another policy may have been the last to call: each call is held against its own.
+        if *meter.allowance() != self.allowance {
+            meter.set(self.allowance, now);
+        }
+        meter.enter(tokens, now).map_err(|exceeded| self.exceeded(exceeded))?;
+        drop(meter);
         Ok(Place { caller: self.clone(), estimated: tokens, used: tokens })
     }
 
@@ -228,5 +231,17 @@ mod tests {
         let policy = "{maxConcurrent: 1}".parse().unwrap();
         let after = Caller::new("a", "a".into(), policy, Some(before.meter().clone()), Instant::now());
         assert!(Arc::new(after).enter(0.0).is_err());
+    }
+
+    #[test]
+    fn policies_that_share_a_meter_each_hold_their_own_limit() {
+        let wide = caller("{maxConcurrent: 3}");
+        let policy = "{maxConcurrent: 1}".parse().unwrap();
+        let narrow = Arc::new(Caller::new("a", "a".into(), policy, Some(wide.meter().clone()), Instant::now()));
+        let _first = narrow.enter(0.0).unwrap_or_else(|error| panic!("{error}"));
+        assert!(narrow.enter(0.0).is_err());
+        let _second = wide.enter(0.0).unwrap_or_else(|error| panic!("{error}"));
+        assert!(narrow.enter(0.0).is_err());
+        assert!(wide.enter(0.0).is_ok());
     }
 }

@@ -8,8 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
-use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use url::Url;
 
@@ -104,22 +103,32 @@ fn verifying(jwk: &Jwk) -> Option<VerifyingKey> {
 pub struct Jwks {
     source: KeySource,
     keys: ArcSwapOption<KeySet>,
-    /// Counts the attempts to get new keys that have ended.
-    attempts: watch::Sender<u64>,
-    wanted: Notify,
-    last_attempt: Mutex<Option<Instant>>,
+    attempts: watch::Sender<Attempts>,
+}
+
+/// Attempts to get new keys from a URL.
+#[derive(Default)]
+struct Attempts {
+    /// One is asked for or runs. All who come meanwhile wait for the same.
+    running: bool,
+    ended: u64,
+    last_end: Option<Instant>,
+}
+
+impl Attempts {
+    fn just_ended(&self) -> bool {
+        self.last_end.is_some_and(|end| end.elapsed() < AT_MOST_EVERY)
+    }
+
+    fn end(&mut self) {
+        *self = Attempts { running: false, ended: self.ended + 1, last_end: Some(Instant::now()) };
+    }
 }
 
 impl Jwks {
     /// Reads a file, which must be there, and also returns what it held. A URL is asked by [`Jwks::refresh`].
     pub fn open(source: KeySource) -> Result<(Arc<Jwks>, Vec<Contents>), String> {
-        let jwks = Jwks {
-            source,
-            keys: ArcSwapOption::empty(),
-            attempts: watch::Sender::new(0),
-            wanted: Notify::new(),
-            last_attempt: Mutex::default(),
-        };
+        let jwks = Jwks { source, keys: ArcSwapOption::empty(), attempts: watch::Sender::default() };
         let contents: Vec<_> = jwks.paths().iter().map(|path| read(path)).collect();
         if !contents.is_empty() {
             jwks.reload(&contents)?;
@@ -135,23 +144,38 @@ impl Jwks {
         self.keys.load_full()
     }
 
-    /// Has a URL asked again for a key that is not known, unless that was done just now, and waits for the answer.
+    /// Has a URL asked again for a key that is not known, unless that was done just now, and waits for the answer: of the
+    /// attempt that runs already, where there is one.
     pub(super) async fn look_again(&self) {
-        let just_now = |last: Option<Instant>| last.is_some_and(|last| last.elapsed() < AT_MOST_EVERY);
-        if self.is_file() || just_now(*self.last_attempt.lock()) {
+        if self.is_file() {
             return;
         }
         let mut attempts = self.attempts.subscribe();
-        self.wanted.notify_one();
-        let _ = tokio::time::timeout(PATIENCE, attempts.changed()).await;
+        let mut waits_for = None;
+        self.attempts.send_if_modified(|attempts| {
+            let begins = !attempts.running && !attempts.just_ended();
+            attempts.running |= begins;
+            waits_for = attempts.running.then_some(attempts.ended + 1);
+            begins
+        });
+        let Some(waits_for) = waits_for else { return };
+        // Who has waited in vain is told that the key is not known.
+        let _ = tokio::time::timeout(PATIENCE, attempts.wait_for(|attempts| attempts.ended >= waits_for)).await;
+    }
+
+    /// As if some time had passed.
+    #[cfg(test)]
+    pub(super) fn forget_last_attempt(&self) {
+        self.attempts.send_modify(|attempts| attempts.last_end = None);
     }
 
     /// Asks the URL, and again and again, until dropped.
     pub async fn refresh(self: Arc<Self>) {
         let KeySource::Url(url) = &self.source else { return };
+        let mut wanted = self.attempts.subscribe();
         let mut failures = 0;
         loop {
-            *self.last_attempt.lock() = Some(Instant::now());
+            self.attempts.send_modify(|attempts| attempts.running = true);
             let asked = url.clone();
             let fetched = tokio::task::spawn_blocking(move || fetch(&asked)).await;
             let keys = fetched.unwrap_or_else(|error| Err(error.to_string())).and_then(|bytes| KeySet::parse(&bytes));
@@ -169,14 +193,15 @@ impl Jwks {
                         has_keys,
                         "the keys of the tokens' issuer can't be fetched"
                     );
+                    let pause = FIRST_PAUSE.saturating_mul(1 << failures.min(16)).min(LONGEST_PAUSE);
                     failures += 1;
-                    FIRST_PAUSE.saturating_mul(1 << failures.min(16)).min(LONGEST_PAUSE)
+                    pause
                 }
             };
-            self.attempts.send_modify(|attempts| *attempts += 1);
+            self.attempts.send_modify(Attempts::end);
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                () = self.wanted.notified() => {}
+                _ = wanted.wait_for(|attempts| attempts.running) => {}
             }
         }
     }

@@ -91,6 +91,7 @@ impl Tokens {
             && now < expires
             && self.jwks.keys().is_some_and(|keys| Arc::ptr_eq(&keys, &by))
         {
+            self.keep_counting(&caller);
             return Ok(caller);
         }
         let good = match self.verify(token) {
@@ -103,6 +104,15 @@ impl Tokens {
         let good = good.map_err(Refused::into_error)?;
         self.good.lock().put(digest, good.clone());
         Ok(good.caller)
+    }
+
+    /// Who calls is not forgotten, however many others there are: with another token it would begin anew.
+    fn keep_counting(&self, caller: &Caller) {
+        let mut used = self.used.lock();
+        let subject = &caller.identity().name;
+        if used.get(subject).is_none() {
+            used.put(subject.clone(), caller.meter().clone());
+        }
     }
 
     fn verify(&self, token: &[u8]) -> Result<Good, Refused> {
@@ -182,3 +192,7 @@ impl Refused {
 #[cfg(test)]
 #[path = "jwt_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "jwt_url_tests.rs"]
+mod url_tests;

@@ -12,13 +12,13 @@ use super::*;
 use crate::auth::jwks::KeySource;
 
 /// An issuer with a key of each kind that can be made here.
-struct Issuer {
+pub(super) struct Issuer {
     edwards: Ed25519KeyPair,
     p256: EcdsaKeyPair,
 }
 
 impl Issuer {
-    fn new() -> Issuer {
+    pub(super) fn new() -> Issuer {
         let random = SystemRandom::new();
         let edwards = Ed25519KeyPair::generate_pkcs8(&random).unwrap();
         let p256 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
@@ -28,7 +28,7 @@ impl Issuer {
         }
     }
 
-    fn jwks(&self) -> Value {
+    pub(super) fn jwks(&self) -> Value {
         let point = self.p256.public_key().as_ref();
         let of = |bytes: &[u8]| BASE64.encode(bytes);
         json!({ "keys": [
@@ -40,7 +40,7 @@ impl Issuer {
         ] })
     }
 
-    fn sign(&self, header: &Value, claims: &Value) -> String {
+    pub(super) fn sign(&self, header: &Value, claims: &Value) -> String {
         let encoded = |value: &Value| BASE64.encode(value.to_string());
         let message = format!("{}.{}", encoded(header), encoded(claims));
         let bytes = message.as_bytes();
@@ -55,15 +55,15 @@ impl Issuer {
     }
 }
 
-fn now() -> u64 {
+pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-fn claims() -> Value {
+pub(super) fn claims() -> Value {
     json!({ "iss": "https://issuer.test", "aud": ["other", "weirgate"], "sub": "alice", "exp": now() + 600 })
 }
 
-fn with(field: &str, value: Value) -> Value {
+pub(super) fn with(field: &str, value: Value) -> Value {
     let mut claims = claims();
     claims[field] = value;
     claims
@@ -82,6 +82,10 @@ fn tokens(issuer: &Issuer, defaults: &str) -> Tokens {
     std::fs::write(&path, issuer.jwks().to_string()).unwrap();
     let (jwks, _) = Jwks::open(KeySource::File(path.clone())).unwrap();
     std::fs::remove_file(path).unwrap();
+    by(jwks, defaults)
+}
+
+pub(super) fn by(jwks: Arc<Jwks>, defaults: &str) -> Tokens {
     let config = TokensConfig {
         issuer: "https://issuer.test".to_owned(),
         audience: "weirgate".to_owned(),
@@ -90,11 +94,11 @@ fn tokens(issuer: &Issuer, defaults: &str) -> Tokens {
     Tokens::new(config, jwks)
 }
 
-async fn caller(tokens: &Tokens, token: &str) -> Result<Arc<Caller>> {
+pub(super) async fn caller(tokens: &Tokens, token: &str) -> Result<Arc<Caller>> {
     tokens.caller(token.as_bytes(), SystemTime::now()).await
 }
 
-fn header(algorithm: &str, id: &str) -> Value {
+pub(super) fn header(algorithm: &str, id: &str) -> Value {
     json!({ "alg": algorithm, "kid": id, "typ": "JWT" })
 }
 
@@ -128,6 +132,23 @@ async fn what_a_subject_has_used_does_not_begin_anew_with_another_token() {
     assert!(first.enter(0.0).is_ok());
     let second = caller(&tokens, &of(now() + 700)).await.unwrap();
     assert!(!Arc::ptr_eq(&first, &second) && second.enter(0.0).is_err());
+}
+
+#[tokio::test]
+async fn who_goes_on_calling_is_not_forgotten_for_many_others() {
+    let issuer = Issuer::new();
+    let tokens = tokens(&issuer, "{services: ['*'], requestsPerSecond: 0.001, burst: 1}");
+    let of = |exp: u64| issuer.sign(&header("EdDSA", "ed"), &with("exp", exp.into()));
+    let known = of(now() + 600);
+    assert!(caller(&tokens, &known).await.unwrap().enter(0.0).is_ok());
+    for turn in 0..3 {
+        caller(&tokens, &known).await.unwrap();
+        for other in 0..MOST - 1 {
+            let meter = Arc::new(Mutex::new(Meter::new(Default::default(), Instant::now())));
+            tokens.used.lock().put(format!("{turn}-{other}").into(), meter);
+        }
+    }
+    assert!(caller(&tokens, &of(now() + 700)).await.unwrap().enter(0.0).is_err());
 }
 
 #[tokio::test]

@@ -4,7 +4,6 @@
 //! costs a call less than a microsecond.
 
 use std::collections::HashMap;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -127,6 +126,7 @@ impl Keys {
             if keys.with_digest(&digest).is_some() {
                 return Err(wrong("another entry has the same hash".to_owned()));
             }
+            // It holds the meter against its own limits when it calls, so a file that is refused further on changes nothing.
             let caller = Caller::new(&name, name.as_str().into(), policy, meters.remove(name.as_str()), now);
             let key = Key { digest, expires, caller: Arc::new(caller) };
             keys.0.entry(begin(&digest)).or_default().push(key);
@@ -146,9 +146,10 @@ impl Reload for KeyFile {
 
     fn reload(&self, contents: &[Contents]) -> Result<(), String> {
         let shown = self.path.display();
-        let bytes = contents.first().map_or(Ok(&[][..]), |bytes| bytes.as_deref().map_err(String::clone))?;
-        check_mode(&self.path)?;
-        let text = std::str::from_utf8(bytes).map_err(|_| format!("{shown} is not UTF-8 (--api-keys)"))?;
+        let [seen] = contents else { return Err(format!("{shown} is one file (--api-keys)")) };
+        let seen = seen.as_ref().map_err(String::clone)?;
+        check_mode(&self.path, seen.mode)?;
+        let text = std::str::from_utf8(seen).map_err(|_| format!("{shown} is not UTF-8 (--api-keys)"))?;
         let keys = Keys::parse(text, self.keys.load().meters(), Instant::now());
         self.keys.store(Arc::new(keys.map_err(|error| format!("{shown}: {error} (--api-keys)"))?));
         Ok(())
@@ -165,9 +166,8 @@ pub fn check_name(name: &str) -> Result<(), String> {
 }
 
 /// Whoever can write the file can let himself in.
-fn check_mode(path: &Path) -> Result<(), String> {
+fn check_mode(path: &Path, mode: u32) -> Result<(), String> {
     let shown = path.display();
-    let mode = std::fs::metadata(path).map_err(|error| format!("{shown} can't be read: {error}"))?.permissions().mode();
     if mode & 0o022 != 0 {
         return Err(format!(
             "{shown} can be written by others (mode {:04o}): run chmod go-w on it (--api-keys)",
@@ -221,6 +221,7 @@ fn hexadecimal(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
     use std::time::Duration;
 
     use super::*;
@@ -248,6 +249,27 @@ mod tests {
         for other in [generate().0.as_bytes(), hash.as_bytes(), &key.as_bytes()[1..], b""] {
             assert!(keys.find(other, now).unwrap().is_none());
         }
+    }
+
+    /// Whatever of a new file is good: where it is refused, the limits are those of the old one.
+    #[test]
+    fn a_file_that_is_refused_leaves_every_limit_as_it_was() {
+        let (key, hash) = generate();
+        let with = |limit: u32, more: &str| {
+            let text = entry(&hash, &format!("  services: ['*']\n  maxConcurrent: {limit}\n")) + more;
+            vec![Ok(crate::watched::Seen { bytes: text.into_bytes(), mode: 0o600 })]
+        };
+        let keys = file("keys: []");
+        let caller = || keys.find(key.as_bytes(), SystemTime::now()).unwrap().unwrap();
+        keys.reload(&with(1, "")).unwrap();
+        let running = caller().enter(0.0).unwrap();
+        assert!(keys.reload(&with(9, "- name: team-b\n  hash: none\n")).is_err());
+        assert!(caller().enter(0.0).is_err(), "nine would let it in");
+        keys.reload(&with(2, "")).unwrap();
+        let _second = caller().enter(0.0).unwrap();
+        assert!(caller().enter(0.0).is_err(), "what runs stays counted");
+        drop(running);
+        assert!(caller().enter(0.0).is_ok());
     }
 
     #[test]

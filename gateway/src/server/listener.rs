@@ -90,16 +90,16 @@ impl Listener {
     }
 
     /// Serves until `close` says so: then idle connections are closed, running calls finish, and it returns. `false` where
-    /// `drain` was not enough for that, and calls were cut.
+    /// `drain`, from when idle connections are closed, was not enough for that, and calls were cut.
     pub async fn serve(self, routes: impl Routes, mut close: watch::Receiver<Close>, drain: Duration) -> bool {
         let ListenerConfig { max_connections, client_timeout, tls } = self.config;
         let port = Arc::new(Port { builder: connection_builder(client_timeout), routes, client_timeout, tls });
         let places = Arc::new(Semaphore::new(max_connections.get()));
         let mut connections = JoinSet::new();
         let closing = close.clone();
-        loop {
+        let linger = loop {
             let accepted = tokio::select! {
-                _ = closed(&mut close) => break,
+                linger = closed(&mut close) => break linger,
                 Some(_) = connections.join_next() => continue,
                 accepted = accept(&self.socket, &places) => accepted,
             };
@@ -110,10 +110,10 @@ impl Listener {
                     drop(place);
                 });
             }
-        }
+        };
         drop(self.socket);
         let finished = async { while connections.join_next().await.is_some() {} };
-        tokio::time::timeout(drain, finished).await.is_ok()
+        tokio::time::timeout(linger + drain, finished).await.is_ok()
     }
 }
 

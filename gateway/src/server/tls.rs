@@ -115,10 +115,15 @@ mod tests {
     use rcgen::{CertifiedKey, generate_simple_self_signed};
 
     use super::*;
+    use crate::watched::Seen;
+
+    fn seen(bytes: impl Into<Vec<u8>>) -> Contents {
+        Ok(Seen { bytes: bytes.into(), mode: 0o600 })
+    }
 
     fn pem() -> [Contents; 2] {
         let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        [Ok(cert.pem().into_bytes()), Ok(signing_key.serialize_pem().into_bytes())]
+        [seen(cert.pem()), seen(signing_key.serialize_pem())]
     }
 
     fn files(client_authorities: Option<&str>) -> TlsFiles {
@@ -134,7 +139,7 @@ mod tests {
         let [other, _] = pem();
         for (contents, expected) in [
             ([other, key.clone()], "don't go together"),
-            ([Ok(Vec::new()), key.clone()], "cert.pem holds no certificates"),
+            ([seen(""), key.clone()], "cert.pem holds no certificates"),
             ([certificate.clone(), certificate.clone()], "key.pem holds no private key"),
             ([Err("cert.pem can't be read".to_owned()), key.clone()], "can't be read"),
         ] {
@@ -153,6 +158,6 @@ mod tests {
             files(Some("ca.pem")).config(&[certificate.clone(), key.clone(), authorities]).map(drop)
         };
         assert_eq!(with(certificate.clone()), Ok(()));
-        assert!(with(Ok(b"nothing".to_vec())).unwrap_err().contains("ca.pem holds no authorities"));
+        assert!(with(seen("nothing")).unwrap_err().contains("ca.pem holds no authorities"));
     }
 }

@@ -1,12 +1,17 @@
 //! A gateway takes another one's place.
 
-use std::time::Duration;
+use std::io::ErrorKind;
 
+use tokio::net::TcpStream;
 use weirgate_tests::chaos::Load;
 use weirgate_tests::environment::scale;
-use weirgate_tests::{Server, Service};
+use weirgate_tests::events::Events;
+use weirgate_tests::{Server, Service, eventually, within};
 
 use crate::scene::{Scene, calm, children, load_on, nothing, upstreams};
+
+/// What a gateway logs when another one serves in its place.
+const REPLACED: &str = "replaced: finishing what runs";
 
 /// Each call has a connection of its own: not one is refused.
 async fn replaced(mut scene: Scene) -> Scene {
@@ -52,13 +57,54 @@ async fn a_stream_outlives_a_takeover() {
     let mut scene = upstreams(1, |service| service).await;
     let mut events = scene.stream("one", 3, Some("go")).await;
     assert!(events.next().await.is_some());
-    let opens = async {
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        scene.fleet.open("go");
-        events.rest().await
-    };
+    let log = scene.server.log_reader();
+    let taker = scene.server.begin_takeover();
+    eventually("the old one to be replaced", async || log().contains(REPLACED).then_some(())).await;
+    scene.fleet.open("go");
+    ends_well(events).await;
     // The old gateway ends when the stream has.
-    let (rest, _) = tokio::join!(opens, scene.server.take_over());
-    let rest = rest.expect("the stream ends well");
+    scene.server.replaced_by(taker).await;
+}
+
+/// What runs at the old gateway does not depend on the new one; and the state folder is free when both are gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_dies_when_it_has_taken_over_takes_no_running_call_along() {
+    let mut scene = upstreams(1, |service| service).await;
+    let mut events = scene.stream("one", 3, Some("go")).await;
+    assert!(events.next().await.is_some());
+    let (mut child, _) = scene.server.begin_takeover();
+    eventually("the old one to be replaced", async || scene.server.log().contains(REPLACED).then_some(())).await;
+    child.kill().unwrap();
+    child.wait().unwrap();
+    scene.fleet.open("go");
+    ends_well(events).await;
+    assert!(scene.server.ended().await.success());
+    scene.server.restart().await;
+    let events = scene.stream("two", 3, None).await;
+    ends_well(events).await;
+}
+
+/// Whoever comes too late is refused at once, and does not wait for an answer that never comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_stops_refuses_connections_while_a_call_runs() {
+    let mut scene = upstreams(1, |service| service).await;
+    let mut events = scene.stream("one", 3, Some("go")).await;
+    assert!(events.next().await.is_some());
+    scene.server.signal("TERM");
+    let address = scene.server.data;
+    // One that waits for good is not refused: the queue of a port that nobody accepts on is full in the end.
+    let refused = async || {
+        let connected = within("a connection", TcpStream::connect(address)).await;
+        connected.err().filter(|error| error.kind() == ErrorKind::ConnectionRefused)
+    };
+    eventually("connections to be refused", refused).await;
+    assert!(scene.server.is_running());
+    scene.fleet.open("go");
+    ends_well(events).await;
+    assert!(scene.server.ended().await.success());
+}
+
+async fn ends_well(events: Events) {
+    let rest = events.rest().await.expect("the stream ends well");
     assert_eq!(rest.last().map(String::as_str), Some("[DONE]"), "{rest:?}");
 }

@@ -1,5 +1,6 @@
 //! API keys, as callers of each protocol show them.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use weirgate_protocol::oip;
@@ -145,6 +146,25 @@ async fn the_file_is_read_again_and_a_broken_one_is_not_taken() {
     server.signal("HUP");
     eventually("the error in the log", async || server.log().contains("can't be used").then_some(())).await;
     assert_eq!(client.send(call(&new)).await.status, 200);
+}
+
+/// Who was taken out of the file is out, though the file was open to others for a while.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_was_open_to_others_is_read_when_it_no_longer_is() {
+    let World { server, folder, all, one } = world().await;
+    let mut client = Http1::connect(server.data).await;
+    let call = |key: &str| with(calls::json("identity", &row(&[1.0])), "x-api-key", key);
+    let path = folder.path().join("keys.yaml");
+    let mode = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    mode(0o622);
+    // The entries are in the order in which they were made.
+    std::fs::write(&path, &text[..text.rfind("- name: one").unwrap()]).unwrap();
+    eventually("it to be refused", async || server.log().contains("can be written by others").then_some(())).await;
+    assert_eq!(client.send(call(&one)).await.status, 200, "what was read before holds on");
+    mode(0o600);
+    eventually("the key to be out", async || (client.send(call(&one)).await.status == 401).then_some(())).await;
+    assert_eq!(client.send(call(&all)).await.status, 200);
 }
 
 /// Loading and unloading has a token of its own.

@@ -2,9 +2,11 @@
 
 use std::time::Instant;
 
+use http_body_util::BodyExt;
+use weirgate_protocol::oip;
 use weirgate_tests::http::with;
 use weirgate_tests::process::Folder;
-use weirgate_tests::{Http1, Http2, Server, Service, calls, eventually, row};
+use weirgate_tests::{Http1, Http2, Raw, Server, Service, Stream, calls, eventually, row};
 
 use super::{file, key, private};
 
@@ -82,4 +84,50 @@ async fn a_body_may_have_as_many_bytes_as_its_key_allows() {
     client.send(of(&[1.0])).await.response();
     let reply = client.send(of(&[1.5; 1_000])).await;
     assert!(reply.status == 413 && reply.error().contains("maxBody of the caller's key"), "{reply:?}");
+}
+
+/// Its length is not announced: it is refused when it has come to the limit.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chunked_body_is_held_to_the_same_limit() {
+    let (server, key, _folder) = server("maxBody: 1KiB").await;
+    let lines = format!("x-api-key: {key}\r\ntransfer-encoding: chunked\r\n");
+    let send = async |values: &[f32]| {
+        let body = calls::json("identity", &row(values)).into_body().collect().await.unwrap().to_bytes();
+        let mut raw = Raw::connect(server.data).await;
+        raw.write_head("identity", &lines).await;
+        for piece in body.chunks(512) {
+            // It may have been refused meanwhile.
+            let _ = raw.try_write([format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat()).await;
+        }
+        let _ = raw.try_write("0\r\n\r\n").await;
+        raw.read_answer().await.expect("an answer")
+    };
+    assert_eq!(send(&[1.0]).await.0, 200);
+    let (status, _, text) = send(&[1.5; 1_000]).await;
+    assert!(status == 413 && text.contains("maxBody of the caller's key"), "{status}: {text}");
+}
+
+/// A stream is no way around the rate.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_message_of_a_stream_is_a_request() {
+    let (server, key, _folder) = server("requestsPerSecond: 0.01\nburst: 3").await;
+    let path = "/inference.GRPCInferenceService/ModelStreamInfer";
+    let mut stream = Stream::open(server.data, path, &[("x-api-key", &key)]).await;
+    for number in 0..5 {
+        let request = oip::encode_request("identity", None, row(&[number as f32]), false).unwrap();
+        stream.send(&request).await;
+        let answer: oip::ModelStreamInferResponse = stream.next().await.expect("each message is answered");
+        let refused = answer.error_message.contains("'limited' may use 0.01 requests a second");
+        assert_eq!(refused, number >= 3, "{number}: {answer:?}");
+        assert_eq!(answer.error_message.is_empty(), number < 3, "{number}: {answer:?}");
+    }
+    stream.close();
+    assert_eq!(
+        Http1::connect(server.data)
+            .await
+            .send(with(calls::json("identity", &row(&[1.0])), "x-api-key", &key))
+            .await
+            .status,
+        429
+    );
 }

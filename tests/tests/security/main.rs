@@ -2,10 +2,17 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod clients;
 mod keys;
 mod limits;
 mod tls;
 mod tokens;
+mod usage;
+
+/// The server that calls are passed on to.
+#[allow(dead_code)]
+#[path = "../passing/upstream.rs"]
+mod upstream;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;

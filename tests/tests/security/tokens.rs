@@ -1,12 +1,15 @@
-//! Tokens of an issuer whose keys are in a file: signed by openssl, as RS256.
+//! Tokens of an issuer whose keys are in a file, or at a URL: signed by openssl, as RS256.
 
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 use weirgate_tests::http::with;
 use weirgate_tests::process::{Folder, run, run_with_input};
 use weirgate_tests::{Http1, Server, Service, calls, eventually, row};
+
+use super::upstream::{Upstream, full};
 
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
@@ -87,4 +90,41 @@ async fn tokens_count_as_keys_do_and_their_keys_are_read_again() {
     eventually("the new key", async || (client.send(call("sum", &newer)).await.status == 200).then_some(())).await;
     assert_eq!(client.send(call("identity", &token)).await.status, 401);
     assert!(!server.log().contains(&token[..60]));
+}
+
+/// It is asked again for a key that is not known: calls wait for that, and none is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_at_a_url_are_asked_for_when_a_token_names_a_new_one() {
+    let (first, second) = (Issuer::new("first"), Issuer::new("second"));
+    let published = Arc::new(Mutex::new(first.jwks()));
+    let set = published.clone();
+    let site = Upstream::start(move |_, _| {
+        let keys = full(200, set.lock().unwrap().clone());
+        async { keys }
+    })
+    .await;
+    let server = Server::with([Service::new("identity")])
+        .flag("--jwt-jwks", &format!("{}/keys", site.url()))
+        .flag("--jwt-issuer", "issuer")
+        .flag("--jwt-audience", "weirgate")
+        .start()
+        .await;
+    let call = |token: &str| with(calls::json("identity", &row(&[1.0])), "authorization", &format!("Bearer {token}"));
+    let old = first.token(json!({}));
+    let mut client = Http1::connect(server.data).await;
+    eventually("the keys", async || (client.send(call(&old)).await.status == 200).then_some(())).await;
+    assert_eq!(site.state.count(), 1);
+    *published.lock().unwrap() = second.jwks();
+    // For some seconds it is not asked again.
+    let new = second.token(json!({}));
+    eventually("the new key", async || match client.send(call(&new)).await.status {
+        200 => Some(()),
+        status => {
+            assert_eq!(status, 401);
+            None
+        }
+    })
+    .await;
+    assert_eq!(site.state.count(), 2, "it is asked once, however many call");
+    assert_eq!(client.send(call(&old)).await.status, 401);
 }

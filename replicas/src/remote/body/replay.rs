@@ -73,6 +73,14 @@ impl Replay {
         }
     }
 
+    /// Whether the body can be given once more.
+    pub fn is_kept(&self) -> bool {
+        match &self.0 {
+            Kind::Whole { .. } => true,
+            Kind::Stream(source) => !source.lock().lost,
+        }
+    }
+
     /// How many bytes of the caller's body were taken. A body that is all there counts as taken when it is given.
     pub fn taken(&self) -> u64 {
         match &self.0 {
@@ -215,7 +223,7 @@ mod tests {
         let mut again = replay.body().unwrap();
         again.frame().await.unwrap().unwrap();
         again.frame().await.unwrap().unwrap();
-        assert!(replay.body().is_none());
+        assert!(!replay.is_kept() && replay.body().is_none());
         assert_eq!((all(again).await, replay.taken()), (("f".into(), true), 6));
     }
 

@@ -95,7 +95,8 @@ impl<'a> Target<'a> {
             // A turn in the split is taken by those alone who are passed.
             (Some(_), _) => gateway.route_addressed(&address, true).ok()??,
             (None, Some((model, call))) if !is_own(rest) && !is_infer(call) => {
-                gateway.represent(&Asked { model, version: "", address }).ok()?
+                let asked = Asked { model, version: "", address };
+                take_turn(gateway, &asked, rest, looks)?
             }
             (None, _) => return None,
         };
@@ -117,10 +118,23 @@ impl<'a> Target<'a> {
         let arrival = Arrival::new(parts, arrived.clone(), Protocol::V2Grpc).ok()?;
         let model = grpc::peek_model(gateway, &arrival, &parts.headers, body).await.ok()?;
         let address = Address::new(None, parts);
-        let routed = gateway.represent(&Asked { model: &model, version: "", address }).ok()?;
-        let protocol = spoken_protocol(&routed, parts.uri.path())?;
+        let path = parts.uri.path();
+        let looks = shape_of(path) != Shape::Stream;
+        let routed = take_turn(gateway, &Asked { model: &model, version: "", address }, path, looks)?;
+        let protocol = spoken_protocol(&routed, path)?;
         Some(Target { routed, prefix: None, protocol, shape: shape_of(parts.uri.path()) })
     }
+}
+
+/// The revision that a path is passed to, of the service of a model: the one that speaks for it where the call only `looks`,
+/// and else the one whose turn it is. A turn is taken by those alone who are passed.
+fn take_turn(gateway: &Gateway, asked: &Asked<'_>, path: &str, looks: bool) -> Option<Routed> {
+    let routed = gateway.represent(asked).ok()?;
+    if looks {
+        return Some(routed);
+    }
+    spoken_protocol(&routed, path)?;
+    gateway.route(asked).ok()
 }
 
 /// The protocol by which a path is passed to a revision; none where it is not.

@@ -82,13 +82,8 @@ mod tests {
 
     #[test]
     fn a_discreet_error_names_no_server_and_means_the_same() {
-        let kinds = [
-            FaultKind::Connect,
-            FaultKind::Unsent,
-            FaultKind::NotExecuted,
-            FaultKind::Broken,
-            FaultKind::Caller,
-        ];
+        let kinds =
+            [FaultKind::Connect, FaultKind::Unsent, FaultKind::NotExecuted, FaultKind::Broken, FaultKind::Caller];
         let faults = kinds.map(|kind| Fault::new(kind, "http://10.0.0.1 is broken".to_owned()));
         let late = Error::deadline("http://10.0.0.1 was too slow", RetryClass::MayHaveExecuted);
         for fault in faults.into_iter().chain([Fault { kind: FaultKind::Broken, error: late }]) {

@@ -3,6 +3,8 @@
 //! A host or a prefix names a service, whose server then gets every path that is not one of the gateway's own. Else the
 //! path, or a gRPC message, names a model.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
@@ -28,6 +30,10 @@ const GRPC: &str = "/inference.GRPCInferenceService/";
 const GRPC_OF_MODELS: [&str; 5] = ["ModelReady", "ModelMetadata", "ModelConfig", "ModelStatistics", "ModelStreamInfer"];
 /// Those about the server, which is the gateway, and those with an adapter.
 const GRPC_OWN: [&str; 4] = ["ServerLive", "ServerReady", "ServerMetadata", "ModelInfer"];
+
+/// How long a first message is waited for. Some clients send none before they have the answer's head: those get it from the
+/// adapter, which reads each message for itself.
+const FIRST_MESSAGE: Duration = Duration::from_secs(1);
 
 /// Passes a request on, or gives it back where it is for others.
 pub async fn try_pass(gateway: &Gateway, arrived: Arrived, request: Request) -> Result<Response, (Arrived, Request)> {
@@ -116,7 +122,8 @@ impl<'a> Target<'a> {
         body: &mut BodyReader<Body>,
     ) -> Option<Target<'a>> {
         let arrival = Arrival::new(parts, arrived.clone(), Protocol::V2Grpc).ok()?;
-        let model = grpc::peek_model(gateway, &arrival, &parts.headers, body).await.ok()?;
+        let model = grpc::peek_model(gateway, &arrival, &parts.headers, body);
+        let model = tokio::time::timeout(FIRST_MESSAGE, model).await.ok()?.ok()?;
         let address = Address::new(None, parts);
         let path = parts.uri.path();
         let looks = shape_of(path) != Shape::Stream;

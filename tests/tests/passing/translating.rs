@@ -1,6 +1,8 @@
 //! Calls whose server speaks another protocol, and calls of gRPC that are passed. The server is a Weirgate elsewhere.
 
+use prost::Message;
 use weirgate_protocol::oip::{self, ModelStreamInferResponse};
+use weirgate_tests::grpc::{self, frame};
 use weirgate_tests::http::post;
 use weirgate_tests::{Grpc, Http1, Server, Service, Stream, calls, row, values};
 
@@ -40,34 +42,58 @@ async fn v1_and_grpc_are_translated_for_a_server_of_v2_over_http() {
     let reply = client.send(post("/v1/models/identity:predict", r#"{"instances":[[1,2],[3,4]]}"#)).await;
     assert_eq!(reply.status, 200, "{reply:?}");
     assert_eq!(reply.json()["predictions"], serde_json::json!([[1.0, 2.0], [3.0, 4.0]]));
-    let grpc = Grpc::connect(server.data).await;
-    let response = grpc.infer("identity", &row(&[5.0, 6.0])).await.unwrap();
+    let client = Grpc::connect(server.data).await;
+    let response = client.infer("identity", &row(&[5.0, 6.0])).await.unwrap();
     assert_eq!(values(&response.outputs[0]), [5.0, 6.0]);
     let wrong = client.send(post("/v1/models/identity:predict", r#"{"instances":"x"}"#)).await;
     assert_eq!(wrong.status, 400, "{wrong:?}");
     assert_eq!((came(&elsewhere, "v2_http").await, came(&elsewhere, "v1_http").await), (2.0, 0.0));
 }
 
+/// The id and the value of an answer.
+fn answered(answer: ModelStreamInferResponse) -> (String, f32) {
+    assert_eq!(answer.error_message, "");
+    let response = oip::decode_response(answer.infer_response.unwrap()).unwrap();
+    (response.id.unwrap_or_default(), values(&response.outputs[0])[0])
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_and_streams_of_grpc_are_passed() {
+async fn a_stream_whose_client_waits_for_the_head_is_answered_too() {
     let (elsewhere, server) = behind("grpc", "grpc-v2").await;
-    let grpc = Grpc::connect(server.data).await;
-    let response = grpc.infer("identity", &row(&[1.0, 2.0])).await.unwrap();
-    assert_eq!(values(&response.outputs[0]), [1.0, 2.0]);
-    let refused = grpc.infer("identity", &calls::ids("x", &[1])).await.unwrap_err();
-    assert_eq!(refused.code, weirgate_tests::grpc::INVALID_ARGUMENT, "{refused:?}");
     let mut stream = Stream::open(server.data, STREAM, &[]).await;
-    for number in 0..3 {
+    for number in 0..2 {
         let request = calls::with_id(number.to_string(), row(&[number as f32]));
         stream.send(&oip::encode_request("identity", None, request, true).unwrap()).await;
-        let answer: ModelStreamInferResponse = stream.next().await.expect("the stream goes on");
-        assert_eq!(answer.error_message, "");
-        let response = oip::decode_response(answer.infer_response.unwrap()).unwrap();
-        assert_eq!(response.id.as_deref(), Some(number.to_string().as_str()));
-        assert_eq!(values(&response.outputs[0]), [number as f32]);
+        let answer = stream.next().await.expect("the stream goes on");
+        assert_eq!(answered(answer), (number.to_string(), number as f32));
     }
     stream.close();
     assert!(stream.next::<ModelStreamInferResponse>().await.is_none());
+    assert_eq!(came(&elsewhere, "v2_grpc").await, 2.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_and_streams_of_grpc_are_passed() {
+    let (elsewhere, server) = behind("grpc", "grpc-v2").await;
+    let client = Grpc::connect(server.data).await;
+    let response = client.infer("identity", &row(&[1.0, 2.0])).await.unwrap();
+    assert_eq!(values(&response.outputs[0]), [1.0, 2.0]);
+    let refused = client.infer("identity", &calls::ids("x", &[1])).await.unwrap_err();
+    assert_eq!(refused.code, grpc::INVALID_ARGUMENT, "{refused:?}");
+    let message = |number: usize| {
+        let request = calls::with_id(number.to_string(), row(&[number as f32]));
+        frame(0, &oip::encode_request("identity", None, request, true).unwrap().encode_to_vec())
+    };
+    let messages: Vec<_> = (0..3).map(message).collect();
+    let reply = client.0.send(grpc::request(STREAM, messages.concat().into())).await;
+    assert_eq!(reply.trailers.get("grpc-status").unwrap(), "0", "{reply:?}");
+    let mut rest = reply.body;
+    for number in 0..3 {
+        let length = u32::from_be_bytes(rest[1..5].try_into().unwrap()) as usize;
+        let answer = rest.split_to(5 + length).slice(5..);
+        assert_eq!(answered(ModelStreamInferResponse::decode(answer).unwrap()), (number.to_string(), number as f32));
+    }
+    assert!(rest.is_empty());
     // Its own, in their sum: two calls alone and three of the stream.
     assert_eq!(came(&elsewhere, "v2_grpc").await, 5.0);
     // Of the stream, one.

@@ -163,14 +163,24 @@ fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// Whether a call asks for its record, and may see it: callers that have shown who they are if that allows it, and others
-/// from this machine alone. Servers' names are nobody else's business.
-pub fn is_asked(arrival: &Arrival, headers: &HeaderMap) -> bool {
-    let asks = headers.get(EXPLAIN).is_some_and(|value| value.as_bytes() == b"1");
-    asks && match &arrival.head.identity {
+/// Headers by which proxies tell for whom they ask.
+const OF_PROXIES: [&str; 4] = ["forwarded", "via", "x-forwarded-for", "x-real-ip"];
+
+/// Whether a caller may know the servers: one that has shown who it is if that allows it, and without keys one of this machine
+/// itself. What a proxy of this machine passes on may come from anywhere.
+pub fn may_know(arrival: &Arrival, headers: &HeaderMap) -> bool {
+    match &arrival.head.identity {
         Some(identity) => identity.explains,
-        None => arrival.peer.is_some_and(|peer| peer.to_canonical().is_loopback()),
+        None => {
+            let is_here = arrival.peer.is_some_and(|peer| peer.to_canonical().is_loopback());
+            is_here && !OF_PROXIES.iter().any(|name| headers.contains_key(*name))
+        }
     }
+}
+
+/// Whether a call asks for its record, and may see it.
+pub fn is_asked(arrival: &Arrival, headers: &HeaderMap) -> bool {
+    headers.get(EXPLAIN).is_some_and(|value| value.as_bytes() == b"1") && may_know(arrival, headers)
 }
 
 impl Decision {

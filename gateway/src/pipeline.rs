@@ -14,9 +14,10 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 use tokio::sync::Semaphore;
+use weirgate_protocol::v1::instances;
 use weirgate_protocol::{
-    Call, Error, ErrorCode, InferRequest, InferResponse, LoadedModel, ModelSpec, Protocol, Result, Retry, RetryClass,
-    Target,
+    Call, Error, ErrorCode, InferRequest, InferResponse, LoadedModel, ModelSpec, Payload, Protocol, Result, Retry,
+    RetryClass, Target, Work,
 };
 use weirgate_replicas::BatchOf;
 
@@ -127,7 +128,7 @@ pub enum Served {
 /// Runs one call for tensors. Errors are counted and logged here.
 pub async fn infer<D>(gateway: &Gateway, call: InferCall<'_, D>) -> Result<Served, Refusal>
 where
-    D: FnOnce(Bytes, &ModelSpec) -> Result<InferRequest>,
+    D: FnMut(Bytes, &ModelSpec) -> Result<InferRequest>,
 {
     let (arrival, asked) = (call.arrival, call.asked);
     let mut routed = route(gateway, arrival, &asked)?;
@@ -209,16 +210,23 @@ enum Ran {
 /// Leaves in `routed` the revision that answered, or the last one that was to.
 async fn run<D>(gateway: &Gateway, routed: &mut Routed, call: InferCall<'_, D>, deadline: Instant) -> Result<Ran>
 where
-    D: FnOnce(Bytes, &ModelSpec) -> Result<InferRequest>,
+    D: FnMut(Bytes, &ModelSpec) -> Result<InferRequest>,
 {
-    let InferCall { arrival, asked, body, passes, decode } = call;
-    let mut held = None;
+    let InferCall { arrival, asked, body, passes, mut decode } = call;
+    let (mut held, mut fits) = (None, true);
     for _ in 0..MOST_MOVES {
-        let turned = match start(gateway, routed, (arrival, &asked, passes), body, &mut held, deadline).await {
+        let turned = match start(gateway, routed, (arrival, &asked, passes), body, &mut held, fits, deadline).await {
             Ok(Started::Passed(response)) => return Ok(Ran::Passed(response)),
-            Ok(Started::Prepared(prepared)) => {
-                let decoded = Decoding { arrival, asked, coded: (body.codings(), body.framing()), decode };
-                return execute(gateway, routed, prepared, decoded, deadline).await;
+            Ok(Started::Prepared(prepared, batched)) => {
+                let coded = (body.codings(), body.framing());
+                let mut call = Decoding { arrival, asked, coded, decode: &mut decode };
+                match call.read(gateway, prepared, deadline).await {
+                    Ok(read) => return execute(routed, arrival, read, deadline).await,
+                    // What is wrong with it for a batch may be right for its server, which says itself if it is not.
+                    Err(error) if batched && is_unfit(&error) => fits = false,
+                    Err(error) => return Err(error),
+                }
+                continue;
             }
             Err(turned) => turned,
         };
@@ -248,27 +256,38 @@ pub(crate) async fn move_on(
     Ok(())
 }
 
+/// Whether an error is one of what was sent, and not of how it came or of how much it is.
+fn is_unfit(error: &Error) -> bool {
+    matches!(error.code(), ErrorCode::InvalidRequest | ErrorCode::NotFound | ErrorCode::Unsupported)
+}
+
 /// How far a call has come.
 enum Started {
-    Prepared(Prepared),
+    /// It is decoded next; whether that is for a batch alone, and it may be passed as it is instead.
+    Prepared(Prepared, bool),
     Passed(Response),
 }
 
 /// A call that has been read, before a model that is loaded.
 type Prepared = (Reservation, Arc<LoadedModel>, ReadBody);
 
-/// Passes a call on, or brings it before a model. `held` is its body, once that has been read.
+/// Passes a call on, or brings it before a model. `held` is its body, once that has been read; one that does not fit in a
+/// batch is passed.
 async fn start(
     gateway: &Gateway,
     routed: &Routed,
     (arrival, asked, passes): (&Arrival, &Asked<'_>, Option<&Parts>),
     reader: &mut BodyReader<Body>,
     held: &mut Option<ReadBody>,
+    fits: bool,
     deadline: Instant,
 ) -> Result<Started, Turned> {
-    let protocol = arrival.head.protocol;
-    match (passes, pass::way(routed, protocol, deadline).await?) {
-        (Some(parts), Way::Passed) => {
+    let way = pass::way(gateway, routed, arrival, deadline).await?;
+    let is_batched = matches!(way, Way::Batched { .. });
+    // Rows of JSON have no versions that are known here.
+    let fits = fits && (asked.version.is_empty() || way != Way::Batched { rows: true });
+    match passes {
+        Some(parts) if way == Way::Passed || (is_batched && !fits) => {
             if let Some((bytes, _)) = held.take() {
                 reader.restore(bytes);
             }
@@ -277,7 +296,11 @@ async fn start(
         }
         _ => {
             let limit = arrival.body_limit(gateway.body_limit());
-            take_place(routed, (reader, limit), held, deadline).await.map(Started::Prepared)
+            let (reservation, mut model, body) = take_place(routed, (reader, limit), held, deadline).await?;
+            if way == (Way::Batched { rows: true }) {
+                model = Arc::new(LoadedModel::new(instances::spec(), []));
+            }
+            Ok(Started::Prepared((reservation, model, body), is_batched && passes.is_some()))
         }
     }
 }
@@ -287,38 +310,50 @@ struct Decoding<'a, D> {
     arrival: &'a Arrival,
     asked: Asked<'a>,
     coded: (Codings, usize),
-    decode: D,
+    decode: &'a mut D,
 }
 
-/// Decodes a call and has it executed.
-async fn execute<D>(
-    gateway: &Gateway,
-    routed: &Routed,
-    (mut reservation, model, (bytes, read)): Prepared,
-    call: Decoding<'_, D>,
-    deadline: Instant,
-) -> Result<Ran>
+/// A call that has been decoded and checked against its model, and how long its client was waited for.
+type Decoded = (Reservation, InferRequest, Work, Payload, Duration);
+
+impl<D> Decoding<'_, D>
 where
-    D: FnOnce(Bytes, &ModelSpec) -> Result<InferRequest>,
+    D: FnMut(Bytes, &ModelSpec) -> Result<InferRequest>,
 {
-    let head = &call.arrival.head;
-    let limit = call.arrival.body_limit(gateway.body_limit());
-    let spec = model.version(call.asked.version)?;
-    let pinned = !call.asked.version.is_empty();
-    let bytes = undo_codings(call.coded, bytes, limit, deadline, |held| reservation.cover(held)).await?;
-    let (length, decode) = (bytes.len(), call.decode);
-    let bind = || -> Result<_> {
-        let mut request = decode(bytes, spec)?;
-        let (work, payload) = spec.bind(&mut request, pinned)?;
-        Ok((request, work, payload))
-    };
-    let (mut request, work, payload) = in_place(length, deadline, RetryClass::NotExecuted, bind).await?;
-    reservation.cover(work.bytes)?;
+    async fn read(
+        &mut self,
+        gateway: &Gateway,
+        (mut reservation, model, (bytes, read)): Prepared,
+        deadline: Instant,
+    ) -> Result<Decoded> {
+        let limit = self.arrival.body_limit(gateway.body_limit());
+        let spec = model.version(self.asked.version)?;
+        let pinned = !self.asked.version.is_empty();
+        let bytes = undo_codings(self.coded, bytes, limit, deadline, |held| reservation.cover(held)).await?;
+        let length = bytes.len();
+        let bind = || -> Result<_> {
+            let mut request = (self.decode)(bytes, spec)?;
+            let (work, payload) = spec.bind(&mut request, pinned)?;
+            Ok((request, work, payload))
+        };
+        let (request, work, payload) = in_place(length, deadline, RetryClass::NotExecuted, bind).await?;
+        reservation.cover(work.bytes)?;
+        Ok((reservation, request, work, payload, read))
+    }
+}
+
+/// Has a call executed.
+async fn execute(
+    routed: &Routed,
+    arrival: &Arrival,
+    (reservation, mut request, work, payload, read): Decoded,
+    deadline: Instant,
+) -> Result<Ran> {
     let service = routed.service();
     let target =
         Target { namespace: service.namespace.clone(), service: service.name.clone(), model: service.model.clone() };
     let repeats = service.retry != Retry::NotExecuted;
-    let call = Call { head: head.clone(), target, deadline, work, payload };
+    let call = Call { head: arrival.head.clone(), target, deadline, work, payload };
     let submitted = reservation.submit(call, repeats, Instant::now())?;
     let answer = submitted.answer().await?;
     let response = InferResponse {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::task::JoinSet;
+use weirgate_protocol::Error;
 use weirgate_replicas::remote::{Conduct, Fault, FaultKind};
 use weirgate_replicas::{Finished, Job};
 use weirgate_router::pool::Outcome;
@@ -86,12 +87,12 @@ impl Lane {
     fn take_back(&self, core: &mut Core, job: Job, fault: Fault, now: Instant) -> Option<Finished> {
         let executed = !fault.not_executed();
         let Core { queue, remotes: Some(remotes), failed: None, .. } = core else {
-            return Some(job.finish(Err(fault.error)));
+            return Some(job.finish(Err(told(&fault))));
         };
         let goes_on = !job.is_cancelled() && job.call.deadline > now && job.attempts < MOST_ATTEMPTS;
         let harmless = !executed || (job.repeats && fault.kind == FaultKind::Broken && remotes.repeats.withdraw(now));
         if !(goes_on && harmless) {
-            return Some(job.finish(Err(fault.error)));
+            return Some(job.finish(Err(told(&fault))));
         }
         self.metrics.repeated(executed);
         let turn = job.turn;
@@ -104,6 +105,12 @@ impl Lane {
         self.finished.lock().extend(finished);
         self.call_courier(true);
     }
+}
+
+/// What callers are told who may not know the servers; the rest is logged.
+fn told(fault: &Fault) -> Error {
+    tracing::warn!(reason = fault.error.message(), "a server did not answer");
+    fault.discreet()
 }
 
 /// How a batch went, as the pool counts it.

@@ -121,6 +121,19 @@ impl Lease {
         Some(lease)
     }
 
+    /// A slot of any server for the same call, another one as a rule, if one has room and nobody waits.
+    pub fn at_once(&self, wanting: &Wanting, now: Instant) -> Option<Lease> {
+        let mut core = self.lane.core.lock();
+        let Core { queue, remotes: Some(remotes), .. } = &mut *core else { return None };
+        if queue.waiting() > 0 {
+            return None;
+        }
+        let taken = remotes.take(&wanting.as_wish(), 1, now)?;
+        let lease = Lease::new(self.lane.clone(), taken, 1, now, now);
+        self.lane.show(&core);
+        Some(lease)
+    }
+
     /// Whether the call may be repeated though it may have been executed, within the budget of its lane.
     pub fn may_repeat(&self, now: Instant) -> bool {
         self.with_remotes(|remotes| remotes.repeats.withdraw(now)).unwrap_or(false)

@@ -93,7 +93,7 @@ impl InferMessage<'_> {
     pub(super) async fn infer(
         self,
         gateway: &Gateway,
-        seen: impl FnOnce(&ModelInferRequest),
+        mut seen: impl FnMut(&ModelInferRequest),
     ) -> Result<(Served, bool), Refusal> {
         let Named { model, version, encoding } = self.model;
         let mut raw = false;

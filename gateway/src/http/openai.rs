@@ -171,8 +171,10 @@ async fn route(
     arrival: &Arrival,
     body: &mut BodyReader<Body>,
 ) -> Result<Routed, Fault> {
-    if let Some(routed) = gateway.route_addressed(&address, true).ok().flatten()
-        && routed.lane().spoken().is_some()
+    // A look first: a turn in the split is taken once.
+    if let Some(looked) = gateway.route_addressed(&address, false).ok().flatten()
+        && looked.lane().spoken().is_some()
+        && let Some(routed) = gateway.route_addressed(&address, true).map_err(of_model)?
     {
         // The server knows its models by its own names.
         return Ok(routed);

@@ -10,7 +10,8 @@ use axum::routing::get;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use weirgate_protocol::{Error, ErrorCode, ModelSpec, Protocol, Result, v1};
+use weirgate_protocol::v1::{self, instances};
+use weirgate_protocol::{Error, ErrorCode, ModelSpec, Protocol, Result};
 
 use super::events::Mode;
 use super::openai;
@@ -154,7 +155,14 @@ async fn predict(
     body: &mut BodyReader<Body>,
 ) -> Result<Response, Refusal> {
     let mut form = v1::Form::default();
+    // Of a model that does not say what it takes, rows are passed on as they are written.
+    let mut by_rows = false;
     let decode = |bytes: Bytes, spec: &ModelSpec| {
+        by_rows = instances::is_spec(spec);
+        if by_rows {
+            let unfit = || Error::invalid("the request is not one of instances alone");
+            return mode.decode(bytes, |data| instances::decode_request(data).ok_or_else(unfit));
+        }
         let (request, found) = mode.decode(bytes, |data| v1::decode_request(data, spec))?;
         form = found;
         Ok(request)
@@ -166,7 +174,8 @@ async fn predict(
     };
     let mut headers = HeaderMap::with_capacity(8);
     let encode = |response, _: &_| {
-        let body = mode.encode(asked.model, v1::encode_response(&response, form)?);
+        let answer = if by_rows { instances::encode_response(&response) } else { v1::encode_response(&response, form) };
+        let body = mode.encode(asked.model, answer?);
         accepted.apply(vec![body], &mut headers)
     };
     let pieces = answered.encode(accepted.any(), encode).await?;

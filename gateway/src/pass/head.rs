@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header};
+use weirgate_protocol::deadline::{grpc_timeout, parse_retry_after, timeout_seconds};
 use weirgate_protocol::{Error, Protocol, Result};
 use weirgate_replicas::Remote;
 use weirgate_replicas::remote::{Forwarded, OutBody, request_headers};
 
+use crate::explain::EXPLAIN;
 use crate::server::address::{Prefix, TakenPrefix};
 use crate::server::edge::{Arrival, GRPC_TIMEOUT, REQUEST_ID, REQUEST_TIMEOUT};
 
@@ -49,12 +51,9 @@ impl<'a> Head<'a> {
         let mut headers = self.parts.headers.clone();
         let host = self.parts.uri.authority().map(|authority| authority.as_str());
         request_headers(&mut headers, &Forwarded { peer: self.arrival.peer, proto: self.scheme, host });
-        let head = &self.arrival.head;
-        if head.identity.is_some() {
-            // It was shown to us, and is nobody else's to know.
-            headers.remove(header::AUTHORIZATION);
-        }
-        if let Ok(id) = HeaderValue::from_str(&head.request_id) {
+        // Asked of us; a server that explains itself to anybody would tell what its own callers may not know.
+        headers.remove(EXPLAIN);
+        if let Ok(id) = HeaderValue::from_str(&self.arrival.head.request_id) {
             headers.insert(REQUEST_ID, id);
         }
         headers
@@ -91,27 +90,25 @@ fn parse(target: String) -> Result<PathAndQuery> {
 /// Says how long the call may take: to somebody else's server where the caller asked for less than for ever, and to ours
 /// always.
 fn add_time(headers: &mut HeaderMap, remote: &Remote, left: Duration) {
-    if remote.ours || headers.contains_key(REQUEST_TIMEOUT) {
-        let seconds = format!("{:.3}", left.as_secs_f64().max(0.001));
-        headers.extend(HeaderValue::from_str(&seconds).ok().map(|left| (REQUEST_TIMEOUT, left)));
+    let tells_seconds = remote.ours || headers.contains_key(REQUEST_TIMEOUT);
+    let tells_grpc = headers.contains_key(GRPC_TIMEOUT);
+    let mut set = |name: HeaderName, left: String| {
+        // In place of the caller's: a server reads the first that it finds.
+        if let Ok(left) = HeaderValue::try_from(left) {
+            headers.insert(name, left);
+        }
+    };
+    if tells_seconds {
+        set(REQUEST_TIMEOUT, timeout_seconds(left));
     }
-    if headers.contains_key(GRPC_TIMEOUT) {
-        headers.extend(HeaderValue::from_str(&grpc_timeout(left)).ok().map(|left| (GRPC_TIMEOUT, left)));
+    if tells_grpc {
+        set(GRPC_TIMEOUT, grpc_timeout(left));
     }
 }
 
-/// As gRPC writes it: at most eight digits and a unit.
-fn grpc_timeout(left: Duration) -> String {
-    let units = [("u", left.as_micros()), ("m", left.as_millis()), ("S", u128::from(left.as_secs()))];
-    let fits = units.into_iter().find(|(_, amount)| *amount < 100_000_000);
-    let (unit, amount) = fits.unwrap_or(("S", 99_999_999));
-    format!("{}{unit}", amount.max(1))
-}
-
-/// Whether an answer says that its server has too much to do, as of its head.
+/// When a server that has too much to do wants to be asked again.
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
+    parse_retry_after(headers.get(header::RETRY_AFTER)?.to_str().ok()?)
 }
 
 /// The status that an answer without messages carries in its head.
@@ -139,17 +136,5 @@ mod tests {
         assert_eq!(target_of("/v2/models/a/infer", Some(("v2", "models")), true), "/v2/models/a/infer");
         assert_eq!(target_of("http://host/v2?y", None, false), "/v2?y");
         assert_eq!(target_of("/ns/a", Some(("ns", "a")), false), "/");
-    }
-
-    #[test]
-    fn timeouts_are_as_exact_as_eight_digits_are() {
-        for (left, text) in [
-            (Duration::from_millis(1_500), "1500000u"),
-            (Duration::from_secs(300), "300000m"),
-            (Duration::from_secs(1_000_000), "1000000S"),
-            (Duration::ZERO, "1u"),
-        ] {
-            assert_eq!(grpc_timeout(left), text);
-        }
     }
 }

@@ -9,14 +9,30 @@ use tokio::time::Sleep;
 /// Tells when one has waited for too long for the next piece.
 pub struct Idle {
     longest: Duration,
+    /// When all must have come.
+    end: Option<Instant>,
     /// Since when one waits; none while pieces are there when they are asked for.
     since: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
+/// Why one waits no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waited {
+    /// The pause was too long.
+    TooLong,
+    /// All should have come by now.
+    ToTheEnd,
+}
+
 impl Idle {
     pub fn new(longest: Duration) -> Idle {
-        Idle { longest, since: None, timer: None }
+        Idle { longest, end: None, since: None, timer: None }
+    }
+
+    /// Waits no longer than until then, however short the pauses are.
+    pub fn until(self, end: Option<Instant>) -> Idle {
+        Idle { end, ..self }
     }
 
     pub fn longest(&self) -> Duration {
@@ -29,13 +45,17 @@ impl Idle {
     }
 
     /// Nothing is there: ready once that has been so for too long.
-    pub fn poll_waited(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let until = *self.since.get_or_insert_with(Instant::now) + self.longest;
+    pub fn poll_waited(&mut self, cx: &mut Context<'_>) -> Poll<Waited> {
+        let pause = *self.since.get_or_insert_with(Instant::now) + self.longest;
+        let (until, waited) = match self.end {
+            Some(end) if end <= pause => (end, Waited::ToTheEnd),
+            _ => (pause, Waited::TooLong),
+        };
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until.into())));
         loop {
             ready!(timer.as_mut().poll(cx));
             if Instant::now() >= until {
-                return Poll::Ready(());
+                return Poll::Ready(waited);
             }
             // It was set for an earlier wait.
             timer.as_mut().reset(until.into());
@@ -61,5 +81,20 @@ mod tests {
             idle.came();
         }
         assert!(!waits(&mut idle, Duration::from_secs(60)).await);
+    }
+
+    #[tokio::test]
+    async fn the_end_comes_however_short_the_pauses_are() {
+        let mut idle = Idle::new(Duration::from_secs(60)).until(Some(Instant::now() + Duration::from_millis(50)));
+        let waited = async {
+            loop {
+                idle.came();
+                let next = std::future::poll_fn(|cx| idle.poll_waited(cx));
+                if let Ok(waited) = tokio::time::timeout(Duration::from_millis(5), next).await {
+                    return waited;
+                }
+            }
+        };
+        assert_eq!(tokio::time::timeout(Duration::from_secs(60), waited).await, Ok(Waited::ToTheEnd));
     }
 }

@@ -22,12 +22,11 @@ pub async fn pass_on(
     decoded: impl Fn(&Routed) -> Error,
 ) -> Result<Response, Refusal> {
     let deadline = pipeline::deadline(call.arrival, &routed);
-    let protocol = call.arrival.head.protocol;
     let passed = async {
         for _ in 0..pipeline::MOST_MOVES {
-            let passed = match way(&routed, protocol, deadline).await {
+            let passed = match way(gateway, &routed, call.arrival, deadline).await {
                 Ok(Way::Passed) => pass(gateway, &routed, call.again(asked), deadline).await,
-                Ok(Way::Decoded) => return Err(decoded(&routed)),
+                Ok(Way::Decoded | Way::Batched { .. }) => return Err(decoded(&routed)),
                 Err(turned) => Err(turned),
             };
             match passed {

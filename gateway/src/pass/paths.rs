@@ -3,6 +3,8 @@
 //! A host or a prefix names a service, whose server then gets every path that is not one of the gateway's own. Else the
 //! path, or a gRPC message, names a model.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
@@ -28,6 +30,10 @@ const GRPC: &str = "/inference.GRPCInferenceService/";
 const GRPC_OF_MODELS: [&str; 5] = ["ModelReady", "ModelMetadata", "ModelConfig", "ModelStatistics", "ModelStreamInfer"];
 /// Those about the server, which is the gateway, and those with an adapter.
 const GRPC_OWN: [&str; 4] = ["ServerLive", "ServerReady", "ServerMetadata", "ModelInfer"];
+
+/// How long a first message is waited for. Some clients send none before they have the answer's head: those get it from the
+/// adapter, which reads each message for itself.
+const FIRST_MESSAGE: Duration = Duration::from_secs(1);
 
 /// Passes a request on, or gives it back where it is for others.
 pub async fn try_pass(gateway: &Gateway, arrived: Arrived, request: Request) -> Result<Response, (Arrived, Request)> {
@@ -95,7 +101,8 @@ impl<'a> Target<'a> {
             // A turn in the split is taken by those alone who are passed.
             (Some(_), _) => gateway.route_addressed(&address, true).ok()??,
             (None, Some((model, call))) if !is_own(rest) && !is_infer(call) => {
-                gateway.represent(&Asked { model, version: "", address }).ok()?
+                let asked = Asked { model, version: "", address };
+                take_turn(gateway, &asked, rest, looks)?
             }
             (None, _) => return None,
         };
@@ -115,12 +122,26 @@ impl<'a> Target<'a> {
         body: &mut BodyReader<Body>,
     ) -> Option<Target<'a>> {
         let arrival = Arrival::new(parts, arrived.clone(), Protocol::V2Grpc).ok()?;
-        let model = grpc::peek_model(gateway, &arrival, &parts.headers, body).await.ok()?;
+        let model = grpc::peek_model(gateway, &arrival, &parts.headers, body);
+        let model = tokio::time::timeout(FIRST_MESSAGE, model).await.ok()?.ok()?;
         let address = Address::new(None, parts);
-        let routed = gateway.represent(&Asked { model: &model, version: "", address }).ok()?;
-        let protocol = spoken_protocol(&routed, parts.uri.path())?;
+        let path = parts.uri.path();
+        let looks = shape_of(path) != Shape::Stream;
+        let routed = take_turn(gateway, &Asked { model: &model, version: "", address }, path, looks)?;
+        let protocol = spoken_protocol(&routed, path)?;
         Some(Target { routed, prefix: None, protocol, shape: shape_of(parts.uri.path()) })
     }
+}
+
+/// The revision that a path is passed to, of the service of a model: the one that speaks for it where the call only `looks`,
+/// and else the one whose turn it is. A turn is taken by those alone who are passed.
+fn take_turn(gateway: &Gateway, asked: &Asked<'_>, path: &str, looks: bool) -> Option<Routed> {
+    let routed = gateway.represent(asked).ok()?;
+    if looks {
+        return Some(routed);
+    }
+    spoken_protocol(&routed, path)?;
+    gateway.route(asked).ok()
 }
 
 /// The protocol by which a path is passed to a revision; none where it is not.

@@ -7,14 +7,16 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::response::Response;
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http_body_util::BodyExt;
 use weirgate_protocol::{Error, Result, Retry};
 use weirgate_replicas::remote::{Fault, FaultKind, InBody, OutBody, Replay};
 
-use super::answer::Told;
+use super::answer::{Told, note_refusal};
 use super::head::Head;
-use super::hedge::exchange;
+use super::hedge::{Sent, exchange};
 use super::idle::Idle;
 use super::upload::{Spoilt, Upload};
 use super::verdict::{Verdict, judge};
@@ -53,7 +55,9 @@ pub async fn pass(
     call: PassCall<'_>,
     deadline: Instant,
 ) -> Result<Response, Turned> {
-    let mut run = Run::begin(gateway, routed, call, deadline).await?;
+    let arrival = call.arrival;
+    let begun = Run::begin(gateway, routed, call, deadline).await;
+    let mut run = begun.inspect_err(|turned| note_refusal(gateway, arrival, routed, turned))?;
     let sent = run.attempts().await;
     Ok(run.finish(gateway, sent)?)
 }
@@ -99,7 +103,8 @@ impl<'a> Run<'a> {
         };
         let head = Head::new(parts, address.prefix, arrival, gateway.config.tls.scheme())?;
         let wanting = wanting(routed, &arrival.head, &address, body.peeked());
-        let told = Told::new(read, explain::is_asked(arrival, &parts.headers));
+        let knows = explain::may_know(arrival, &parts.headers);
+        let told = Told::new(read, explain::is_asked(arrival, &parts.headers), knows);
         let held = body.peeked().len();
         let framing = body.framing();
         let (first, rest, trailers) = body.hand_over();
@@ -130,34 +135,44 @@ impl<'a> Run<'a> {
             let (Some(mut lease), Some(body)) = (self.lease.take(), self.next.take()) else {
                 return Err(Error::internal("a call was sent twice whose body is gone"));
             };
-            let sent = exchange(&self.call, &mut lease, body).await;
+            let (taken, queued) = (lease.taken(), lease.queued());
+            let (sent, verdict) = exchange(&self.call, &mut self.told, &mut lease, body).await;
             let now = Instant::now();
-            let verdict = judge(&sent, self.call.routed.service().retry, self.call.arrival.head.protocol);
             lease.ends(verdict.outcome, now);
             self.told.attempt(&lease, verdict.outcome, sent.as_ref().err(), now);
+            self.told.took(queued, now.saturating_duration_since(taken));
+            self.told.executed |= verdict.executed;
             let goes_on = self.goes_on(&verdict, &lease, now);
-            if !goes_on {
-                return match sent {
-                    Ok(response) => Ok((response, lease)),
-                    Err(fault) => Err(self.error(fault)),
-                };
+            if goes_on {
+                self.call.wanting.avoid.push(lease.remote().id);
             }
-            drop(sent);
-            lease.lane().metrics.repeated(verdict.executed);
-            self.call.wanting.avoid.push(lease.remote().id);
-            let again = lease.again(&self.call.wanting, self.held, self.call.deadline).await;
-            self.lease = Some(again.map_err(|error| self.told.tried(error))?);
+            let again = match sent {
+                Ok(response) => {
+                    // What the server said is kept for the caller where no other has room at once.
+                    let next = if goes_on { lease.at_once(&self.call.wanting, now) } else { None };
+                    let Some(next) = next else { return Ok((response, lease)) };
+                    lease.lane().metrics.repeated(verdict.executed);
+                    next
+                }
+                Err(fault) if !goes_on => return Err(self.error(fault)),
+                Err(_) => {
+                    lease.lane().metrics.repeated(verdict.executed);
+                    let again = lease.again(&self.call.wanting, self.held, self.call.deadline).await;
+                    again.map_err(|error| self.told.tried(error, 0))?
+                }
+            };
+            self.lease = Some(again);
+            self.next = self.body.body();
         }
     }
 
-    /// Whether the call is sent once more.
-    fn goes_on(&mut self, verdict: &Verdict, lease: &Lease, now: Instant) -> bool {
-        if !verdict.repeats || self.told.attempts.len() >= MOST_ATTEMPTS {
-            return false;
-        }
-        // More may have been sent of it than is kept.
-        self.next = self.body.body();
-        self.next.is_some() && (!verdict.executed || lease.may_repeat(now))
+    /// Whether the call is sent once more, if there is a server for it.
+    fn goes_on(&self, verdict: &Verdict, lease: &Lease, now: Instant) -> bool {
+        verdict.repeats
+            && self.told.attempts.len() < MOST_ATTEMPTS
+            // More may have been sent of it than is kept.
+            && self.body.is_kept()
+            && (!verdict.executed || lease.may_repeat(now))
     }
 
     /// What the caller is told of a server that did not answer.
@@ -167,7 +182,12 @@ impl<'a> Run<'a> {
         {
             return own.clone();
         }
-        self.told.tried(fault.error)
+        if self.told.knows {
+            return self.told.tried(fault.error, 1);
+        }
+        let (request_id, reason) = (&*self.call.arrival.head.request_id, fault.error.message());
+        tracing::warn!(request_id, reason, "a server did not answer");
+        self.told.tried(fault.discreet(), 1)
     }
 }
 
@@ -175,6 +195,30 @@ impl Sending<'_> {
     pub fn request(&self, lease: &Lease, body: OutBody) -> Result<http::Request<OutBody>, Fault> {
         let refused = |error| Fault { kind: FaultKind::Caller, error };
         self.head.request(lease.remote(), body, self.deadline).map_err(refused)
+    }
+
+    pub fn judge(&self, sent: &Sent) -> Verdict {
+        judge(sent, self.routed.service().retry, self.arrival.head.protocol)
+    }
+
+    /// The caller gives less time than the service allows.
+    pub fn is_impatient(&self) -> bool {
+        self.arrival.timeout.is_some_and(|timeout| timeout < self.routed.service().timeout)
+    }
+
+    /// Whether all of an answer with this head must have come by the deadline: a prediction, and what is one document. Streams
+    /// go on for as long as they don't pause.
+    pub fn bounds(&self, headers: &HeaderMap) -> bool {
+        let begins = |kind: &[u8]| {
+            headers.get(CONTENT_TYPE).is_some_and(|value| {
+                value.as_bytes().get(..kind.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(kind))
+            })
+        };
+        match self.shape {
+            Shape::Predict => !begins(b"text/event-stream"),
+            Shape::Exchange => begins(b"application/json"),
+            Shape::Stream => false,
+        }
     }
 
     pub fn hedges(&self) -> bool {

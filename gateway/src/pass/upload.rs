@@ -9,6 +9,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use weirgate_protocol::Error;
 use weirgate_replicas::remote::body::BodyError;
+use weirgate_replicas::remote::trailers;
 
 use super::idle::Idle;
 use crate::server::body::{BodyLimit, unreadable};
@@ -44,12 +45,18 @@ impl Upload {
         Box::new(told)
     }
 
+    fn take_trailers(&mut self) -> Option<Result<Frame<Bytes>, BodyError>> {
+        let mut kept = self.trailers.take()?;
+        trailers(&mut kept);
+        Some(Ok(Frame::trailers(kept)))
+    }
+
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if !self.first.is_empty() {
             return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.first)))));
         }
         if self.rest.is_end_stream() {
-            return Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))));
+            return Poll::Ready(self.take_trailers());
         }
         let polled = Pin::new(&mut self.rest).poll_frame(cx);
         if let Some((_, idle)) = &mut self.bounds {
@@ -64,8 +71,14 @@ impl Upload {
             }
         }
         Poll::Ready(match ready!(polled) {
-            None => self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))),
-            Some(Ok(frame)) => Some(Ok(frame)),
+            None => self.take_trailers(),
+            Some(Ok(frame)) => match frame.into_trailers() {
+                Ok(trailers) => {
+                    self.trailers = Some(trailers);
+                    self.take_trailers()
+                }
+                Err(frame) => Some(Ok(frame)),
+            },
             Some(Err(error)) => Some(Err(self.spoil(unreadable(&error)))),
         })
     }

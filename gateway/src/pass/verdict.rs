@@ -1,14 +1,15 @@
 //! What an answer, or none, says of the server, and whether the call may be sent once more.
 
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use weirgate_protocol::{ErrorCode, Protocol, Retry};
 use weirgate_replicas::remote::{Fault, FaultKind, InBody};
 use weirgate_router::pool::Outcome;
 
 use super::head::{grpc_status, retry_after};
 
-/// gRPC's RESOURCE_EXHAUSTED and UNAVAILABLE: too much to do; INTERNAL and DATA_LOSS: broken.
-const GRPC_OVERLOADED: [i32; 2] = [8, 14];
+/// gRPC's UNAVAILABLE; with RESOURCE_EXHAUSTED it says that there is too much to do.
+const GRPC_UNAVAILABLE: i32 = 14;
+/// INTERNAL and DATA_LOSS: broken.
 const GRPC_FAILED: [i32; 2] = [13, 15];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,10 +37,11 @@ pub fn judge(sent: &Result<Response<InBody>, Fault>, retry: Retry, protocol: Pro
         }
         Ok(response) => {
             let outcome = of_answer(response, protocol);
-            let repeats = matches!(
+            let away = matches!(
                 response.status(),
                 StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
             );
+            let repeats = away || of_grpc(response.headers(), protocol) == Some(GRPC_UNAVAILABLE);
             Verdict { outcome, repeats: repeats && idempotent, executed: true }
         }
     }
@@ -54,11 +56,50 @@ fn of_answer(response: &Response<InBody>, protocol: Protocol) -> Outcome {
         status if status.is_server_error() => return Outcome::Failed,
         _ => {}
     }
-    match grpc_status(headers).filter(|_| protocol == Protocol::V2Grpc) {
-        Some(code) if GRPC_OVERLOADED.contains(&code) => Outcome::Overloaded { retry_after: retry_after(headers) },
-        Some(code) if GRPC_FAILED.contains(&code) => Outcome::Failed,
+    of_grpc(headers, protocol).map_or(Outcome::Answered, |code| grpc_outcome(code, headers))
+}
+
+/// The status of gRPC within the head of an answer without messages, or within trailers.
+pub fn of_grpc(headers: &HeaderMap, protocol: Protocol) -> Option<i32> {
+    if protocol == Protocol::V2Grpc { grpc_status(headers) } else { None }
+}
+
+/// What a status of gRPC says of its server; `headers` are those that it came with.
+pub fn grpc_outcome(code: i32, headers: &HeaderMap) -> Outcome {
+    match code {
+        8 | GRPC_UNAVAILABLE => Outcome::Overloaded { retry_after: retry_after(headers) },
+        _ if GRPC_FAILED.contains(&code) => Outcome::Failed,
         _ => Outcome::Answered,
     }
+}
+
+/// A server's own refusals and failures are counted as what they would be if they were ours.
+pub fn counted(status: StatusCode, grpc: Option<i32>) -> Option<ErrorCode> {
+    Some(match (status.as_u16(), grpc) {
+        (0..400, None | Some(0)) => return None,
+        (0..400, Some(code)) => match code {
+            1 => ErrorCode::Cancelled,
+            3 | 9 | 11 => ErrorCode::InvalidRequest,
+            4 => ErrorCode::DeadlineExceeded,
+            5 => ErrorCode::NotFound,
+            7 => ErrorCode::Forbidden,
+            8 => ErrorCode::QueueFull,
+            12 => ErrorCode::Unsupported,
+            GRPC_UNAVAILABLE => ErrorCode::Unavailable,
+            16 => ErrorCode::Unauthenticated,
+            _ => ErrorCode::UpstreamFailed,
+        },
+        (401, _) => ErrorCode::Unauthenticated,
+        (403, _) => ErrorCode::Forbidden,
+        (404, _) => ErrorCode::NotFound,
+        (405, _) => ErrorCode::MethodNotAllowed,
+        (413, _) => ErrorCode::TooLarge,
+        (429, _) => ErrorCode::QueueFull,
+        (400..500, _) => ErrorCode::InvalidRequest,
+        (503, _) => ErrorCode::Unavailable,
+        (504, _) => ErrorCode::DeadlineExceeded,
+        _ => ErrorCode::UpstreamFailed,
+    })
 }
 
 #[cfg(test)]
@@ -99,6 +140,19 @@ mod tests {
             let repeats = |retry| judge(&answered(status, &[]), retry, Protocol::V2Http).repeats;
             assert_eq!((repeats(Retry::NotExecuted), repeats(IDEMPOTENT)), (false, idempotent), "{status}");
         }
+    }
+
+    #[test]
+    fn a_server_of_grpc_that_is_away_is_one_whatever_http_says() {
+        let repeats = |code: &'static str, protocol| {
+            judge(&answered(200, &[("grpc-status", code)]), IDEMPOTENT, protocol).repeats
+        };
+        assert!(repeats("14", Protocol::V2Grpc));
+        assert!(!repeats("13", Protocol::V2Grpc) && !repeats("14", Protocol::V2Http));
+        let code = |status, grpc| counted(StatusCode::from_u16(status).unwrap(), grpc);
+        assert_eq!([code(200, None), code(200, Some(0)), code(302, None)], [None; 3]);
+        assert_eq!(code(200, Some(14)), Some(ErrorCode::Unavailable));
+        assert_eq!((code(503, None), code(418, None)), (Some(ErrorCode::Unavailable), Some(ErrorCode::InvalidRequest)));
     }
 
     #[test]

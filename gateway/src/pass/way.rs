@@ -4,37 +4,58 @@ use std::time::Instant;
 
 use weirgate_protocol::{Error, Protocol};
 
-use crate::dispatch::{Readiness, Turned};
-use crate::gateway::Routed;
+use super::answer::note_refusal;
+use crate::dispatch::{Readiness, Spoken, Turned};
+use crate::gateway::{Gateway, Routed};
+use crate::server::edge::Arrival;
 
 /// How a call is executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// It is decoded: for engines of this process, to be batched for a server, or to be translated.
+    /// It is decoded: for engines of this process, or to be translated for a server.
     Decoded,
+    /// It is decoded to share a batch, by `rows` of JSON where nobody says what the model takes. What does not fit in one is
+    /// passed as it is: its server speaks its protocol.
+    Batched { rows: bool },
     /// Its bytes are passed to a server that speaks its protocol.
     Passed,
 }
 
-/// The way of a call for tensors. Where no server has been there yet, it waits for the first.
-pub async fn way(routed: &Routed, protocol: Protocol, deadline: Instant) -> Result<Way, Turned> {
+/// The way of a call for tensors. Where no server has been there yet, or what its model takes must be known and is not, it
+/// waits for a server.
+pub async fn way(gateway: &Gateway, routed: &Routed, arrival: &Arrival, deadline: Instant) -> Result<Way, Turned> {
+    let way = find(routed, arrival.head.protocol, deadline).await;
+    way.inspect_err(|turned| note_refusal(gateway, arrival, routed, turned))
+}
+
+async fn find(routed: &Routed, protocol: Protocol, deadline: Instant) -> Result<Way, Turned> {
     let lane = routed.lane();
     let Some(mut spoken) = lane.spoken() else { return Ok(Way::Decoded) };
-    if !spoken.known {
+    let is_tensors = matches!(protocol, Protocol::V1Http | Protocol::V2Http | Protocol::V2Grpc);
+    let passes = |spoken: Spoken| spoken.speaks(protocol) && !(is_tensors && lane.batches());
+    let mut readiness = lane.readiness();
+    if !spoken.known || !(passes(spoken) || matches!(readiness, Readiness::Ready(_))) {
         // Its place is that of a call which is held for its model, and its body stays with its client.
         let _place = lane.admit(0, deadline, Instant::now())?;
-        lane.ready(deadline).await?;
+        readiness = Readiness::Ready(lane.ready(deadline).await?);
         spoken = lane.spoken().unwrap_or_default();
     }
-    let decodes = matches!(protocol, Protocol::V1Http | Protocol::V2Http | Protocol::V2Grpc) && spoken.tensors();
-    if spoken.speaks(protocol) && !(decodes && lane.batches()) {
+    if passes(spoken) {
         return Ok(Way::Passed);
     }
-    // What a model takes and gives must be known to translate for it.
-    if decodes && matches!(lane.readiness(), Readiness::Ready(model) if !model.newest().inputs.is_empty()) {
-        return Ok(Way::Decoded);
+    let (is_told, batches) = match &readiness {
+        Readiness::Ready(model) => (!model.newest().inputs.is_empty(), model.newest().batchable()),
+        _ => (false, false),
+    };
+    let decodes = is_tensors && spoken.tensors();
+    match (decodes && is_told, spoken.speaks(protocol)) {
+        (true, true) if batches => Ok(Way::Batched { rows: false }),
+        // What a model takes and gives must be known to translate for it.
+        (true, false) => Ok(Way::Decoded),
+        (false, true) if protocol == Protocol::V1Http => Ok(Way::Batched { rows: true }),
+        (_, true) => Ok(Way::Passed),
+        (false, false) => Err(Turned::Refused(unspoken(routed, protocol))),
     }
-    Err(Turned::Refused(unspoken(routed, protocol)))
 }
 
 /// The error of a protocol that a service's servers don't speak.

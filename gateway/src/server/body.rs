@@ -161,7 +161,7 @@ where
     }
 
     /// Reads as much as is passed on in one piece: all of it where no more than `most` bytes are announced, else what is there
-    /// already. Returns whether that was all, and how long the client was waited for.
+    /// already. Returns whether that was all, without trailers, and how long the client was waited for.
     pub async fn read_first(
         &mut self,
         most: usize,
@@ -173,7 +173,7 @@ where
         loop {
             reservation.cover(self.check_length(limit)?.min(self.peeked().len()))?;
             if self.body.is_end_stream() {
-                return Ok((true, self.waited));
+                return Ok((self.trailers.is_none(), self.waited));
             }
             if !announced {
                 if self.peeked().len() >= most {
@@ -194,7 +194,7 @@ where
                     },
                 }
             } else if !self.peek_more(deadline).await? {
-                return Ok((true, self.waited));
+                return Ok((self.trailers.is_none(), self.waited));
             }
         }
     }
@@ -237,12 +237,11 @@ where
             match frame {
                 None => break,
                 Some(Err(error)) => return Err(unreadable(&error)),
-                Some(Ok(frame)) => {
-                    // Trailers carry nothing that is acted on.
-                    if let Ok(data) = frame.into_data() {
-                        return Ok(Some(data));
-                    }
-                }
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => return Ok(Some(data)),
+                    // They carry nothing that is acted on here, and are kept for a server that the body is passed to.
+                    Err(frame) => self.trailers = frame.into_trailers().ok(),
+                },
             }
         }
         Ok(None)

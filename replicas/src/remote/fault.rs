@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use weirgate_protocol::{Error, RetryClass};
+use weirgate_protocol::{Error, ErrorCode, RetryClass};
 
 /// A call that a server did not answer. Set where it is known what was sent. It is also the error of an answer's body that
 /// breaks off.
@@ -42,6 +42,27 @@ impl Fault {
         self.error.retry_class() == RetryClass::NotExecuted
     }
 
+    /// The same for those who are not to know the servers: it names none of them.
+    pub fn discreet(&self) -> Error {
+        let retry = self.error.retry_class();
+        match self.error.code() {
+            ErrorCode::UpstreamFailed => {}
+            ErrorCode::DeadlineExceeded => {
+                return Error::deadline("the deadline passed while a server had the call", retry);
+            }
+            // What is wrong with a request has no server in it.
+            _ => return self.error.clone(),
+        }
+        let text = match self.kind {
+            FaultKind::Connect => "can't connect to the server",
+            FaultKind::Unsent => "the connection to the server ended before the call was sent",
+            FaultKind::NotExecuted => "the server has not executed the call",
+            FaultKind::Broken => "the connection to the server ended before an answer",
+            FaultKind::Caller => "the request can't be sent on as it is, or its body broke off",
+        };
+        Error::upstream(text, retry)
+    }
+
     pub(super) fn caller(error: &dyn std::error::Error) -> Fault {
         Fault::new(FaultKind::Caller, format!("the request's body broke off: {error}"))
     }
@@ -54,3 +75,21 @@ impl fmt::Display for Fault {
 }
 
 impl std::error::Error for Fault {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_discreet_error_names_no_server_and_means_the_same() {
+        let kinds =
+            [FaultKind::Connect, FaultKind::Unsent, FaultKind::NotExecuted, FaultKind::Broken, FaultKind::Caller];
+        let faults = kinds.map(|kind| Fault::new(kind, "http://10.0.0.1 is broken".to_owned()));
+        let late = Error::deadline("http://10.0.0.1 was too slow", RetryClass::MayHaveExecuted);
+        for fault in faults.into_iter().chain([Fault { kind: FaultKind::Broken, error: late }]) {
+            let error = fault.discreet();
+            assert!(!error.message().contains("10.0.0.1"), "{error}");
+            assert_eq!((error.code(), error.retry_class()), (fault.error.code(), fault.error.retry_class()));
+        }
+    }
+}

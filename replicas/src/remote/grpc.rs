@@ -1,9 +1,12 @@
 //! One unary call of gRPC: a message there and one back.
 
+use std::time::Duration;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
 use percent_encoding::percent_decode_str;
 use prost::Message;
+use weirgate_protocol::deadline::parse_retry_after;
 
 use super::ask::{Whole, ask};
 use super::body::OutBody;
@@ -21,8 +24,8 @@ pub(crate) struct Status {
     /// gRPC's number.
     pub code: u32,
     pub message: String,
-    /// Whole seconds, where the server says when to come again.
-    pub retry_after: Option<u64>,
+    /// Where the server says when to come again.
+    pub retry_after: Option<Duration>,
 }
 
 pub(crate) const INVALID_ARGUMENT: u32 = 3;
@@ -101,7 +104,7 @@ fn read_status(headers: &HeaderMap) -> Option<Status> {
     let text = |name: &str| headers.get(name)?.to_str().ok();
     let code = text("grpc-status")?.trim().parse().ok()?;
     let message = text("grpc-message").map(|text| percent_decode_str(text).decode_utf8_lossy()).unwrap_or_default();
-    let retry_after = text("retry-after").and_then(|seconds| seconds.trim().parse().ok());
+    let retry_after = text("retry-after").and_then(parse_retry_after);
     Some(Status { code, message: super::ask::shown(&message), retry_after })
 }
 

@@ -52,6 +52,42 @@ pub fn response_headers(headers: &mut HeaderMap) {
     remove_hop_by_hop(headers);
 }
 
+/// Makes trailers those for whoever comes next. They were not looked at by anybody who decides by headers: what says where a
+/// message ends, where it goes, who sends it or how it came must stand in the head, or it could get past those who check it
+/// there.
+pub fn trailers(trailers: &mut HeaderMap) {
+    let removed: SmallVec<[HeaderName; 8]> = trailers.keys().filter(|name| is_for_heads(name)).cloned().collect();
+    for name in removed {
+        trailers.remove(name);
+    }
+}
+
+fn is_for_heads(name: &HeaderName) -> bool {
+    const OF_HEADS: [&str; 17] = [
+        "authorization",
+        "cache-control",
+        "content-encoding",
+        "content-length",
+        "content-range",
+        "content-type",
+        "cookie",
+        "forwarded",
+        "host",
+        "location",
+        "max-forwards",
+        "set-cookie",
+        "trailer",
+        "www-authenticate",
+        "x-api-key",
+        "x-real-ip",
+        "x-request-id",
+    ];
+    let text = name.as_str();
+    is_hop_by_hop(name)
+        || OF_HEADS.contains(&text)
+        || ["access-control-", "x-forwarded-", "x-weirgate-"].iter().any(|family| text.starts_with(family))
+}
+
 /// Removes what concerns one connection only, and what `connection` says does so.
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let mut removed: SmallVec<[HeaderName; 8]> = headers.keys().filter(|name| is_hop_by_hop(name)).cloned().collect();
@@ -158,6 +194,24 @@ mod tests {
             ("x-forwarded-host", "authority"),
         ]);
         assert_eq!(headers, expected);
+    }
+
+    #[test]
+    fn trailers_say_nothing_that_heads_decide_by() {
+        let mut given = map(&[
+            ("grpc-status", "0"),
+            ("x-sum", "abc"),
+            ("authorization", "Bearer abc"),
+            ("content-length", "3"),
+            ("transfer-encoding", "chunked"),
+            ("connection", "x-sum"),
+            ("host", "a"),
+            ("x-forwarded-for", "1.2.3.4"),
+            ("x-weirgate-not-executed", "1"),
+            ("set-cookie", "a=b"),
+        ]);
+        trailers(&mut given);
+        assert_eq!(given, map(&[("grpc-status", "0"), ("x-sum", "abc")]));
     }
 
     #[test]

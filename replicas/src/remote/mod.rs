@@ -41,7 +41,7 @@ use weirgate_protocol::LoadedModel;
 
 pub use body::{InBody, OutBody, Replay};
 pub use fault::{Fault, FaultKind};
-pub use headers::{Forwarded, request_headers, response_headers};
+pub use headers::{Forwarded, request_headers, response_headers, trailers};
 pub use infer::{Conduct, Executed};
 pub use tls::TlsFiles;
 pub use transport::{Address, Transport, TransportConfig, TransportStats};

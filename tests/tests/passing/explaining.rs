@@ -51,3 +51,53 @@ async fn a_call_of_an_engine_says_its_batch() {
     let told: serde_json::Value = serde_json::from_str(told.header("x-weirgate-explain").unwrap()).unwrap();
     assert_eq!((told["batch"]["rows"].as_u64(), told["batch"]["closed"].as_str()), (Some(2), Some("idle")), "{told}");
 }
+
+#[tokio::test]
+async fn servers_are_named_to_those_alone_who_may_know_them() {
+    let upstream = Upstream::start(|_, seen| async move {
+        assert!(!seen.headers.contains_key("x-weirgate-explain"), "it is asked of the gateway");
+        if seen.body == "break" {
+            panic!("on purpose");
+        }
+        let mut answer = full(200, "{}");
+        answer.headers_mut().insert("x-weirgate-explain", "theirs".parse().unwrap());
+        answer
+    })
+    .await;
+    let server = Server::start([far(&[&upstream])]).await;
+    let address = upstream.address.to_string();
+    let asks = |body: &'static str| with(post(INFER, body), "x-weirgate-explain", "1");
+    let mut client = Http1::connect(server.data).await;
+    let told = client.send(asks("{}")).await;
+    assert!(told.header("x-weirgate-explain").is_some_and(|told| told.contains(&address)), "{told:?}");
+    assert!(client.send(asks("break")).await.error().contains(&address));
+    // What a proxy of this machine passes on may come from anywhere.
+    let proxied = |body| with(asks(body), "x-forwarded-for", "203.0.113.9");
+    let silent = client.send(proxied("{}")).await;
+    assert_eq!((silent.status, silent.header("x-weirgate-explain")), (200, None), "{silent:?}");
+    let failed = client.send(proxied("break")).await;
+    assert_eq!(failed.status, 502, "{failed:?}");
+    assert!(!failed.error().contains(&address) && !failed.error().is_empty(), "{failed:?}");
+    assert!(server.log().contains(&address), "the log has it");
+}
+
+#[tokio::test]
+async fn a_call_that_no_server_had_leaves_a_record_too() {
+    let upstream = Upstream::start(|state, _| async move {
+        state.go.notified().await;
+        full(200, "{}")
+    })
+    .await;
+    let server = Server::start([far(&[&upstream]).concurrency(1).max_queued(1)]).await;
+    let mut calls = tokio::task::JoinSet::new();
+    for queued in [0, 1] {
+        let address = server.data;
+        calls.spawn(async move { Http1::connect(address).await.send(post(INFER, "{}")).await.status });
+        server.reaches("far", queued, 1).await;
+    }
+    let refused = Http1::connect(server.data).await.send(with(post(INFER, "{}"), "x-request-id", "refused")).await;
+    assert_eq!(refused.status, 429, "{refused:?}");
+    let kept = ask(&server, "/refused").await.json();
+    assert_eq!((kept["status"].as_u64(), kept["attempts"].is_null()), (Some(429), true), "{kept}");
+    assert!(kept["error"].as_str().unwrap().contains("is full"), "{kept}");
+}

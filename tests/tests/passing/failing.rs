@@ -2,14 +2,19 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use hyper::body::Frame;
+use prost::Message;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
+use weirgate_protocol::oip;
 use weirgate_tests::http::{post, with};
-use weirgate_tests::{Http1, Server, eventually};
+use weirgate_tests::{Http1, Http2, Server, eventually, grpc};
 
-use crate::upstream::{Upstream, far, far_at, full};
+use crate::upstream::{Seen, Upstream, far, far_at, full, grpc_status, streamed};
 
 const INFER: &str = "/v2/models/far/infer";
 
@@ -152,4 +157,100 @@ async fn a_slow_call_is_hedged_where_that_is_asked_for() {
         assert_eq!(reply.status, 200, "{reply:?}");
         assert_eq!(reply.text(), "second", "the first server never answers this");
     }
+}
+
+#[tokio::test]
+async fn a_hedge_that_fails_does_not_win() {
+    let (go, asked) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
+    let start = async |name: &'static str| {
+        let (go, asked) = (go.clone(), asked.clone());
+        let answer = move |_, seen: Seen| {
+            let (go, asked) = (go.clone(), asked.clone());
+            async move {
+                if seen.body != "slow" {
+                    return full(200, name);
+                }
+                // Whoever is asked second fails at once, and only then does the first answer.
+                if asked.fetch_add(1, Ordering::SeqCst) % 2 == 1 {
+                    go.notify_one();
+                    return full(500, "failed");
+                }
+                go.notified().await;
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                full(200, "good")
+            }
+        };
+        Upstream::start(answer).await
+    };
+    let (a, b) = (start("a").await, start("b").await);
+    let service = far(&[&a, &b]).annotation("weirgate.dev/retry", "idempotent,hedge");
+    let server = Server::start([service]).await;
+    let mut client = Http1::connect(server.data).await;
+    for _ in 0..200 {
+        client.send(post(INFER, "{}")).await;
+    }
+    let request = with(with(post(INFER, "slow"), "x-weirgate-explain", "1"), "x-request-id", "hedged");
+    let reply = client.send(request).await;
+    assert_eq!((reply.status, reply.text().as_str()), (200, "good"), "{reply:?}");
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+    let told: serde_json::Value = serde_json::from_str(reply.header("x-weirgate-explain").unwrap()).unwrap();
+    let outcomes: Vec<_> = told["attempts"].as_array().unwrap().iter().map(|attempt| &attempt["outcome"]).collect();
+    assert_eq!(outcomes, ["failed", "answered"], "both servers are told of");
+}
+
+#[tokio::test]
+async fn a_servers_own_failure_is_passed_where_no_other_has_room() {
+    let upstream = Upstream::start(|_, _| async { full(503, "{\"theirs\": true}") }).await;
+    let service = far(&[&upstream]).annotation("weirgate.dev/retry", "idempotent").concurrency(1);
+    let server = Server::start([service]).await;
+    let reply = Http1::connect(server.data).await.send(post(INFER, "{}")).await;
+    assert_eq!((reply.status, reply.text().as_str()), (503, "{\"theirs\": true}"), "{reply:?}");
+    assert_eq!(upstream.state.count(), 1);
+}
+
+#[tokio::test]
+async fn a_failure_of_grpc_is_repeated_where_that_does_no_harm_and_counted() {
+    let upstream = Upstream::start(|state, _| async move {
+        match state.count() {
+            1 => grpc_status(14),
+            2 => grpc_status(0),
+            // The status of an answer with messages comes behind them.
+            _ => {
+                let (frames, answer) = streamed("application/grpc");
+                let trailers = [("grpc-status".parse().unwrap(), "13".parse().unwrap())].into_iter().collect();
+                frames.send(Ok(Frame::data(vec![0; 5].into()))).unwrap();
+                frames.send(Ok(Frame::trailers(trailers))).unwrap();
+                answer
+            }
+        }
+    })
+    .await;
+    let service = far_at(&format!("grpc://{}", upstream.address))
+        .annotation("weirgate.dev/upstream-protocol", "grpc-v2")
+        .annotation("weirgate.dev/retry", "idempotent");
+    let server = Server::start([service]).await;
+    let client = Http2::connect(server.data).await;
+    let message = oip::ModelInferRequest { model_name: "far".to_owned(), ..Default::default() };
+    let call = || grpc::request(grpc::MODEL_INFER, grpc::frame(0, &message.encode_to_vec()));
+    let first = client.send(call()).await;
+    assert_eq!(first.header("grpc-status"), Some("0"), "{first:?}");
+    assert_eq!(upstream.state.count(), 2);
+    let second = client.send(call()).await;
+    assert_eq!(second.trailers.get("grpc-status").unwrap(), "13", "{second:?}");
+    let metrics = server.metrics().await;
+    let attempts = |outcome| metrics.sum("weirgate_upstream_attempts_total", &[("outcome", outcome)]);
+    assert_eq!((attempts("overloaded"), attempts("answered"), attempts("failed")), (1.0, 1.0, 1.0));
+    assert_eq!(metrics.sum("weirgate_requests_total", &[("service", "far"), ("code", "upstream_failed")]), 1.0);
+    assert_eq!(metrics.sum("weirgate_requests_total", &[("service", "far"), ("code", "ok")]), 1.0);
+}
+
+#[tokio::test]
+async fn what_one_server_may_have_executed_is_not_told_to_be_safe_by_another() {
+    let broken = breaks(usize::MAX).await;
+    let service = far(&[&broken.0]).annotation("weirgate.dev/retry", "idempotent").max_queued(1).concurrency(1);
+    let server = Server::start([service]).await;
+    let reply = Http1::connect(server.data).await.send(with(post(INFER, "{}"), "x-request-timeout-seconds", "2")).await;
+    assert!(reply.status >= 500, "{reply:?}");
+    assert!(broken.1.load(Ordering::SeqCst) > 1, "it was tried again");
+    assert!(reply.error().contains("tried before"), "{reply:?}");
 }

@@ -3,11 +3,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod batching;
 mod bytes;
+mod canary;
 mod choosing;
 mod explaining;
 mod failing;
 mod limits;
 mod routes;
 mod streams;
+mod translating;
 mod upstream;

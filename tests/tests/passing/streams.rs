@@ -1,11 +1,12 @@
 //! Answers that come bit by bit.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use hyper::body::Frame;
 use weirgate_tests::{Raw, Server, eventually, within};
 
-use crate::upstream::{Broken, Upstream, far, streamed};
+use crate::upstream::{Broken, Upstream, far, far_at, streamed};
 
 const CHAT: &str = r#"{"model":"far","stream":true}"#;
 
@@ -60,6 +61,55 @@ async fn an_answer_that_breaks_off_does_not_look_as_if_it_had_ended() {
     upstream.state.go.notify_one();
     let ended = within("the end of the connection", read_until(&mut raw, "\r\n0\r\n\r\n")).await;
     assert!(!ended, "the last chunk came though the answer had broken off");
+    let metrics = server.metrics().await;
+    let counted = |code| metrics.sum("weirgate_requests_total", &[("service", "far"), ("code", code)]);
+    assert_eq!((counted("ok"), counted("upstream_failed")), (0.0, 1.0), "it is counted by how it ended");
+}
+
+#[tokio::test]
+async fn a_prediction_has_a_deadline_to_its_last_byte() {
+    let upstream = Upstream::start(|_, _| async {
+        let (frames, answer) = streamed("application/json");
+        tokio::spawn(async move {
+            while frames.send(Ok(Frame::data(" ".into()))).is_ok() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        answer
+    })
+    .await;
+    let server = Server::start([far(&[&upstream])]).await;
+    let mut raw = Raw::connect(server.data).await;
+    let head = "host: a\r\ncontent-length: 2\r\nx-request-timeout-seconds: 0.5";
+    raw.write(format!("POST /v2/models/far/infer HTTP/1.1\r\n{head}\r\n\r\n{{}}")).await;
+    let ended = within("the end of the connection", read_until(&mut raw, "\r\n0\r\n\r\n")).await;
+    assert!(!ended, "it is cut off");
+    let metrics = server.metrics().await;
+    assert_eq!(metrics.sum("weirgate_requests_total", &[("service", "far"), ("code", "deadline_exceeded")]), 1.0);
+    eventually("nothing is open there", async || (upstream.state.open.load(Ordering::SeqCst) == 0).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_server_is_not_blamed_for_a_body_that_breaks_off_during_its_answer() {
+    let upstream = Upstream::raw(|_, _| async {
+        let (frames, answer) = streamed("text/event-stream");
+        frames.send(Ok(Frame::data("data: 1\n\n".into()))).unwrap();
+        tokio::spawn(async move { frames.closed().await });
+        answer
+    })
+    .await;
+    let server = Server::start([far_at(&format!("h2c://{}", upstream.address))]).await;
+    let mut raw = Raw::connect(server.data).await;
+    raw.write("POST /v2/models/far/infer HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n").await;
+    assert!(within("the begin of the answer", read_until(&mut raw, "data: 1\n\n")).await);
+    raw.write("this is no chunk\r\n").await;
+    eventually("the attempt has ended", async || {
+        let metrics = server.metrics().await;
+        let attempts = |outcome| metrics.sum("weirgate_upstream_attempts_total", &[("outcome", outcome)]);
+        assert_eq!(attempts("failed"), 0.0);
+        (attempts("cancelled") == 1.0).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -160,9 +160,9 @@ impl Upstream {
 
 /// What somebody asks who wants to know whether the model is there.
 fn health(request: &Request<Incoming>) -> Option<Answer> {
-    if request.uri().path().starts_with("/inference.") {
-        // No gRPC is spoken here.
-        return Some(full(404, ""));
+    if let Some(method) = request.uri().path().strip_prefix("/inference.GRPCInferenceService/") {
+        // No question about a model is known here: gRPC is spoken where a manifest says so.
+        return matches!(method, "ModelReady" | "ModelMetadata").then(|| grpc_status(12));
     }
     if request.method() != http::Method::GET {
         return None;
@@ -170,12 +170,26 @@ fn health(request: &Request<Incoming>) -> Option<Answer> {
     match request.uri().path() {
         "/v2/models/far/ready" | "/v2/health/ready" => Some(full(200, "{\"ready\":true}")),
         "/v2/models/far" => Some(full(200, r#"{"name":"far","platform":"none","inputs":[],"outputs":[]}"#)),
+        "/v2/models/rows/ready" => Some(full(200, "{\"ready\":true}")),
+        "/v2/models/rows" => Some(full(200, ROWS)),
         "/v1/models" => Some(full(200, r#"{"object":"list","data":[{"id":"far","object":"model"}]}"#)),
         // Nor V1.
         "/v1/models/far" => Some(full(404, "{}")),
         "/v2" => Some(full(200, r#"{"name":"test","version":"1","extensions":[]}"#)),
         _ => None,
     }
+}
+
+/// A model that says what it takes and gives.
+const ROWS: &str = r#"{"name":"rows","platform":"none",
+    "inputs":[{"name":"x","datatype":"FP32","shape":[-1,1]}],"outputs":[{"name":"y","datatype":"FP32","shape":[-1,1]}]}"#;
+
+/// An answer of gRPC without a message.
+pub fn grpc_status(code: i32) -> Answer {
+    let mut answer = full(200, "");
+    answer.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
+    answer.headers_mut().insert("grpc-status", code.into());
+    answer
 }
 
 /// A whole answer in JSON.

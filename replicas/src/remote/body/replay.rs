@@ -76,6 +76,14 @@ impl Replay {
         }
     }
 
+    /// Whether the body can be given once more.
+    pub fn is_kept(&self) -> bool {
+        match &self.0 {
+            Kind::Whole { .. } => true,
+            Kind::Stream(source) => !source.lock().lost,
+        }
+    }
+
     /// How many bytes of the caller's body were taken. A body that is all there counts as taken when it is given.
     pub fn taken(&self) -> u64 {
         match &self.0 {
@@ -222,7 +230,7 @@ mod tests {
         for _ in 0..3 {
             again.frame().await.unwrap().unwrap();
         }
-        assert!(replay.body().is_none());
+        assert!(!replay.is_kept() && replay.body().is_none());
         assert_eq!((all(again).await, replay.taken()), (("".into(), true), 6));
     }
 
@@ -233,7 +241,7 @@ mod tests {
         let mut again = replay.body().expect("nothing of it was sent, or the next would have been taken");
         assert_eq!(again.frame().await.unwrap().unwrap().into_data().unwrap(), "abcdef");
         assert_eq!(again.frame().await.unwrap().unwrap().into_data().unwrap(), "g");
-        assert!(replay.body().is_none());
+        assert!(!replay.is_kept() && replay.body().is_none());
     }
 
     #[tokio::test]

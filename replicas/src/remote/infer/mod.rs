@@ -159,7 +159,8 @@ impl Execution<'_> {
             }
             Attempt::Late => {
                 self.conduct(Conduct::Failed);
-                self.finish(jobs, &late(&self.remote.name));
+                tracing::warn!(server = &*self.remote.name, "the deadline passed before a server answered");
+                self.finish(jobs, &late());
             }
             Attempt::Stopped => self.finish(jobs, &nobody_waits()),
         }
@@ -262,8 +263,9 @@ fn nobody_waits() -> Error {
     Error::cancelled("the call was stopped because nobody waited for it any more")
 }
 
-fn late(server: &str) -> Error {
-    Error::deadline(format!("the deadline passed before {server} answered"), RetryClass::MayHaveExecuted)
+/// It names no server, for not every caller may know them.
+fn late() -> Error {
+    Error::deadline("the deadline passed before the server answered", RetryClass::MayHaveExecuted)
 }
 
 /// Why an answer can't be shared: it has been executed, and must not be once more.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, header};
+use weirgate_protocol::deadline::parse_retry_after;
 use weirgate_protocol::{Error, RetryClass};
 
 use super::Conduct;
@@ -39,8 +40,6 @@ impl Blame {
 
 /// Where a server is overloaded and does not say for how long.
 const USUAL_WAIT: Duration = Duration::from_secs(1);
-/// More than that is believed to be a mistake.
-const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 impl Refusal {
     /// The call can't be written in the server's protocol.
@@ -58,8 +57,8 @@ impl Refusal {
     pub fn http(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Refusal {
         let told = ask::reason(body);
         let text = told.unwrap_or_else(|| format!("the server refused the call: {}", ask::refusal(status, b"")));
-        let retry_after = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-        let load = Blame::Load { retry_after: retry_after.map(wait) };
+        let retry_after = headers.get(header::RETRY_AFTER).and_then(|value| parse_retry_after(value.to_str().ok()?));
+        let load = Blame::Load { retry_after };
         match status.as_u16() {
             400 | 422 => Refusal { error: Error::invalid(text), blame: Blame::Call },
             404 => Refusal { error: Error::not_found(text), blame: Blame::Server },
@@ -75,7 +74,7 @@ impl Refusal {
     /// A status of gRPC that is not OK.
     pub fn grpc(status: Status) -> Refusal {
         let retry_after = status.retry_after;
-        let load = Blame::Load { retry_after: retry_after.map(wait) };
+        let load = Blame::Load { retry_after };
         let shown = status.to_string();
         let text = if status.message.is_empty() { shown.clone() } else { status.message };
         match status.code {
@@ -96,19 +95,15 @@ impl Refusal {
     }
 }
 
-fn wait(seconds: u64) -> Duration {
-    Duration::from_secs(seconds).min(LONGEST_WAIT)
-}
-
-fn queue_full(text: String, retry_after: Option<u64>) -> Error {
-    Error::queue_full(text, retry_after.map_or(USUAL_WAIT, wait))
+fn queue_full(text: String, retry_after: Option<Duration>) -> Error {
+    Error::queue_full(text, retry_after.unwrap_or(USUAL_WAIT))
 }
 
 /// Somebody else's server may say so of a call that it has begun.
-fn unavailable(text: String, retry_after: Option<u64>) -> Error {
+fn unavailable(text: String, retry_after: Option<Duration>) -> Error {
     let error = Error::unavailable(text).with_retry_class(RetryClass::MayHaveExecuted);
     match retry_after {
-        Some(seconds) => error.with_retry_after(wait(seconds)),
+        Some(wait) => error.with_retry_after(wait),
         None => error,
     }
 }
@@ -149,8 +144,9 @@ mod tests {
             assert_eq!(error.retry_after_seconds(), Some(7));
             assert_eq!(blame, Blame::Load { retry_after: Some(Duration::from_secs(7)) });
         }
-        let full = Status { code: grpc::RESOURCE_EXHAUSTED, message: "full".to_owned(), retry_after: Some(u64::MAX) };
-        assert_eq!(Refusal::grpc(full).error.retry_after(), Some(LONGEST_WAIT));
+        let wait = Duration::from_secs(9);
+        let full = Status { code: grpc::RESOURCE_EXHAUSTED, message: "full".to_owned(), retry_after: Some(wait) };
+        assert_eq!(Refusal::grpc(full).error.retry_after(), Some(wait));
     }
 
     #[test]

@@ -90,6 +90,9 @@ pub enum Speaks {
     Grpc,
 }
 
+/// Makes an InferenceService for a model at a path.
+pub type Manifest = dyn Fn(&Path) -> Result<String, String> + Send + Sync;
+
 /// This program, serving one service at a Unix socket.
 #[derive(Clone)]
 pub struct Ours {
@@ -98,7 +101,7 @@ pub struct Ours {
     /// Brings the model here before the process is started.
     pub source: Arc<Source>,
     /// The InferenceService for a model that lies there.
-    pub manifest: Arc<dyn Fn(&Path) -> Result<String, String> + Send + Sync>,
+    pub manifest: Arc<Manifest>,
     /// For sockets and manifests; nobody else may enter it. Its path is short: a socket's has at most 107 bytes.
     pub folder: PathBuf,
     /// Names for them: of all sets whose files lie in that folder.

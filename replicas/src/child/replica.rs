@@ -22,6 +22,8 @@ use crate::upstream::{START, follow};
 
 /// For connections to a process of this machine.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// The news that a process has ended comes later than that it refuses connections, if only by moments.
+const REFUSAL_PAUSE: Duration = Duration::from_millis(50);
 /// For a guard to say that the command runs.
 const GUARD_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -278,7 +280,12 @@ impl Care<'_> {
         let config = &self.body.config;
         let ours = matches!(config.runs, Runs::Ours(_));
         let address = self.place.address.clone();
-        let transport = TransportConfig { connect_timeout: CONNECT_TIMEOUT, ours, ..TransportConfig::new(address) };
+        let transport = TransportConfig {
+            connect_timeout: CONNECT_TIMEOUT,
+            refusal_pause: REFUSAL_PAUSE,
+            ours,
+            ..TransportConfig::new(address)
+        };
         let transport = Transport::new(transport)?;
         let id = self.body.ids.fetch_add(1, Ordering::Relaxed);
         let slots = if ours { 0 } else { config.limits.slots() };

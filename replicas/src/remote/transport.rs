@@ -34,6 +34,9 @@ pub struct TransportConfig {
     pub address: Address,
     /// For the connection, TLS included.
     pub connect_timeout: Duration,
+    /// For the news that the server is gone, where somebody tells that: a call which it has refused is told only then, for it
+    /// would soon have been refused as often as it may be tried.
+    pub refusal_pause: Duration,
     /// What TLS trusts and shows; of no use to other schemes.
     pub tls: TlsFiles,
     /// Most HTTP/1.1 connections that are kept while they have nothing to do.
@@ -52,6 +55,7 @@ impl TransportConfig {
         TransportConfig {
             address,
             connect_timeout: Duration::from_secs(3),
+            refusal_pause: Duration::ZERO,
             tls: TlsFiles::default(),
             max_idle: 256,
             idle_timeout: Duration::from_secs(60),
@@ -225,6 +229,9 @@ impl Transport {
             Ok(connected) => connected,
             Err(_) => Err(format!("no connection within {limit:?}")),
         };
+        if connected.is_err() && !self.config.refusal_pause.is_zero() {
+            tokio::time::sleep(self.config.refusal_pause).await;
+        }
         connected.map_err(|why| {
             self.counters.failed();
             Fault::new(FaultKind::Connect, format!("can't connect to {}: {why}", self.config.address))

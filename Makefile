@@ -80,7 +80,7 @@ test: setup setup-browser ## Check format and lints, then run every test, end to
 	@$(STEP) lints $(CARGO) clippy --release --workspace --all-targets -- -D warnings
 	@$(STEP) build $(CARGO) build --release -p weirgate
 	@echo "== tests"
-	@$(CARGO) test --release --workspace --lib --bins --tests
+	@$(CARGO) test --release --workspace --lib --bins --tests --no-fail-fast
 
 .PHONY: fuzz
 fuzz: ## Fuzz what reads bytes from outside, each target for FUZZ_SECONDS (20)

@@ -143,7 +143,7 @@ pub struct RevisionView {
     pub percent: u8,
     /// `Waiting` for another to end, `Loading`, `Ready`, `Failed`, `Draining`, `Stopped`.
     pub state: String,
-    /// Why it failed.
+    /// Why it failed, or still loads.
     pub message: Option<String>,
     pub ready_replicas: usize,
     pub replicas: usize,

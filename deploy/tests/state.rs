@@ -248,19 +248,35 @@ fn the_default_place_follows_the_environment() {
 fn sockets_have_a_folder_of_their_own_for_each_process() {
     let place = Place::new();
     let folder = place.open();
-    let left_behind = place.0.join("run/4194999");
-    std::fs::create_dir_all(&left_behind).unwrap();
-    let of_another = place.0.join("run/1");
-    std::fs::create_dir_all(&of_another).unwrap();
+    // Whatever the names of folders say: the lock says whether somebody has one.
+    let of = |name: &str| {
+        let path = place.0.join("run").join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        std::fs::write(path.join("0.sock"), "").unwrap();
+        let lock = std::fs::File::create(path.join("lock")).unwrap();
+        lock.lock().unwrap();
+        (path, lock)
+    };
+    let ((left_behind, lock), (of_another, _lock)) = (of("1"), of("4194999"));
+    drop(lock);
     let sockets = folder.sockets().unwrap();
     assert_eq!(std::fs::metadata(&sockets).unwrap().permissions().mode() & 0o777, 0o700);
-    assert!(sockets.starts_with(&place.0) && !left_behind.exists() && of_another.exists());
-    std::fs::write(sockets.join("0.sock"), "").unwrap();
-    assert_eq!(folder.sockets().unwrap(), sockets);
-    assert!(!sockets.join("0.sock").exists(), "what an earlier process of this number left is gone");
+    assert!(sockets.starts_with(&place.0) && !left_behind.exists() && of_another.join("0.sock").exists());
+    drop(folder);
+    let next = place.open().sockets().unwrap();
+    assert!(next != sockets && !sockets.exists() && of_another.exists());
+}
 
-    let long = Place(place.0.join("x".repeat(100)));
-    let sockets = long.open().sockets().unwrap();
-    assert!(sockets.as_os_str().len() < 80 && !sockets.starts_with(&place.0), "a socket's address is short");
-    std::fs::remove_dir_all(sockets).unwrap();
+#[test]
+fn sockets_lie_elsewhere_where_their_addresses_would_be_too_long() {
+    let long = Place(Place::new().0.join("x".repeat(100)));
+    let folder = long.open();
+    let sockets = folder.sockets().unwrap();
+    assert!(sockets.as_os_str().len() < 80 && !sockets.starts_with(&long.0), "a socket's address is short");
+    drop(folder);
+    let folder = long.open();
+    let next = folder.sockets().unwrap();
+    assert!(next.exists() && !sockets.exists(), "what a process leaves there is removed by the next");
+    drop(folder);
+    std::fs::remove_dir_all(next).unwrap();
 }

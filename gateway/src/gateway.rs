@@ -87,6 +87,15 @@ impl Routed {
     }
 }
 
+/// How a revision is at a gateway that gets ready to take over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    Ready,
+    Loading,
+    /// It has failed, or is not there.
+    Lost,
+}
+
 /// Percent of a service's queue that even a dark revision has.
 const LEAST_SHARE: u8 = 5;
 
@@ -295,21 +304,35 @@ impl Gateway {
         !self.table.load().routes().iter().any(loading)
     }
 
-    /// The services that can answer now, as `namespace/name`.
-    pub fn ready_services(&self) -> Vec<String> {
-        let ready = |route: &ServiceRoute| {
-            let base = route.represent(Wanted::Any).ok()?;
-            route.service.revisions[base].lane.loaded().ok()?;
-            Some(format!("{}/{}", route.service.namespace, route.service.name))
-        };
-        self.table.load().routes().iter().filter_map(ready).collect()
+    /// The revisions that take calls and can answer now, as `namespace/name@revision`.
+    pub fn ready_revisions(&self) -> Vec<String> {
+        let table = self.table.load();
+        let services = table.routes().iter().map(|route| &route.service);
+        let ready = services.flat_map(|service| {
+            let revisions = service.revisions.iter().enumerate();
+            let takes = revisions.filter(|(index, revision)| *index == service.base || revision.percent > 0);
+            let ready = takes.filter(|(_, revision)| revision.lane.loaded().is_ok());
+            ready.map(|(_, revision)| format!("{}/{}@{}", service.namespace, service.name, revision.name))
+        });
+        ready.collect()
     }
 
-    /// Resolves when nothing is loading any more.
-    pub async fn settles(&self) {
-        let mut changes = self.watch_changes();
-        // The sender lives as long as the gateway.
-        while !self.settled() && changes.changed().await.is_ok() {}
+    /// How a revision is here that another gateway names by [`Gateway::ready_revisions`]. Where this one has others, by files
+    /// that have changed meanwhile, the service's base stands for it.
+    pub fn standing_of(&self, name: &str) -> Standing {
+        let (service, revision) = name.split_once('@').unwrap_or((name, ""));
+        let table = self.table.load();
+        let known =
+            |route: &&ServiceRoute| service.split_once('/') == Some((&*route.service.namespace, &*route.service.name));
+        let Some(route) = table.routes().iter().find(known) else { return Standing::Lost };
+        let Service { revisions, .. } = &route.service;
+        let same = revisions.iter().find(|known| *known.name == *revision);
+        let base = || route.represent(Wanted::Any).ok().map(|base| &revisions[base]);
+        match same.or_else(base).map(|revision| revision.lane.readiness()) {
+            Some(Readiness::Ready(_)) => Standing::Ready,
+            Some(Readiness::Loading) => Standing::Loading,
+            Some(Readiness::Failed(_)) | None => Standing::Lost,
+        }
     }
 
     /// The metrics of each revision that is routed to, as Prometheus text.

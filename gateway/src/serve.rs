@@ -32,9 +32,6 @@ const UPKEEP: Duration = Duration::from_secs(1);
 /// Metrics and health answer at once; a scrape that still runs so long after the rest has stopped is cut.
 const ADMIN_DRAIN: Duration = Duration::from_secs(1);
 
-/// After the last call has been answered engines have nothing to do; this is for one that does not come back.
-const ENGINE_STOP: Duration = Duration::from_secs(10);
-
 const USAGE: u8 = 2;
 
 /// Runs until SIGTERM or SIGINT. Wrong flags and manifests exit with 2, failures with 1.
@@ -120,20 +117,18 @@ async fn run(config: ServeConfig, (watcher, files): (Watcher, Files)) -> Result<
         model_roots: gateway.config.model_roots.as_slice().into(),
         store: Store::new(state.models(), downloads(&gateway.config)),
         processes: processes(&gateway.config, state.sockets()?),
+        frozen: predecessor.is_some(),
     };
     let folder = state.path().to_owned();
     let (local, control) = Local::start(gateway.clone(), state, watcher, files, platform)?;
-    if let Some(mut predecessor) = predecessor {
+    if let Some(predecessor) = predecessor {
         let settled = tokio::select! {
-            () = gateway.settles() => tokio::task::block_in_place(|| predecessor.replace(&gateway)),
+            replaced = predecessor.replace(&gateway) => replaced,
             signal = signals.next() => Err(format!("a {signal} came before this gateway was ready to take over")),
         };
-        if let Err(error) = settled {
-            // The folder is the other's again, as soon as it hears of this, which is when the predecessor is dropped.
-            local.freezer().set(true).await;
-            return Err(error);
-        }
+        settled?;
         // From here on nothing may end this gateway: the other one leaves.
+        local.freezer().set(false).await;
         if let Err(error) = note_owner(&sockets.lock) {
             tracing::warn!(%error, "the state folder's lock names the gateway that was replaced, and can't be written");
         }
@@ -190,22 +185,21 @@ async fn run(config: ServeConfig, (watcher, files): (Watcher, Files)) -> Result<
         }
         gateway.close_streams();
         let finished = matches!(serving.join_next().await, Some(Ok(true)));
-        let stopped = tokio::time::timeout(ENGINE_STOP, local.stop()).await.is_ok();
+        let stopped = local.stop().await;
         close_admin.send_replace(Close::Stops);
         // What is asked of it may be cut.
         administered.join_next().await;
-        finished && stopped
+        if !finished {
+            return Err(format!("calls that still ran after {drain_timeout:?} were cut (--drain-timeout)"));
+        }
+        stopped
     };
     let finished = tokio::select! {
         finished = in_order => finished,
         signal = signals.next() => return Err(format!("a second {signal} cut what was still running")),
     };
     tracing::info!("stopped");
-    if finished {
-        Ok(())
-    } else {
-        Err(format!("calls that still ran after {drain_timeout:?} were cut (--drain-timeout)"))
-    }
+    finished
 }
 
 /// Why this gateway ends.
@@ -236,11 +230,14 @@ fn processes(config: &ServeConfig, folder: PathBuf) -> Processes {
     let settings = [
         ("--max-body", config.max_body.to_string()),
         ("--max-queued-bytes", config.max_queued_bytes.to_string()),
+        ("--client-timeout", config.client_timeout.as_secs_f64().to_string()),
         ("--log", config.log.clone()),
         ("--log-format", format),
     ];
     let mut processes = Processes::new(config.allow_commands.into(), folder);
-    processes.replica.extend(settings.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]));
+    let threads = config.threads.map(|threads| ("--threads", threads.to_string()));
+    let settings = settings.into_iter().chain(threads);
+    processes.replica.extend(settings.flat_map(|(flag, value)| [flag.to_owned(), value]));
     processes
 }
 

@@ -35,7 +35,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader as Async
 use tokio::net::{UnixListener, UnixStream};
 use weirgate_deploy::local::Freezer;
 
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Standing};
 
 /// The socket's name in the state folder.
 const SOCKET: &str = "handover.sock";
@@ -59,7 +59,7 @@ struct Hello {
 #[serde(rename_all = "camelCase")]
 enum Offer {
     Refused(String),
-    /// The services that can answer now, as `namespace/name`.
+    /// What can answer now: revisions that take calls, as `namespace/name@revision`.
     Given {
         version: String,
         pid: u32,
@@ -113,12 +113,15 @@ pub fn take(state: &Path) -> Result<Option<(Sockets, Predecessor)>, String> {
 }
 
 impl Predecessor {
-    /// Says that this gateway is ready, unless it would be a loss: what could answer there must be able to here. Blocks.
-    ///
-    /// An error is known to the other one when this is dropped, and not before.
-    pub fn replace(&mut self, gateway: &Gateway) -> Result<(), String> {
-        let here = gateway.ready_services();
-        let lost: Vec<_> = self.ready.iter().filter(|name| !here.contains(name)).map(String::as_str).collect();
+    /// Waits until what can answer there does not load any more here, and says that this gateway is ready, unless it would be
+    /// a loss: what could answer there must be able to here.
+    pub async fn replace(mut self, gateway: &Gateway) -> Result<(), String> {
+        let mut changes = gateway.watch_changes();
+        let standing = |name: &String| gateway.standing_of(name);
+        // The sender lives as long as the gateway.
+        while self.ready.iter().any(|name| standing(name) == Standing::Loading) && changes.changed().await.is_ok() {}
+        let lost: Vec<_> =
+            self.ready.iter().filter(|name| standing(name) != Standing::Ready).map(String::as_str).collect();
         if !lost.is_empty() {
             let lost = lost.join(", ");
             return Err(format!("the running gateway is left in its place: here these are not ready: {lost}"));
@@ -208,7 +211,7 @@ impl Handover {
     async fn give(&self, link: &mut AsyncReader<UnixStream>, gateway: &Gateway) -> io::Result<()> {
         let Sockets { data, admin, lock } = &self.sockets;
         send(link.get_ref(), &[data, admin, lock]).await?;
-        let ready = gateway.ready_services();
+        let ready = gateway.ready_revisions();
         let offer = Offer::Given { version: version(), pid: std::process::id(), ready };
         link.get_mut().write_all(&line(&offer)?).await?;
         match read_line(link, self.loading).await {

@@ -57,6 +57,8 @@ pub(crate) enum EventKind {
         /// The server that its calls are passed to; an engine of this process has none, it pulls.
         remote: Option<Arc<Remote>>,
     },
+    /// It is not ready yet, for this reason: it starts.
+    Starts(String),
     /// It goes on and may become ready, but is not, or not any more.
     NotReady(String),
     /// Its server takes another number of calls, or speaks, takes or gives something else than before.

@@ -113,8 +113,11 @@ impl AnsweredCalls {
 /// What a set of replicas can do at the moment.
 #[derive(Clone, Debug)]
 pub enum SetState {
-    /// No replica is ready yet; calls wait.
-    Loading,
+    /// No replica is ready yet, and not all have failed; calls wait.
+    Loading {
+        /// Why the one that was asked last is not ready yet, where it starts for long.
+        reason: Option<Arc<str>>,
+    },
     /// At least one replica is ready. Where others are missing, why the last of them failed.
     Ready {
         /// What the replica that loaded first of those that serve takes and gives: as long as a load is under way, calls are
@@ -129,7 +132,7 @@ pub enum SetState {
         /// Every replica that serves has loaded the model since this [`Wanted::load`] was asked for.
         load: u64,
     },
-    /// No replica is ready, and the last one failed to load: calls are refused with its reason.
+    /// No replica is ready, and all have failed: calls are refused with the last one's reason.
     Failed(Failure),
 }
 

@@ -81,7 +81,7 @@ impl Kind for Upstreams {
             let watched = async {
                 loop {
                     let remote = connect(&server, limits, &ids)?;
-                    let reason = follow(remote, &watch, &start.tell, Duration::ZERO).await;
+                    let reason = follow(remote, &watch, &start.tell, &mut false).await;
                     start.tell.tell(EventKind::NotReady(reason));
                 }
             };
@@ -102,15 +102,18 @@ fn connect(server: &Upstream, limits: RemoteLimits, ids: &AtomicU64) -> Result<A
     Ok(Remote::new(id, server.name.clone(), transport, false, limits.slots()))
 }
 
-/// Tells how a server fares until it was ready and is not any more, and returns why. That it is not ready yet is told after
-/// `patience`.
-pub(crate) async fn follow(remote: Arc<Remote>, config: &WatchConfig, tell: &Tell, patience: Duration) -> String {
+/// How long a process may start without the reason why it is not ready yet being told: at first it is that of every start.
+pub(crate) const START: Duration = Duration::from_secs(10);
+
+/// Tells how a server fares until it was ready and is not any more, and returns why. One of a process that `starts` is not a
+/// server that is down: until it was ready once, nothing has failed, unless it says so.
+pub(crate) async fn follow(remote: Arc<Remote>, config: &WatchConfig, tell: &Tell, starts: &mut bool) -> String {
     let started = Instant::now();
     // A watch tells at most an event or two each time it is polled, and this is the task that polls it.
     let (sender, mut told) = mpsc::unbounded_channel();
     let name = remote.name.clone();
     let watching = watch(remote.clone(), config.clone(), move |event| drop(sender.send(event)));
-    let patient = tokio::time::sleep(patience);
+    let patient = tokio::time::sleep(if *starts { START } else { Duration::ZERO });
     tokio::pin!(watching, patient);
     let (mut remote, mut unready) = (Some(remote), None);
     let model = |described: &Described| described.model.clone().unwrap_or_else(undescribed);
@@ -120,14 +123,14 @@ pub(crate) async fn follow(remote: Arc<Remote>, config: &WatchConfig, tell: &Tel
             () = &mut watching => None,
             () = &mut patient, if unready.is_some() => {
                 if let Some(reason) = unready.take() {
-                    tell.tell(EventKind::NotReady(reason));
+                    tell.tell(if *starts { EventKind::Starts(reason) } else { EventKind::NotReady(reason) });
                 }
                 continue;
             }
         };
         match event {
             Some(WatchEvent::Ready(described)) if remote.is_some() => {
-                unready = None;
+                (unready, *starts) = (None, false);
                 let (model, took) = (model(&described), started.elapsed());
                 tell.tell(EventKind::Loaded { model, took, remote: remote.take() });
             }
@@ -136,7 +139,13 @@ pub(crate) async fn follow(remote: Arc<Remote>, config: &WatchConfig, tell: &Tel
             }
             Some(WatchEvent::Slots(_)) => tell.tell(EventKind::Changed(None)),
             Some(WatchEvent::Draining) => tell.tell(EventKind::Suspect(format!("{name} drains"))),
-            Some(WatchEvent::NotReady(reason)) if remote.is_none() => return format!("{name}: {reason}"),
+            Some(WatchEvent::NotReady(reason) | WatchEvent::Failed(reason)) if remote.is_none() => {
+                return format!("{name}: {reason}");
+            }
+            Some(WatchEvent::Failed(reason)) => {
+                unready = None;
+                tell.tell(EventKind::NotReady(format!("{name}: {reason}")));
+            }
             Some(WatchEvent::NotReady(reason)) => unready = Some(format!("{name}: {reason}")),
             None => return format!("{name} is not watched any more"),
         }

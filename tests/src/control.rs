@@ -120,7 +120,7 @@ impl Server {
     /// How often replicas of this service have begun to load their model.
     pub fn loads(&self, service: &str) -> usize {
         let of = format!("service=\"{service}\"");
-        self.log().lines().filter(|line| line.contains("loading the model") && line.contains(&of)).count()
+        self.log().lines().filter(|line| line.contains("starting a replica") && line.contains(&of)).count()
     }
 
     /// Runs a command against this server.

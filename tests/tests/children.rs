@@ -10,13 +10,20 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use weirgate_tests::environment::python;
 use weirgate_tests::http::post;
-use weirgate_tests::process::signal;
+use weirgate_tests::process::{Folder, children_of, signal};
 use weirgate_tests::{Http1, Reply, Server, Service, eventually, row, values};
 
 /// Answers V1 for model `m` with its process and what `SAYS` holds. Writes its number down, and ignores SIGTERM if asked to.
 const SERVER: &str = r#"
 import http.server, json, os, signal, sys
+import time
 if "--stubborn" in sys.argv: signal.signal(signal.SIGTERM, signal.SIG_IGN)
+def leave(*_):
+    time.sleep(float(os.environ["LEAVES_IN"]))
+    open(os.environ["LEFT"], "w").close()
+    os._exit(0)
+if "LEAVES_IN" in os.environ: signal.signal(signal.SIGTERM, leave)
+time.sleep(float(os.environ.get("LOADS", "0")))
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def answer(self, status, value):
@@ -31,23 +38,29 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.answer(200 if known else 404, {"name": "m", "ready": True} if known else {"error": "no"})
     def do_POST(self):
         self.rfile.read(int(self.headers["content-length"]))
+        if "RUNS" in os.environ: open(os.environ["RUNS"], "w").close(); time.sleep(1)
         self.answer(200, {"predictions": [os.getpid(), os.environ.get("SAYS", "")]})
     def log_message(self, *_): pass
 print("listening on", os.environ["PORT"], flush=True)
 http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
 "#;
 
-fn container(arguments: &[&str], says: &str) -> serde_json::Value {
+fn container(arguments: &[&str], variables: &[(&str, &str)]) -> serde_json::Value {
+    let env: Vec<_> = variables.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
     json!([{
         "name": "kserve-container",
         "command": [python().display().to_string(), "-c", SERVER],
         "args": arguments,
-        "env": [{ "name": "SAYS", "value": says }],
+        "env": env,
     }])
 }
 
 fn service(arguments: &[&str], says: &str) -> Service {
-    Service::passed("m").field("containers", container(arguments, says))
+    with(arguments, &[("SAYS", says)])
+}
+
+fn with(arguments: &[&str], variables: &[(&str, &str)]) -> Service {
+    Service::passed("m").field("containers", container(arguments, variables))
 }
 
 /// A call, answered with the process that answers and what it says.
@@ -150,7 +163,11 @@ async fn what_does_not_start_says_why_and_holds_nothing_up() {
 async fn an_applied_command_runs_only_where_that_is_allowed() {
     let yaml = service(&[], "").yaml();
     let server = Server::with([]).without_files().start().await;
-    server.cli_with_input(&["apply", "-f", "-"], &yaml).await;
+    for told in ["created", "unchanged"] {
+        let applied = server.cli_with_input(&["apply", "-f", "-"], &yaml).await;
+        let applied = String::from_utf8_lossy(&applied.stdout);
+        assert!(applied.contains(told), "{applied}");
+    }
     let condition = server.condition("m", "Ready").await;
     assert_eq!(condition["status"], "False", "{condition}");
     assert!(condition["message"].as_str().unwrap().contains("--allow-commands all"), "{condition}");
@@ -164,26 +181,101 @@ async fn an_applied_command_runs_only_where_that_is_allowed() {
     assert_eq!(shown["value"], "***", "variables may be secrets: {object}");
 }
 
+/// The answer of an engine of ours, unless there is none.
+async fn sum(server: &Server, model: &str) -> Option<Vec<f32>> {
+    let reply = Http1::connect(server.data).await.infer(model, &row(&[3.0])).await;
+    (reply.status == 200).then(|| values(&reply.response().outputs[0]))
+}
+
+fn isolated(service: Service) -> Service {
+    service.annotation("weirgate.dev/isolation", "process")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_of_an_isolated_engine_takes_nothing_else_down() {
-    let isolated = Service::sum(1).annotation("weirgate.dev/isolation", "process");
-    let mut server = Server::start([isolated, Service::new("add_2")]).await;
-    let ask = async |model: &str| {
-        let reply = Http1::connect(server.data).await.infer(model, &row(&[3.0])).await;
-        (reply.status == 200).then(|| values(&reply.response().outputs[0]))
-    };
-    assert_eq!(ask("sum").await, Some(vec![4.0]));
+    let mut server = Server::start([isolated(Service::sum(1)), Service::new("add_2")]).await;
+    assert_eq!(sum(&server, "sum").await, Some(vec![4.0]));
     let socket = format!("unix:{}", server.state().join("run").display());
-    let found = processes(&socket);
-    assert!(!found.is_empty(), "a replica of ours listens at a socket in the state folder");
-    found.iter().for_each(|pid| signal(*pid, "KILL"));
-    assert_eq!(ask("add-2").await, Some(vec![5.0]));
-    eventually("it to answer again", async || ask("sum").await.filter(|answer| *answer == [4.0])).await;
-    assert!(processes(&socket).iter().all(|pid| !found.contains(pid)));
+    assert!(!processes(&socket).is_empty(), "a replica of ours listens at a socket in the state folder");
+    let guards = children_of(server.pid());
+    let engines: Vec<_> = guards.iter().flat_map(|guard| children_of(*guard)).collect();
+    assert_eq!((guards.len(), engines.len()), (1, 1));
+    signal(engines[0], "KILL");
+    let mut failed = 0;
+    for _ in 0..5 {
+        assert_eq!(sum(&server, "add-2").await, Some(vec![5.0]));
+        failed += usize::from(sum(&server, "sum").await.is_none());
+    }
+    assert!(failed <= 1, "{failed} calls failed, one after the other: those that come later wait for the next engine");
+    assert_eq!(sum(&server, "sum").await, Some(vec![4.0]));
+    dead(engines[0]).await;
     assert!(server.is_running());
     let left = processes(&socket);
     server.kill().await;
     for pid in left {
         dead(pid).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn isolated_services_share_a_folder_and_take_nothing_from_each_other() {
+    let add_2 = || isolated(Service::new("add_2"));
+    let server = Server::start([isolated(Service::sum(1)), add_2()]).await;
+    let files = || {
+        let folders = std::fs::read_dir(server.state().join("run")).unwrap().flatten();
+        folders.flat_map(|folder| std::fs::read_dir(folder.path()).unwrap().flatten()).count()
+    };
+    let before = files();
+    // Another revision, which starts first, and one more replica.
+    server.write(&isolated(Service::sum(1)).replicas(2));
+    server.write(&add_2().max_batch(3));
+    eventually("the replaced ones to be gone", async || (children_of(server.pid()).len() == 3).then_some(())).await;
+    for _ in 0..10 {
+        assert_eq!(sum(&server, "sum").await, Some(vec![4.0]));
+        assert_eq!(sum(&server, "add-2").await, Some(vec![5.0]));
+    }
+    eventually("a socket and a manifest for one more", async || (files() == before + 2).then_some(())).await;
+    assert!(!server.log().contains("can't be written"), "{}", server.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_all_processes_are_told_to_end_by_cuts_no_call() {
+    let folder = Folder::new();
+    let runs = folder.path().join("runs");
+    let mut server = Server::start([with(&[], &[("RUNS", runs.to_str().unwrap())])]).await;
+    let address = server.data;
+    let mut call = JoinSet::new();
+    call.spawn(async move {
+        Http1::connect(address).await.send(post("/v1/models/m:predict", r#"{"instances": [1]}"#)).await
+    });
+    eventually("the call to run", async || runs.exists().then_some(())).await;
+    children_of(server.pid()).into_iter().for_each(|guard| signal(guard, "TERM"));
+    assert!(server.stop().await.success());
+    assert_eq!(call.join_next().await.unwrap().unwrap().status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_stops_gives_a_server_its_grace_period() {
+    let folder = Folder::new();
+    let left = folder.path().join("left");
+    let slow = with(&[], &[("LEAVES_IN", "12"), ("LEFT", left.to_str().unwrap())]);
+    let mut server = Server::start([slow.field("terminationGracePeriodSeconds", 40)]).await;
+    answered(&server).await;
+    assert!(server.stop().await.success(), "{}", server.log());
+    assert!(left.exists(), "it ended by itself");
+}
+
+/// What its clients got before they get after.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_takeover_waits_for_a_canary_that_loads_for_long() {
+    let mut server = Server::start([service(&[], "old")]).await;
+    let canary = with(&[], &[("SAYS", "new"), ("LOADS", "4")]).canary_percent(50);
+    server.write(&canary);
+    eventually("the canary to answer", async || (answered(&server).await.1 == "new").then_some(())).await;
+    server.take_over().await;
+    let mut said = Vec::new();
+    for _ in 0..10 {
+        said.push(answered(&server).await.1);
+    }
+    assert!(said.iter().any(|said| said == "new") && said.iter().any(|said| said == "old"), "{said:?}");
 }

@@ -10,7 +10,7 @@ use weirgate_tests::process::{Folder, run};
 use weirgate_tests::{Server, Service};
 
 /// Every flag of `serve`, and its variable.
-const FLAGS: [(&str, &str); 28] = [
+const FLAGS: [(&str, &str); 30] = [
     ("--tls-cert", "WEIRGATE_TLS_CERT"),
     ("--tls-key", "WEIRGATE_TLS_KEY"),
     ("--tls-client-ca", "WEIRGATE_TLS_CLIENT_CA"),
@@ -37,6 +37,8 @@ const FLAGS: [(&str, &str); 28] = [
     ("--client-timeout", "WEIRGATE_CLIENT_TIMEOUT"),
     ("--drain-delay", "WEIRGATE_DRAIN_DELAY"),
     ("--drain-timeout", "WEIRGATE_DRAIN_TIMEOUT"),
+    ("--allow-commands", "WEIRGATE_ALLOW_COMMANDS"),
+    ("--explain-last", "WEIRGATE_EXPLAIN_LAST"),
     ("--threads", "WEIRGATE_THREADS"),
     ("--log", "WEIRGATE_LOG"),
 ];

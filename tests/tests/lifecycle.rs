@@ -108,7 +108,7 @@ async fn complaint_17_a_broken_model_is_not_ready_and_says_why() {
     assert_eq!(server.admin_get("/readyz").await.unwrap().status, 200);
     assert_eq!(client.get("/v2/models/identity/ready").await.status, 200);
     assert_eq!(values(&client.infer("identity", &row(&[1.0])).await.response().outputs[0]), [1.0]);
-    assert!(server.log().contains("model failed to load"), "{}", server.log());
+    assert!(server.log().contains("replica failed to start"), "{}", server.log());
     assert!(server.is_running());
     assert_eq!(server.stop().await.code(), Some(0));
 }

@@ -305,7 +305,7 @@ async fn complaint_41_a_call_that_upsets_the_engine_fails_alone() {
         (server.log().matches("replica is ready").count() >= 2).then_some(())
     })
     .await;
-    assert!(server.log().contains("replica will be replaced"), "{}", server.log());
+    assert!(server.log().contains("replica failed and will be replaced"), "{}", server.log());
     assert_eq!(server.metric("weirgate_ready_replicas", "reshape-fail").await, 1.0);
     let reply = Http1::connect(server.data).await.infer("reshape-fail", &row(&[4.0])).await;
     assert_eq!(values(&reply.response().outputs[0]), [4.0]);

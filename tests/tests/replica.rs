@@ -223,8 +223,8 @@ async fn a_full_queue_and_a_failed_model_say_that_nothing_was_executed() {
     let remote = broken.remote();
     let mut watched = Watched::new(&remote, "broken");
     let failed =
-        watched.sees("the reason", |event| matches!(event, WatchEvent::NotReady(text) if !text.contains("loads")));
-    let WatchEvent::NotReady(reason) = failed.await else { unreachable!() };
+        watched.sees("the reason", |event| matches!(event, WatchEvent::Failed(text) if !text.contains("loads")));
+    let WatchEvent::Failed(reason) = failed.await else { unreachable!() };
     assert!(!reason.is_empty());
     let fault = within("a refusal", remote.transport.send(infer("broken"))).await.err().unwrap();
     assert_eq!(fault.kind, FaultKind::NotExecuted);

@@ -26,6 +26,21 @@ impl Absent {
         record.absent_since.is_none_or(|since| since + PATIENCE >= seconds()).then_some(record)
     }
 
+    /// Has records of an earlier process here, as they are in the folder.
+    pub fn hold(&mut self, records: BTreeMap<Named, Record>) {
+        self.0.extend(records);
+    }
+
+    /// Keeps all that is here from now on. Returns those that could not be, and why.
+    pub fn keep_all(&mut self, state: &StateFolder) -> Vec<(Named, String)> {
+        let held: Vec<_> = self.0.iter().map(|(named, record)| (named.clone(), record.clone())).collect();
+        let kept = held.into_iter().filter_map(|(named, record)| {
+            let error = self.keep(state, &named, record).err()?;
+            Some((named, error))
+        });
+        kept.collect()
+    }
+
     /// Keeps a record from now on, and forgets those that were kept for too long.
     pub fn keep(&mut self, state: &StateFolder, named: &Named, mut record: Record) -> Result<(), String> {
         if record.absent_since.is_none() {

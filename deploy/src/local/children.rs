@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use weirgate_deploy_core::{Executor, InferenceService, InferenceServiceSpec, Metadata, PredictorSpec, ServicePlan};
 use weirgate_replicas::child::{Guard, Ports, this_program};
@@ -20,6 +21,8 @@ pub struct Processes {
     /// For sockets: nobody else may enter it, and its path is short.
     pub folder: PathBuf,
     pub ports: Arc<Ports>,
+    /// Names for what lies in the folder.
+    pub numbers: Arc<AtomicU64>,
 }
 
 /// Whose manifests may have commands run: `predictor.containers`.
@@ -63,12 +66,12 @@ impl Processes {
         let words = ["replica", "-f", "$(MANIFEST)", "--listen", "unix:$(SOCKET)"];
         let replica = std::iter::once(program.display().to_string()).chain(words.map(str::to_owned)).collect();
         let guard = Guard { program, arguments: ["child-guard", "--"].map(str::to_owned).to_vec() };
-        Processes { allowed, guard, replica, folder, ports: Arc::default() }
+        Processes { allowed, guard, replica, folder, ports: Arc::default(), numbers: Arc::default() }
     }
 }
 
 /// The InferenceService that a process of ours serves: one replica of a revision, its model at a path.
-pub(super) fn manifest(service: &Named, predictor: &PredictorSpec, model: &Path) -> String {
+pub(super) fn manifest(service: &Named, predictor: &PredictorSpec, model: &Path) -> Result<String, String> {
     let mut predictor = predictor.clone();
     predictor.component.min_replicas = Some(1);
     predictor.component.annotations.clear();
@@ -79,7 +82,7 @@ pub(super) fn manifest(service: &Named, predictor: &PredictorSpec, model: &Path)
         Metadata { name: service.name.clone(), namespace: Some(service.namespace.clone()), ..Metadata::default() };
     let spec = InferenceServiceSpec { predictor, ..InferenceServiceSpec::default() };
     let object = InferenceService { metadata, spec, ..InferenceService::default() };
-    serde_json::to_string(&object).unwrap_or_default()
+    serde_json::to_string(&object).map_err(|error| format!("its manifest can't be written: {error}"))
 }
 
 #[cfg(test)]

@@ -61,8 +61,9 @@ impl<P: DataPlane> Controller<P> {
                 return Err(Refused::Invalid(format!("inferenceservice {named} is applied twice: give it once")));
             }
         }
-        let wanted: Vec<_> = services.into_iter().map(|service| (named(&service), wanted_by_apply(service))).collect();
-        self.put(wanted)
+        let allowed = self.config.processes.allowed;
+        let wanted = services.into_iter().map(|service| (named(&service), wanted_by_apply(service, allowed)));
+        self.put(wanted.collect())
     }
 
     /// Who holds a service, if somebody does.
@@ -109,8 +110,8 @@ impl<P: DataPlane> Controller<P> {
 
     /// What is stored of a service before a change is acted on.
     fn record(&self, named: &Named, wanted: &Wanted) -> Record {
-        let known = self.services.get(named).filter(|service| !service.deleted).map(|service| &service.record);
-        let known = known.or_else(|| self.absent.get(named));
+        let service = self.services.get(named).filter(|service| !service.deleted);
+        let known = service.map(|service| &service.record).or_else(|| self.absent.get(named));
         let mut record = known.cloned().unwrap_or_else(|| Record {
             owner: Owner::State,
             manifest: wanted.manifest.clone(),
@@ -120,8 +121,12 @@ impl<P: DataPlane> Controller<P> {
             absent_since: None,
             rollout: Revisions::default(),
         });
-        if wanted.plan.is_none() && record.runnable.is_none() && record.manifest != wanted.manifest {
-            record.runnable = Some(record.manifest.clone());
+        // As the service will remember it: what runs goes on where the manifest can't be acted on.
+        let runs = service.is_some_and(|service| service.unsupported.is_none() && service.plan.is_some());
+        match wanted.plan {
+            Some(_) => record.runnable = None,
+            None if runs => record.runnable = Some(record.manifest.clone()),
+            None => {}
         }
         record.owner = Owner::State;
         record.manifest = wanted.manifest.clone();
@@ -161,7 +166,7 @@ impl<P: DataPlane> Controller<P> {
             }
         };
         edited.map_err(|error: String| Refused::Invalid(format!("inferenceservice {named}: {error}")))?;
-        let wanted = wanted(manifest)?;
+        let wanted = wanted(manifest, &service.record.owner)?.within(self.config.processes.allowed);
         match service.record.owner.clone() {
             Owner::State => {
                 let mut applied = self.put(vec![(named, wanted)])?;
@@ -215,7 +220,7 @@ impl<P: DataPlane> Controller<P> {
 }
 
 /// An edited manifest, unless the edit made it wrong.
-fn wanted(manifest: InferenceService) -> Result<Wanted, Refused> {
+fn wanted(manifest: InferenceService, owner: &Owner) -> Result<Wanted, Refused> {
     let (plan, problems) = plan(&manifest, "rollout", Path::new("/"));
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
         return Err(Refused::Invalid(refusal(&problems)));
@@ -223,5 +228,5 @@ fn wanted(manifest: InferenceService) -> Result<Wanted, Refused> {
     let unsupported: Vec<_> =
         problems.into_iter().filter(|problem| problem.severity == Severity::Unsupported).collect();
     let unsupported = (!unsupported.is_empty()).then(|| reasons(&unsupported));
-    Ok(Wanted { owner: Owner::State, manifest, plan, unsupported })
+    Ok(Wanted { owner: owner.clone(), manifest, plan, unsupported })
 }

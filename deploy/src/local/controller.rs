@@ -12,18 +12,21 @@ use weirgate_deploy_core::{Problem, Service, Severity};
 use weirgate_replicas::{Failure, SetState};
 
 use super::absent::{self, Absent};
+use super::children::AllowCommands;
 use super::files::Files;
 use super::record::Record;
 use super::running::{Key, News, Phase, Running, Told};
 use super::service::{Managed, Wanted, file_of, reasons, unsupported};
 use super::watch::Text;
-use super::{Freeze, LocalConfig};
+use super::{Freeze, LocalConfig, executor};
 use crate::control::{Command, Named, Owner, ServiceView};
 use crate::plane::DataPlane;
 use crate::state::StateFolder;
 
 /// A record that could not be stored is tried again after this time.
 const STORE_AGAIN: Duration = Duration::from_secs(5);
+/// For an engine that does not come back from what it runs, and for what processes leave behind.
+const STOP_MARGIN: Duration = Duration::from_secs(10);
 
 type Views = channel::Sender<Arc<Vec<Arc<ServiceView>>>>;
 
@@ -58,6 +61,7 @@ impl<P: DataPlane> Controller<P> {
     ) -> Result<Self, String> {
         // What is set aside has been logged; it takes nothing else down.
         let (applied, of_files) = absent::split(state.load::<Record>().0);
+        let frozen = config.frozen;
         let mut controller = Controller {
             plane,
             state,
@@ -72,12 +76,11 @@ impl<P: DataPlane> Controller<P> {
             tasks: JoinSet::new(),
             news: mpsc::unbounded_channel(),
             runs: 0,
-            frozen: false,
+            frozen,
         };
-        for (named, record) in of_files {
-            if let Err(error) = controller.absent.keep(&controller.state, &named, record) {
-                tracing::warn!(service = %named, error, "its record stays as it was");
-            }
+        controller.absent.hold(of_files);
+        if !frozen {
+            controller.keep_absent();
         }
         let claims: Vec<_> = controller.files.services().map(|(named, service)| (named, service.clone())).collect();
         for (named, service) in claims {
@@ -89,10 +92,11 @@ impl<P: DataPlane> Controller<P> {
                     controller.state.path().display()
                 ));
             }
-            controller.want(named, wanted_by_file(service));
+            let wanted = wanted_by_file(service, controller.config.processes.allowed);
+            controller.want(named, wanted);
         }
         for (named, record) in applied {
-            let wanted = wanted_by_state(&named, &record);
+            let wanted = wanted_by_state(&named, &record, controller.config.processes.allowed);
             controller.insert(named, wanted, Some(record));
         }
         Ok(controller)
@@ -104,7 +108,7 @@ impl<P: DataPlane> Controller<P> {
         mut changes: mpsc::Receiver<Vec<Text>>,
         mut freezes: mpsc::Receiver<Freeze>,
         mut stop: channel::Receiver<bool>,
-    ) {
+    ) -> Result<(), String> {
         let mut again = tokio::time::interval(STORE_AGAIN);
         again.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -112,7 +116,7 @@ impl<P: DataPlane> Controller<P> {
                 () = super::stopped(&mut stop) => break,
                 Some(command) = commands.recv() => tokio::task::block_in_place(|| self.command(command)),
                 Some((frozen, done)) = freezes.recv() => {
-                    self.frozen = frozen;
+                    tokio::task::block_in_place(|| self.freeze(frozen));
                     // Who asked may be gone.
                     let _ = done.send(());
                 }
@@ -127,7 +131,25 @@ impl<P: DataPlane> Controller<P> {
             }
             tokio::task::block_in_place(|| self.settle());
         }
-        self.stop().await;
+        self.stop().await
+    }
+
+    /// Once this process may write again nothing is known of the folder: another one may have written there meanwhile.
+    fn freeze(&mut self, frozen: bool) {
+        if std::mem::replace(&mut self.frozen, frozen) && !frozen {
+            self.keep_absent();
+            for (named, service) in &mut self.services {
+                service.stored = None;
+                self.unstored.insert(named.clone());
+            }
+            self.store_again();
+        }
+    }
+
+    fn keep_absent(&mut self) {
+        for (named, error) in self.absent.keep_all(&self.state) {
+            tracing::warn!(service = %named, error, "its record stays as it was");
+        }
     }
 
     fn store_again(&mut self) {
@@ -136,20 +158,29 @@ impl<P: DataPlane> Controller<P> {
         }
     }
 
-    async fn stop(mut self) {
+    async fn stop(mut self) -> Result<(), String> {
         tokio::task::block_in_place(|| self.store_again());
         // Lanes that drain have nobody left to wait for, and a model that loads is of no use any more.
-        let mut left = 0;
+        let (mut left, mut grace) = (Vec::new(), Duration::ZERO);
         for service in self.services.values_mut() {
-            left += service.running.drain(..).filter(Running::started).count();
-        }
-        while left > 0 {
-            match self.news.1.recv().await {
-                Some((_, Told::Ended)) => left -= 1,
-                Some(_) => {}
-                None => break,
+            for running in service.running.drain(..).filter(Running::started) {
+                grace = grace.max(executor::grace(&running.plan));
+                left.push((running.key.clone(), running.plan.name.clone()));
             }
         }
+        let ended = async {
+            while !left.is_empty()
+                && let Some((key, told)) = self.news.1.recv().await
+            {
+                left.retain(|(running, _)| *running != key || !matches!(told, Told::Ended));
+            }
+        };
+        // First calls that were cut are let go of, and then a process may take all of its time to end.
+        let patience = grace * 2 + STOP_MARGIN;
+        tokio::time::timeout(patience, ended).await.map_err(|_| {
+            let left: Vec<_> = left.iter().map(|(key, name)| format!("{} (revision {name})", key.service)).collect();
+            format!("replicas did not end in {patience:?} and were cut: {}", left.join(", "))
+        })
     }
 
     /// Watched files have changed: all that one look found, so that a service that moves from one file to another is never
@@ -177,7 +208,7 @@ impl<P: DataPlane> Controller<P> {
                     claims.push((named, file_of(service)));
                 }
             } else if managed.is_none_or(|managed| {
-                let wanted = wanted_by_file((*service).clone()).within(self.config.processes.allowed);
+                let wanted = wanted_by_file((*service).clone(), self.config.processes.allowed);
                 managed.deleted || managed.differs(&wanted.owner, &wanted.manifest, wanted.unsupported.as_deref())
             }) {
                 news.push((named, service.clone()));
@@ -188,7 +219,8 @@ impl<P: DataPlane> Controller<P> {
             self.event(&named, "Warning", "ClaimedTwice", text);
         }
         for (named, service) in news {
-            self.want(named, wanted_by_file(service));
+            let wanted = wanted_by_file(service, self.config.processes.allowed);
+            self.want(named, wanted);
         }
     }
 
@@ -216,7 +248,6 @@ impl<P: DataPlane> Controller<P> {
 
     /// Acts on a manifest, of a service that is known or not.
     pub(super) fn want(&mut self, named: Named, wanted: Wanted) {
-        let wanted = wanted.within(self.config.processes.allowed);
         match self.services.get_mut(&named) {
             Some(service) if !service.deleted => {
                 service.want(wanted);
@@ -245,7 +276,6 @@ impl<P: DataPlane> Controller<P> {
     }
 
     fn insert(&mut self, named: Named, wanted: Wanted, record: Option<Record>) {
-        let wanted = wanted.within(self.config.processes.allowed);
         self.services.insert(named.clone(), Managed::new(named.clone(), wanted, record));
         self.dirty.insert(named);
     }
@@ -264,8 +294,8 @@ impl<P: DataPlane> Controller<P> {
         self.dirty.insert(key.service.clone());
         let running = &mut service.running[index];
         match told {
-            Told::State(health, loads) => {
-                running.loads = loads;
+            Told::State(health, loads, waits_for) => {
+                (running.loads, running.waits_for) = (loads, waits_for);
                 let before = std::mem::replace(&mut running.health, health.clone());
                 if running.phase == Phase::Running {
                     let name = running.plan.name.clone();
@@ -318,23 +348,27 @@ fn note_health<L>(service: &mut Managed<L>, revision: &str, before: &Health, now
     }
 }
 
-pub(super) fn wanted_by_file(service: Service) -> Wanted {
-    let (owner, unsupported) = (file_of(&service), unsupported(&service));
-    Wanted { owner, manifest: service.service, plan: service.plan, unsupported }
+pub(super) fn wanted_by_file(service: Service, allowed: AllowCommands) -> Wanted {
+    wanted_by(file_of(&service), service, allowed)
 }
 
-fn wanted_by_state(named: &Named, record: &Record) -> Wanted {
+pub(super) fn wanted_by_apply(service: Service, allowed: AllowCommands) -> Wanted {
+    wanted_by(Owner::State, service, allowed)
+}
+
+fn wanted_by(owner: Owner, service: Service, allowed: AllowCommands) -> Wanted {
+    let unsupported = unsupported(&service);
+    Wanted { owner, manifest: service.service, plan: service.plan, unsupported }.within(allowed)
+}
+
+fn wanted_by_state(named: &Named, record: &Record, allowed: AllowCommands) -> Wanted {
     let (plan, problems) = weirgate_deploy_core::plan(&record.manifest, "state folder", std::path::Path::new("/"));
     let problems: Vec<_> = problems.into_iter().filter(|problem| problem.severity != Severity::Warning).collect();
     if !problems.is_empty() {
         tracing::warn!(service = %named, problems = reasons(&problems), "what was applied can't be acted on");
     }
     let unsupported = (!problems.is_empty()).then(|| reasons(&problems));
-    Wanted { owner: Owner::State, manifest: record.manifest.clone(), plan, unsupported }
-}
-
-pub(super) fn wanted_by_apply(service: Service) -> Wanted {
-    Wanted { owner: Owner::State, ..wanted_by_file(service) }
+    Wanted { owner: Owner::State, manifest: record.manifest.clone(), plan, unsupported }.within(allowed)
 }
 
 pub(super) fn shown(owner: &Owner) -> String {

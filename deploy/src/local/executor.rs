@@ -25,6 +25,15 @@ const OURS_GRACE: Duration = Duration::from_secs(30);
 /// For a connection to a server elsewhere, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a replica may take to end when it is asked to, beyond the calls that it holds.
+pub(super) fn grace(plan: &RevisionPlan) -> Duration {
+    match &plan.executor {
+        Executor::Model { isolation: Isolation::Process, .. } => OURS_GRACE,
+        Executor::Command(command) => command.grace,
+        Executor::Model { .. } | Executor::Upstream(_) => Duration::ZERO,
+    }
+}
+
 /// The replicas that a plan asks for; they run when the set does.
 pub(super) fn replica_set(
     service: &Named,
@@ -50,6 +59,7 @@ pub(super) fn replica_set(
                 source: Arc::new(source(model, platform)),
                 manifest: Arc::new(move |path| manifest(&named, &predictor, path)),
                 folder: platform.processes.folder.clone(),
+                numbers: platform.processes.numbers.clone(),
             };
             ReplicaSet::children(children(service, plan, platform, Runs::Ours(ours), None, OURS_GRACE), feed)
         }

@@ -55,9 +55,12 @@ pub struct LocalConfig {
     pub store: Arc<Store>,
     /// What processes are started with.
     pub processes: Processes,
+    /// Starts as if [frozen](Freezer::set): the state folder is still another process's, and replicas are only got ready.
+    pub frozen: bool,
 }
 
 /// Keeps the platform from changing anything while another process gets ready to take its place.
+/// One that has frozen what is got ready to take over thaws it when it has.
 #[derive(Clone)]
 pub struct Freezer(mpsc::Sender<Freeze>);
 
@@ -78,7 +81,8 @@ impl Freezer {
 
 /// The running platform. Dropping it aborts its tasks; [`Local::stop`] ends them in order.
 pub struct Local {
-    tasks: JoinSet<()>,
+    /// The watcher, and the controller, which says what did not end.
+    tasks: JoinSet<Result<(), String>>,
     stop: channel::Sender<bool>,
     freezer: Freezer,
 }
@@ -100,7 +104,11 @@ impl Local {
         controller.settle();
         let (changes, changed) = mpsc::channel(1);
         let mut tasks = JoinSet::new();
-        tasks.spawn(watcher.run(changes, stopping.clone()));
+        let watching = watcher.run(changes, stopping.clone());
+        tasks.spawn(async {
+            watching.await;
+            Ok(())
+        });
         let (freezes, freezing) = mpsc::channel(1);
         tasks.spawn(controller.run(requests, changed, freezing, stopping));
         let freezer = Freezer(freezes);
@@ -111,10 +119,16 @@ impl Local {
         self.freezer.clone()
     }
 
-    /// Ends every replica after the batch it runs.
-    pub async fn stop(mut self) {
+    /// Ends every replica after the batch it runs, and waits for as long as any of them may take. An error names those that
+    /// did not end.
+    pub async fn stop(mut self) -> Result<(), String> {
         let _ = self.stop.send(true);
-        while self.tasks.join_next().await.is_some() {}
+        let mut stopped = Ok(());
+        while let Some(ended) = self.tasks.join_next().await {
+            let ended = ended.unwrap_or_else(|error| Err(format!("a task of the platform failed: {error}")));
+            stopped = stopped.and(ended);
+        }
+        stopped
     }
 }
 

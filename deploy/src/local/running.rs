@@ -23,8 +23,8 @@ pub(super) struct Key {
 /// What the tasks of a revision tell the controller.
 #[derive(Debug)]
 pub(super) enum Told {
-    /// How the replicas fare, and what they have loaded.
-    State(Health, Loads),
+    /// How the replicas fare, what they have loaded, and why they start for long.
+    State(Health, Loads, Option<Arc<str>>),
     /// The lane is empty and closed.
     Drained,
     /// The replicas have ended.
@@ -49,6 +49,8 @@ pub(super) struct Running<L> {
     pub phase: Phase,
     pub health: Health,
     pub loads: Loads,
+    /// Why its replicas are not ready yet, where they start for long.
+    pub waits_for: Option<Arc<str>>,
     pub feed: Arc<dyn Feed>,
     started: bool,
     wanted: channel::Sender<Wanted>,
@@ -69,7 +71,18 @@ impl<L> Running<L> {
     pub fn new(key: Key, plan: RevisionPlan, lane: L, feed: Arc<dyn Feed>) -> Self {
         let (wanted, _) = channel::channel(Wanted::default());
         let (phase, health) = (Phase::Waiting, Health::default());
-        Running { key, plan, lane, phase, health, loads: Loads::default(), feed, started: false, wanted }
+        Running {
+            key,
+            plan,
+            lane,
+            phase,
+            health,
+            loads: Loads::default(),
+            waits_for: None,
+            feed,
+            started: false,
+            wanted,
+        }
     }
 
     pub fn started(&self) -> bool {
@@ -151,14 +164,14 @@ impl Feed for Reporting {
     }
 
     fn state_changed(&self, state: SetState) {
-        let (ready, done, failure) = match &state {
-            SetState::Loading => (0, 0, None),
-            SetState::Ready { ready, load, failure, .. } => (*ready, *load, failure.clone()),
-            SetState::Failed(failure) => (0, 0, Some(failure.clone())),
+        let (ready, done, failure, waits_for) = match &state {
+            SetState::Loading { reason } => (0, 0, None, reason.clone()),
+            SetState::Ready { ready, load, failure, .. } => (*ready, *load, failure.clone(), None),
+            SetState::Failed(failure) => (0, 0, Some(failure.clone()), None),
         };
         let loads = Loads { done, failed: failure.as_ref().map(|failure| failure.load) };
         let health = Health { ready, failure: failure.map(|failure| failure.reason.to_string()) };
         self.feed.state_changed(state);
-        let _ = self.news.send((self.key.clone(), Told::State(health, loads)));
+        let _ = self.news.send((self.key.clone(), Told::State(health, loads, waits_for)));
     }
 }

@@ -42,7 +42,7 @@ pub(super) struct Managed<L> {
     pub deleted: bool,
 }
 
-/// A manifest, and what to do about it.
+/// A manifest, and what to do about it. What its owner may not have run is left out where this is made.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
     pub owner: Owner,

@@ -89,7 +89,7 @@ fn known_revision<L>(service: &Managed<L>, known: &Known) -> RevisionView {
         roles: roles.iter().filter(|(_, has)| *has).map(|(role, _)| (*role).to_owned()).collect(),
         percent: share.map_or(0, |share| share.percent),
         state: state.to_owned(),
-        message: known.failure().map(str::to_owned),
+        message: known.failure().map(str::to_owned).or_else(|| running?.waits_for.as_deref().map(str::to_owned)),
         ready_replicas: known.health.ready,
         replicas: if running.is_some() { known.replicas.max(1) } else { 0 },
         storage_uri: storage_uri(&known.predictor),

@@ -5,7 +5,7 @@
 //! handover.sock                     0600; where another process can ask for that one's place
 //! token                             0600
 //! services/{namespace}/{name}.json  one record per service
-//! run/{pid}/                        sockets of child processes; those of processes that are gone are removed
+//! run/{random}/                     sockets of child processes; one whose lock nobody holds is removed
 //! models/{hash of a URL}            a model that was downloaded; written by who runs it, and may go at any time
 //! ```
 //!
@@ -13,6 +13,7 @@
 
 mod files;
 mod records;
+mod sockets;
 mod token;
 
 use std::ffi::OsString;
@@ -21,20 +22,21 @@ use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 pub use files::write_atomically;
 pub use records::SetAside;
 pub use token::Token;
 
 const SERVICES: &str = "services";
-/// A socket's path has at most 107 bytes; its name in the folder takes some.
-const LONGEST_SOCKET_FOLDER: usize = 70;
 
 /// The folder, locked for as long as this lives.
 #[derive(Debug)]
 pub struct StateFolder {
     path: PathBuf,
     _lock: File,
+    /// Of the folder for sockets.
+    sockets: Mutex<Option<File>>,
 }
 
 impl StateFolder {
@@ -45,7 +47,7 @@ impl StateFolder {
             format!("the state folder {} can't be made: {error} (give another one by --state DIR)", path.display())
         })?;
         let lock = lock(&path)?;
-        let folder = StateFolder { path, _lock: lock };
+        let folder = StateFolder { path, _lock: lock, sockets: Mutex::default() };
         folder.sweep().map_err(|error| folder.unusable(&error))?;
         Ok(folder)
     }
@@ -56,7 +58,7 @@ impl StateFolder {
         let (path, lock) = (path.into(), File::from(lock));
         let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
         let ours = std::fs::metadata(path.join("lock")).map(identity);
-        let folder = StateFolder { path, _lock: lock };
+        let folder = StateFolder { path, _lock: lock, sockets: Mutex::default() };
         let given = folder._lock.metadata().map(identity);
         match (ours, given) {
             (Ok(ours), Ok(given)) if ours == given => {}
@@ -81,28 +83,12 @@ impl StateFolder {
         self.path.join("models")
     }
 
-    /// A folder for sockets, empty, that only this process's user may enter. Where the state folder's path is too long for
-    /// the address of a socket it lies elsewhere. Each process has its own: one that hands over still needs its own for a
-    /// while. Those of processes that are gone are removed.
+    /// A new folder for sockets that only this process's user may enter; this process's for as long as the state folder is.
+    /// Where the state folder's path is too long for the address of a socket it lies elsewhere. Those of processes that are
+    /// gone are removed.
     pub fn sockets(&self) -> Result<PathBuf, String> {
-        let run = self.path.join("run");
-        let own = std::process::id().to_string();
-        let short = std::path::absolute(&run).is_ok_and(|path| path.as_os_str().len() <= LONGEST_SOCKET_FOLDER);
-        let path = if short { run.join(&own) } else { std::env::temp_dir().join(format!("weirgate-{own}")) };
-        let make = || {
-            make_folder(&run)?;
-            for entry in std::fs::read_dir(&run)?.flatten() {
-                let name = entry.file_name();
-                if !Path::new("/proc").join(&name).exists() {
-                    std::fs::remove_dir_all(entry.path())?;
-                }
-            }
-            match std::fs::remove_dir_all(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-                _ => DirBuilder::new().mode(0o700).create(&path),
-            }
-        };
-        make().map_err(|error| format!("a folder for sockets can't be made at {}: {error}", path.display()))?;
+        let (path, lock) = sockets::make(&self.path.join("run"))?;
+        *self.sockets.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock);
         Ok(path)
     }
 

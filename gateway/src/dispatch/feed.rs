@@ -94,7 +94,7 @@ impl Feed for Lane {
     fn state_changed(&self, state: SetState) {
         let mut batching = None;
         let (readiness, ready) = match state {
-            SetState::Loading => (Readiness::Loading, 0),
+            SetState::Loading { .. } => (Readiness::Loading, 0),
             SetState::Ready { model, ready, took, policy, .. } => {
                 batching = Some(policy);
                 self.metrics.loaded(took);

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::world::{Folder, Set, alive, command, config, dead, shell};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::world::{Folder, Set, Told, alive, command, config, dead, parent, server, shell};
 
 /// Ignores SIGTERM, and has a grandchild in a session of its own that does so too; both write their numbers down.
 const STUBBORN: &str = r#"
@@ -64,5 +66,35 @@ async fn a_flood_of_lines_does_not_stop_a_server() {
         assert!(alive(set.pid().await));
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+    set.end().await;
+}
+
+/// A service manager tells all processes of a service to end; the gateway is still to finish its calls.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guard_outlives_signals_that_are_the_gateways() {
+    let set = Set::of(1, config(command(server())));
+    set.ready(1).await;
+    let process = set.pid().await;
+    let guard = parent(process);
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        kill_process(Pid::from_raw(guard.try_into().unwrap()).unwrap(), signal).unwrap();
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!((set.pid().await, parent(process)), (process, guard));
+    assert_eq!(set.count(|told| matches!(told, Told::Left(_))), 0);
+    set.end().await;
+    dead(guard).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_guard_takes_its_command_along_and_both_are_replaced() {
+    let set = Set::of(1, config(command(server())));
+    set.ready(1).await;
+    let process = set.pid().await;
+    kill_process(Pid::from_raw(parent(process).try_into().unwrap()).unwrap(), Signal::KILL).unwrap();
+    set.until("it left", |told| told.contains(&Told::Left(0))).await;
+    dead(process).await;
+    set.ready(1).await;
+    assert_ne!(set.pid().await, process);
     set.end().await;
 }

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use weirgate_replicas::child::Ports;
+use weirgate_replicas::child::{Guard, Ports};
 use weirgate_replicas::remote::Address;
 use weirgate_replicas::{RemoteLimits, Wanted};
 
-use crate::world::{Folder, Set, Told, alive, command, config, dead, free_port, pid, server, shell};
+use crate::world::{Folder, Set, Told, alive, command, config, dead, exec, free_port, pid, server, shell};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_listens_on_the_port_that_it_is_told_and_ends_in_order() {
@@ -151,4 +151,48 @@ async fn one_that_drains_ends_when_its_calls_have() {
     drop(held);
     dead(process).await;
     set.end().await;
+}
+
+/// It is loading: calls wait for it, and nothing has failed.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_loads_for_long_says_why_and_has_not_failed() {
+    let set = Set::of(1, config(command(shell("sleep 13; exec \"$@\""))));
+    let says = |told: &Told| matches!(told, Told::Starts(reason) if reason.contains("127.0.0.1"));
+    set.until("it says why it is not ready", |told| told.iter().any(says)).await;
+    set.ready(1).await;
+    let told = set.end().await;
+    assert!(!told.iter().any(|told| matches!(told, Told::Failed(_))), "{told:?}");
+}
+
+/// Calls that it had when it was ready go on, also where it is to end then.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_not_ready_any_more_ends_when_its_calls_have() {
+    let folder = Folder::new("unready");
+    let file = folder.file("ready");
+    std::fs::write(&file, "").unwrap();
+    let mut command = command(server());
+    command.readiness = Some(exec(&["test", "-e", &file]));
+    let mut config = config(command);
+    config.grace = Duration::from_secs(3_600);
+    let set = Set::of(1, config);
+    set.ready(1).await;
+    let (process, held) = (set.pid().await, set.notes.remotes.lock()[0].clone());
+    std::fs::remove_file(&file).unwrap();
+    set.until("it is not ready", |told| told.contains(&Told::Left(0))).await;
+    set.wanted.send_replace(Wanted::default());
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(alive(process), "its calls have an hour");
+    drop(held);
+    dead(process).await;
+    set.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_ends_though_a_guard_says_nothing() {
+    let mut config = config(command(server()));
+    config.guard = Guard { program: "sh".into(), arguments: ["-c", "read -r _", "guard"].map(str::to_owned).to_vec() };
+    let set = Set::of(1, config);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let told = set.end().await;
+    assert!(!told.iter().any(|told| matches!(told, Told::Joined(_) | Told::Failed(_))), "{told:?}");
 }

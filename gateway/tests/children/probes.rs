@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use weirgate_replicas::child::{Check, Probe};
 
-use crate::world::{Folder, Set, Told, command, config, exec, server};
+use crate::world::{Folder, Set, Told, command, config, dead, exec, server, within};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn readiness_decides_who_gets_calls() {
@@ -81,4 +81,29 @@ async fn http_probes_go_by_the_status() {
     .await;
     assert_eq!(set.count(|told| matches!(told, Told::Joined(_))), 0);
     set.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_that_hangs_leaves_nothing_behind() {
+    let folder = Folder::new("hanging");
+    let (pids, env) = (folder.file("pids"), folder.file("env"));
+    let mut command = command(server());
+    let script = format!("env > {env}; setsid sleep 1000 & echo $! >> {pids}; wait");
+    let probe = exec(&["sh", "-c", &script]);
+    command.liveness = Some(Probe { timeout: Duration::from_secs(1), failure_threshold: 600, ..probe });
+    let set = Set::of(1, config(command));
+    let found = || {
+        let text = std::fs::read_to_string(&pids).unwrap_or_default();
+        text.lines().filter_map(|line| line.parse().ok()).collect::<Vec<u32>>()
+    };
+    within("three probes", || found().len() >= 3).await.expect("there are three probes");
+    for pid in &found()[..2] {
+        dead(*pid).await;
+    }
+    let env = std::fs::read_to_string(env).unwrap();
+    assert_eq!(env.lines().filter(|line| line.starts_with("WEIRGATE_")).count(), 1, "WEIRGATE_PORT alone: {env}");
+    set.end().await;
+    for pid in found() {
+        dead(pid).await;
+    }
 }

@@ -65,3 +65,21 @@ async fn one_that_is_down_takes_nothing_from_the_others() {
     .await;
     set.end().await;
 }
+
+/// Each says for itself why it is not ready, whoever said so last.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_said_before_it_came_up_does_not_hide_why_another_is_down() {
+    for up in 0..2 {
+        let ports = [free_port(), free_port()];
+        let set = set(&ports);
+        set.until("both are down", |told| matches!(told.last(), Some(Told::Failed(_)))).await;
+        let _theirs = Theirs::start(ports[up]);
+        let down = ports[1 - up].to_string();
+        set.until(
+            "one is ready, and the other says why it is not",
+            |told| matches!(told.last(), Some(Told::Ready { ready: 1, failure: Some(why), .. }) if why.contains(&down)),
+        )
+        .await;
+        set.end().await;
+    }
+}

@@ -105,6 +105,7 @@ pub enum Told {
     Drains(u64),
     Left(u64),
     Loading,
+    Starts(String),
     Ready { ready: usize, load: u64, failure: Option<String> },
     Failed(String),
 }
@@ -127,7 +128,8 @@ impl Feed for Notes {
 
     fn state_changed(&self, state: SetState) {
         self.told.lock().push(match state {
-            SetState::Loading => Told::Loading,
+            SetState::Loading { reason: None } => Told::Loading,
+            SetState::Loading { reason: Some(reason) } => Told::Starts(reason.to_string()),
             SetState::Ready { ready, load, failure, .. } => {
                 Told::Ready { ready, load, failure: failure.map(|failure| failure.reason.to_string()) }
             }
@@ -225,6 +227,11 @@ pub async fn pid(remote: &Remote) -> u32 {
 pub fn alive(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(')').is_some_and(|(_, after)| !after.trim_start().starts_with('Z'))
+}
+
+pub fn parent(pid: u32) -> u32 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit_once(')').unwrap().1.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 pub async fn dead(pid: u32) {

@@ -85,7 +85,7 @@ impl Rival {
 fn service(model: &str, upstream: SocketAddr) -> String {
     format!(
         "apiVersion: serving.kserve.io/v1beta1\nkind: InferenceService\nmetadata:\n  name: {model}\n  annotations:\n    \
-         weirgate.dev/upstream: http://{upstream}\n    weirgate.dev/upstream-protocol: openai\nspec:\n  predictor: {{}}\n"
+         weirgate.dev/upstream: http://{upstream}\n    weirgate.dev/upstream-protocol: openai\nspec:\n  predictor:\n    containerConcurrency: 2048\n"
     )
 }
 

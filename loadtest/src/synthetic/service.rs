@@ -310,6 +310,9 @@ fn metadata(method: &Method, path: &str, body: &[u8]) -> io::Result<Response<Rep
     let bytes = match (path.strip_prefix("/v2/models/"), path) {
         _ if method != Method::GET => return Ok(status(405, false)),
         (_, "/v2/health/live" | "/v2/health/ready") => v2::ready(true),
+        (_, "/v1/models") => {
+            json_bytes(&json!({ "object": "list", "data": [{ "id": "synthetic", "object": "model" }] }))
+        }
         (Some(model), _) if !model.contains('/') => v2::model_metadata(model, &[answers::VERSION], &answers::spec()),
         _ => return Ok(status(404, false)),
     };

@@ -17,9 +17,14 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// What the gateway sends to ask the command to end, by SIGTERM to its process group.
 pub(super) const TERMINATE: u8 = b't';
+
+/// What a service manager sends to every process of a service at once. The gateway finishes calls then, and a guard that died
+/// of it would take its command away from under them.
+const NOT_FOR_US: [SignalKind; 3] = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
 
 /// Rounds in which what a command left behind is looked for; a process may start others while it is.
 const MOST_SWEEPS: u32 = 1_000;
@@ -44,6 +49,7 @@ fn run(command: &[OsString]) -> Result<(), String> {
     let socket = std::io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from);
     let mut socket = socket.map_err(|error| format!("standard input can't be used: {error}"))?;
     let mut gateway = socket.try_clone().map_err(|error| format!("standard input can't be used: {error}"))?;
+    outlive_signals().map_err(|error| format!("signals can't be handled: {error}"))?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .map_err(|error| format!("the guard can't take over what its command leaves behind: {error}"))?;
     let spawned = Command::new(program).args(arguments).stdin(Stdio::null()).process_group(0).spawn();
@@ -51,15 +57,24 @@ fn run(command: &[OsString]) -> Result<(), String> {
         Ok(child) => child,
         Err(error) => return say(&mut socket, &format!("failed {error}")),
     };
-    say(&mut socket, &format!("started {}", child.as_raw_nonzero()))?;
-    // Ends with the process.
-    std::thread::spawn(move || obey(&mut gateway, child));
-    let ended = wait_for(child);
-    // First the news: the gateway need not wait for what is left.
-    let told = say(&mut socket, &ended);
+    let told = say(&mut socket, &format!("started {}", child.as_raw_nonzero())).and_then(|()| {
+        // Ends with the process.
+        std::thread::spawn(move || obey(&mut gateway, child));
+        let ended = wait_for(child);
+        // First the news: the gateway need not wait for what is left.
+        say(&mut socket, &ended)
+    });
     kill_group(child);
     sweep();
     told
+}
+
+/// Has signals do nothing to the guard. They are handled, not ignored: a command would inherit that.
+fn outlive_signals() -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let _inside = runtime.enter();
+    // A handler stays for as long as the process, whoever listens.
+    NOT_FOR_US.into_iter().try_for_each(|kind| signal(kind).map(drop))
 }
 
 fn say(socket: &mut UnixStream, line: &str) -> Result<(), String> {

@@ -98,9 +98,11 @@ pub struct Ours {
     /// Brings the model here before the process is started.
     pub source: Arc<Source>,
     /// The InferenceService for a model that lies there.
-    pub manifest: Arc<dyn Fn(&Path) -> String + Send + Sync>,
+    pub manifest: Arc<dyn Fn(&Path) -> Result<String, String> + Send + Sync>,
     /// For sockets and manifests; nobody else may enter it. Its path is short: a socket's has at most 107 bytes.
     pub folder: PathBuf,
+    /// Names for them: of all sets whose files lie in that folder.
+    pub numbers: Arc<AtomicU64>,
 }
 
 /// Processes as replicas.

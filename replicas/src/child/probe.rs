@@ -1,16 +1,15 @@
 //! Probes: what Kubernetes would ask of a container.
 
 use std::net::Ipv4Addr;
-use std::process::Stdio;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 use prost::Message;
 use tokio::net::TcpStream;
-use tokio::process::Command;
 use weirgate_protocol::UpstreamUrl;
 
+use super::process::{Guard, Invocation, Process};
 use crate::remote::ask::{Whole, ask};
 use crate::remote::{Address, OutBody, Transport, TransportConfig};
 
@@ -50,6 +49,7 @@ pub enum Check {
 /// A process, as its probes need to know it.
 #[derive(Clone, Copy)]
 pub(super) struct Probed<'a> {
+    pub guard: &'a Guard,
     pub port: u16,
     pub variables: &'a [(String, String)],
     pub working_dir: Option<&'a std::path::Path>,
@@ -155,14 +155,15 @@ async fn grpc(port: u16, service: &str, timeout: Duration) -> Result<(), String>
     }
 }
 
+/// Under a guard of its own, as the process itself: what it has started is gone when it is over, or late.
 async fn exec(command: &[String], of: Probed<'_>) -> Result<(), String> {
-    let (program, arguments) = command.split_first().ok_or("the probe has no command")?;
-    let mut process = Command::new(program);
-    process.args(arguments).envs(of.variables.iter().map(|(name, value)| (name, value)));
-    process.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
-    if let Some(folder) = of.working_dir {
-        process.current_dir(folder);
-    }
-    let status = process.status().await.map_err(|error| format!("'{program}' can't be started: {error}"))?;
-    if status.success() { Ok(()) } else { Err(format!("'{program}' failed: {status}")) }
+    let program = command.first().ok_or("the probe has no command")?;
+    let what = Invocation {
+        command: command.to_vec(),
+        variables: of.variables.to_vec(),
+        working_dir: of.working_dir.map(std::path::Path::to_owned),
+    };
+    let mut process = Process::start(of.guard, &what, None).await?;
+    let exit = process.ended().await;
+    if exit.is_success() { Ok(()) } else { Err(format!("'{program}' {exit}")) }
 }

@@ -1,5 +1,6 @@
 //! A command that runs under its guard.
 
+use std::fmt;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdStream;
 use std::path::{Path, PathBuf};
@@ -36,7 +37,14 @@ pub(super) struct Invocation {
 
 /// How a command ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Exit(pub String);
+pub(super) enum Exit {
+    /// With this code.
+    Code(String),
+    /// By this signal.
+    Signal(String),
+    /// Its guard is gone, and it was killed.
+    Lost,
+}
 
 /// A command that runs. Dropping this kills it, with all that it has started.
 pub(super) struct Process {
@@ -55,11 +63,11 @@ const OWN: &str = "WEIRGATE_";
 const BURIAL: Duration = Duration::from_secs(5);
 
 impl Process {
-    /// Starts a command; an error says why it could not be.
+    /// Starts a command; an error says why it could not be. Its lines are logged as those of `whose`, or by nobody.
     pub async fn start(
         guard: &Guard,
         what: &Invocation,
-        whose: impl Fn(&'static str) -> Whose,
+        whose: Option<&(dyn Fn(&'static str) -> Whose + Sync)>,
     ) -> Result<Process, String> {
         if let Some(folder) = what.working_dir.as_deref().filter(|folder| !folder.is_dir()) {
             return Err(format!("its working directory '{}' is no folder of this machine", folder.display()));
@@ -78,15 +86,16 @@ impl Process {
             command.current_dir(folder);
         }
         // What a terminal sends to the gateway is not for the guard: it ends by its socket.
-        command.process_group(0).stdin(OwnedFd::from(theirs)).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let output = || if whose.is_some() { Stdio::piped() } else { Stdio::null() };
+        command.process_group(0).stdin(OwnedFd::from(theirs)).stdout(output()).stderr(output());
         let mut guard = command.spawn().map_err(failed)?;
         // The guard's end of the socket is the guard's alone.
         drop(command);
         let mut logs = JoinSet::new();
-        if let Some(stdout) = guard.stdout.take() {
+        if let Some((stdout, whose)) = guard.stdout.take().zip(whose) {
             logs.spawn(log(stdout, whose("stdout")));
         }
-        if let Some(stderr) = guard.stderr.take() {
+        if let Some((stderr, whose)) = guard.stderr.take().zip(whose) {
             logs.spawn(log(stderr, whose("stderr")));
         }
         ours.set_nonblocking(true).map_err(failed)?;
@@ -111,15 +120,14 @@ impl Process {
     /// Waits until the command ends. Nothing is lost where this is dropped before.
     pub async fn ended(&mut self) -> Exit {
         match self.news().await.as_deref().and_then(|line| line.split_once(' ')) {
-            Some(("exited", "0")) => Exit("exited with code 0, though it should go on".to_owned()),
-            Some(("exited", code)) => Exit(format!("exited with code {code}")),
-            Some(("killed", signal)) => Exit(format!("was killed by signal {signal}{}", signal_name(signal))),
+            Some(("exited", code)) => Exit::Code(code.to_owned()),
+            Some(("killed", signal)) => Exit::Signal(signal.to_owned()),
             _ => {
                 // What it watched over has lost its guard.
                 if let Some(group) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) {
                     let _ = rustix::process::kill_process_group(group, Signal::KILL);
                 }
-                Exit("lost its guard and was killed".to_owned())
+                Exit::Lost
             }
         }
     }
@@ -144,6 +152,24 @@ impl Process {
             while logs.join_next().await.is_some() {}
         };
         let _ = tokio::time::timeout(BURIAL, over).await;
+    }
+}
+
+impl Exit {
+    pub fn is_success(&self) -> bool {
+        matches!(self, Exit::Code(code) if code == "0")
+    }
+}
+
+/// What the command did.
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Exit::Code(_) if self.is_success() => f.write_str("exited with code 0, though it should go on"),
+            Exit::Code(code) => write!(f, "exited with code {code}"),
+            Exit::Signal(signal) => write!(f, "was killed by signal {signal}{}", signal_name(signal)),
+            Exit::Lost => f.write_str("lost its guard and was killed"),
+        }
     }
 }
 

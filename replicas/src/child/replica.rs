@@ -1,8 +1,8 @@
 //! One process as a replica: started, asked until it is ready, watched, and ended in order.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -18,12 +18,12 @@ use super::process::{Exit, Invocation, Process, whose};
 use super::{ChildrenConfig, Command, Ours, Runs, Speaks};
 use crate::kind::{Ending, EventKind, Tell};
 use crate::remote::{Address, Remote, Transport, TransportConfig};
-use crate::upstream::follow;
+use crate::upstream::{START, follow};
 
-/// How long a process may start without the reason why it is not ready being told.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// For connections to a process of this machine.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// For a guard to say that the command runs.
+const GUARD_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A replica's task.
 pub(super) struct Body {
@@ -44,6 +44,7 @@ struct Place {
 }
 
 /// Removed when dropped.
+#[derive(Default)]
 struct Files(Vec<PathBuf>);
 
 impl Drop for Files {
@@ -66,16 +67,9 @@ impl Body {
     pub async fn run(self) {
         let ending = Ending::new(self.tell.clone());
         let name: Arc<str> = format!("child {}", self.tell.replica).into();
-        let whose = whose(&self.config.service, &self.config.revision, self.tell.replica);
-        let placed = tokio::select! {
-            place = self.place() => place,
+        let started = tokio::select! {
+            started = self.start() => started,
             () = stop_asked(self.stopping.clone()) => return ending.tell(EventKind::Exited { reason: None }),
-        };
-        let started = match placed {
-            Ok(place) => {
-                Process::start(&self.config.guard, &place.invocation, whose).await.map(|process| (place, process))
-            }
-            Err(error) => Err(error),
         };
         let (place, mut process) = match started {
             Ok(started) => started,
@@ -83,17 +77,17 @@ impl Body {
         };
         let (config, replica, pid) = (&self.config, self.tell.replica, process.pid);
         tracing::info!(service = &*config.service, revision = &*config.revision, replica, pid, "process started");
-        let care = Care { body: &self, place: &place, name, remote: Mutex::default() };
+        let care = Care { body: &self, place: &place, name, remotes: Mutex::default() };
         let over = tokio::select! {
             exit = process.ended() => Over::Exited(exit),
             reason = care.take() => Over::Failed(reason),
             () = stop_asked(self.stopping.clone()) => Over::Stop,
         };
-        let remote = care.remote.into_inner();
+        let remotes = care.remotes.into_inner();
         match over {
-            Over::Exited(Exit(reason)) => {
+            Over::Exited(exit) => {
                 // At once: calls are not to be passed to what is gone.
-                let reason = format!("its process {reason}{}", place.hint());
+                let reason = format!("its process {exit}{}", place.hint());
                 ending.tell(EventKind::Exited { reason: Some(reason) });
                 process.bury().await;
             }
@@ -102,15 +96,26 @@ impl Body {
                 process.stop(config.grace).await;
             }
             Over::Stop => {
-                if let Some(remote) = remote {
-                    let gone = remote.gone();
-                    drop(remote);
-                    let _ = tokio::time::timeout(config.grace, gone).await;
-                }
+                let finished = async {
+                    for gone in remotes.iter().filter_map(Weak::upgrade).map(|remote| remote.gone()) {
+                        gone.await;
+                    }
+                };
+                let _ = tokio::time::timeout(config.grace, finished).await;
                 process.stop(config.grace).await;
                 ending.tell(EventKind::Exited { reason: None });
             }
         }
+    }
+
+    /// Dropping this before it is done kills what was started.
+    async fn start(&self) -> Result<(Place, Process), String> {
+        let place = self.place().await?;
+        let whose = whose(&self.config.service, &self.config.revision, self.tell.replica);
+        let started = Process::start(&self.config.guard, &place.invocation, Some(&whose));
+        let late = |_| format!("its guard did not say within {GUARD_PATIENCE:?} that it runs");
+        let process = tokio::time::timeout(GUARD_PATIENCE, started).await.map_err(late)??;
+        Ok((place, process))
     }
 
     async fn place(&self) -> Result<Place, String> {
@@ -118,7 +123,7 @@ impl Body {
             Runs::Command(command) => place_of(command),
             Runs::Ours(ours) => {
                 let model = fetch(ours.source.clone(), self.config.service.clone()).await?;
-                place_of_ours(ours, &model, self.ids.fetch_add(1, Ordering::Relaxed))
+                place_of_ours(ours, &model)
             }
         }
     }
@@ -165,15 +170,18 @@ fn place_of(command: &Command) -> Result<Place, String> {
     let url = format!("{scheme}://127.0.0.1:{number}");
     let address = UpstreamUrl::parse(&url).map(Address::Url).map_err(|error| format!("{url} {error}"))?;
     let invocation = Invocation { command: words.collect(), variables, working_dir: command.working_dir.clone() };
-    Ok(Place { invocation, address, port: Some(port), _files: Files(Vec::new()) })
+    Ok(Place { invocation, address, port: Some(port), _files: Files::default() })
 }
 
-fn place_of_ours(ours: &Ours, model: &Path, number: u64) -> Result<Place, String> {
-    let name = format!("{number}-{:08x}", std::process::id());
-    let (socket, manifest) = (ours.folder.join(format!("{name}.sock")), ours.folder.join(format!("{name}.json")));
-    let files = Files(vec![socket.clone(), manifest.clone()]);
-    write_private(&manifest, &(ours.manifest)(model))
+fn place_of_ours(ours: &Ours, model: &Path) -> Result<Place, String> {
+    let number = ours.numbers.fetch_add(1, Ordering::Relaxed);
+    let [socket, manifest] = ["sock", "json"].map(|ending| ours.folder.join(format!("{number}.{ending}")));
+    let text = (ours.manifest)(model)?;
+    let mut files = Files::default();
+    files
+        .write_private(&manifest, &text)
         .map_err(|error| format!("its manifest can't be written to {}: {error}", manifest.display()))?;
+    files.0.push(socket.clone());
     let paths = [("SOCKET", &socket), ("MANIFEST", &manifest)].map(|(name, path)| (name, path.to_string_lossy()));
     let known = |name: &str| paths.iter().find(|(known, _)| *known == name).map(|(_, path)| &**path);
     let words = ours.command.iter().map(|word| expand(word, known)).collect();
@@ -181,12 +189,16 @@ fn place_of_ours(ours: &Ours, model: &Path, number: u64) -> Result<Place, String
     Ok(Place { invocation, address: Address::Unix(socket), port: None, _files: files })
 }
 
-/// A manifest may hold the secrets of a URL.
-fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(text.as_bytes())
+impl Files {
+    /// Writes a new file. A manifest may hold the secrets of a URL.
+    fn write_private(&mut self, path: &Path, text: &str) -> std::io::Result<()> {
+        use std::io::Write;
+        use std::os::unix::fs::OpenOptionsExt;
+        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        // From here on it is this one's to remove.
+        self.0.push(path.to_owned());
+        file.write_all(text.as_bytes())
+    }
 }
 
 impl Place {
@@ -204,8 +216,8 @@ struct Care<'a> {
     body: &'a Body,
     place: &'a Place,
     name: Arc<str>,
-    /// The server, as long as it may hold calls.
-    remote: Mutex<Option<Arc<Remote>>>,
+    /// The servers that may hold calls: the one that is ready, and those before it that were.
+    remotes: Mutex<Vec<Weak<Remote>>>,
 }
 
 impl Care<'_> {
@@ -235,9 +247,10 @@ impl Care<'_> {
     /// Tells when the process is ready and when it is not, for as long as it runs; an error that no time heals is returned.
     async fn be_ready(&self, readiness: Option<&Probe>) -> String {
         let started = Instant::now();
+        let mut starts = true;
         loop {
             if let Some(probe) = readiness {
-                self.until_ready(probe, started).await;
+                self.until_ready(probe, started, starts).await;
             }
             let remote = match self.connect() {
                 Ok(remote) => remote,
@@ -249,15 +262,16 @@ impl Care<'_> {
                     None => std::future::pending().await,
                 }
             };
-            // A process that starts is not a server that is down: that it is not ready yet is told only after a while.
-            let patience = PATIENCE.saturating_sub(started.elapsed());
             let reason = tokio::select! {
-                reason = follow(remote, &self.body.config.watch, &self.body.tell, patience) => reason,
+                reason = follow(remote, &self.body.config.watch, &self.body.tell, &mut starts) => reason,
                 reason = not_ready => reason,
             };
-            self.remote.lock().take();
-            self.body.tell.tell(EventKind::NotReady(reason));
+            self.unready(reason, starts);
         }
+    }
+
+    fn unready(&self, reason: String, starts: bool) {
+        self.body.tell.tell(if starts { EventKind::Starts(reason) } else { EventKind::NotReady(reason) });
     }
 
     fn connect(&self) -> Result<Arc<Remote>, String> {
@@ -269,14 +283,17 @@ impl Care<'_> {
         let id = self.body.ids.fetch_add(1, Ordering::Relaxed);
         let slots = if ours { 0 } else { config.limits.slots() };
         let remote = Remote::new(id, self.name.clone(), transport, ours, slots);
-        *self.remote.lock() = Some(remote.clone());
+        let mut remotes = self.remotes.lock();
+        remotes.retain(|remote| remote.strong_count() > 0);
+        remotes.push(Arc::downgrade(&remote));
+        drop(remotes);
         Ok(remote)
     }
 
     fn probed(&self) -> Probed<'_> {
         let Invocation { variables, working_dir, .. } = &self.place.invocation;
         let port = self.place.port.as_ref().map_or(0, |port| port.number);
-        Probed { port, variables, working_dir: working_dir.as_deref() }
+        Probed { guard: &self.body.config.guard, port, variables, working_dir: working_dir.as_deref() }
     }
 
     /// Asks until a probe succeeds, or fails as often as it may.
@@ -294,7 +311,7 @@ impl Care<'_> {
     }
 
     /// Asks until a probe has succeeded often enough.
-    async fn until_ready(&self, probe: &Probe, started: Instant) {
+    async fn until_ready(&self, probe: &Probe, started: Instant, starts: bool) {
         tokio::time::sleep(probe.initial_delay.saturating_sub(started.elapsed())).await;
         let (mut successes, mut told) = (0, None);
         loop {
@@ -302,8 +319,8 @@ impl Care<'_> {
                 Ok(()) => successes += 1,
                 Err(reason) => {
                     successes = 0;
-                    if started.elapsed() >= PATIENCE && told.as_ref() != Some(&reason) {
-                        self.body.tell.tell(EventKind::NotReady(format!("its readiness probe failed: {reason}")));
+                    if (!starts || started.elapsed() >= START) && told.as_ref() != Some(&reason) {
+                        self.unready(format!("its readiness probe failed: {reason}"), starts);
                         told = Some(reason);
                     }
                 }

@@ -63,19 +63,26 @@ impl Pool {
         }
     }
 
+    /// Looks at one after the other, from the oldest on: each is out of the pool only while the kernel is asked about it, and
+    /// no call waits for that.
     fn drop_dead(&self) {
-        let mut idle = self.idle.lock();
-        let mut dead = Vec::new();
-        for mut each in std::mem::take(&mut *idle) {
-            if each.is_good(self.patience) {
-                idle.push_back(each);
-            } else {
-                dead.push(each);
+        let (count, mut looked_at) = (self.idle.lock().len(), None);
+        for _ in 0..count {
+            let oldest = {
+                let mut idle = self.idle.lock();
+                let next = idle.partition_point(|each| Some(each.since) <= looked_at);
+                idle.remove(next)
+            };
+            let Some(mut oldest) = oldest else { break };
+            looked_at = Some(oldest.since);
+            let is_good = oldest.is_good(self.patience);
+            let mut idle = self.idle.lock();
+            if is_good && idle.len() < self.most {
+                let place = idle.partition_point(|each| each.since <= oldest.since);
+                idle.insert(place, oldest);
             }
+            self.counters.set_idle(idle.len());
         }
-        self.counters.set_idle(idle.len());
-        drop(idle);
-        drop(dead);
     }
 }
 

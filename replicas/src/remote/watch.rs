@@ -58,6 +58,8 @@ pub enum WatchEvent {
     Draining,
     /// It is not ready, or not any more, for this reason. Told once for each reason.
     NotReady(String),
+    /// The same, and it is no matter of patience: a server of ours says that it can't load its model.
+    Failed(String),
 }
 
 /// Watches a server for as long as it is polled.
@@ -168,7 +170,8 @@ impl<T: Fn(WatchEvent) + Send + Sync> Watch<T> {
             let lost = *known.lost.get_or_insert_with(Instant::now);
             if lost.elapsed() >= CREDITS_HOLD || !known.ready {
                 self.grant(0, &mut known);
-                self.not_ready(format!("its stream of credits is lost: {reason}"), &mut known);
+                let reason = format!("its stream of credits is lost: {reason}");
+                self.not_ready(WatchEvent::NotReady(reason), &mut known);
             }
             sleep(pauses.next()).await;
         }
@@ -196,7 +199,7 @@ impl<T: Fn(WatchEvent) + Send + Sync> Watch<T> {
                     self.remote.grant(credit.slots);
                     (self.tell)(WatchEvent::Ready(self.remote.described()));
                 }
-                Err(reason) => self.not_ready(reason, known),
+                Err(reason) => self.not_ready(WatchEvent::NotReady(reason), known),
             },
             State::Ready => self.grant(credit.slots, known),
             State::Draining => {
@@ -205,10 +208,15 @@ impl<T: Fn(WatchEvent) + Send + Sync> Watch<T> {
                     (self.tell)(WatchEvent::Draining);
                 }
             }
-            State::Loading | State::Failed => {
+            State::Loading => {
                 self.grant(0, known);
                 let reason = credit.reason.unwrap_or_else(|| "it loads its model".to_owned());
-                self.not_ready(reason, known);
+                self.not_ready(WatchEvent::NotReady(reason), known);
+            }
+            State::Failed => {
+                self.grant(0, known);
+                let reason = credit.reason.unwrap_or_else(|| "it can't load its model".to_owned());
+                self.not_ready(WatchEvent::Failed(reason), known);
             }
         }
     }
@@ -220,11 +228,11 @@ impl<T: Fn(WatchEvent) + Send + Sync> Watch<T> {
         }
     }
 
-    fn not_ready(&self, reason: String, known: &mut Known) {
+    fn not_ready(&self, event: WatchEvent, known: &mut Known) {
         known.ready = false;
-        if known.reason.as_ref() != Some(&reason) {
-            (self.tell)(WatchEvent::NotReady(reason.clone()));
-            known.reason = Some(reason);
+        if known.said.as_ref() != Some(&event) {
+            (self.tell)(event.clone());
+            known.said = Some(event);
         }
     }
 }
@@ -235,7 +243,8 @@ struct Known {
     ready: bool,
     drains: bool,
     slots: Option<usize>,
-    reason: Option<String>,
+    /// Why it is not ready.
+    said: Option<WatchEvent>,
     /// Since when nothing is heard.
     lost: Option<Instant>,
 }

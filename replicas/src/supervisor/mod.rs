@@ -75,7 +75,8 @@ pub struct ReplicaSet {
     took: Duration,
     /// The last [`Wanted::load`].
     load: u64,
-    last_failure: Option<Failure>,
+    /// Failures so far.
+    failures: u64,
     /// What replicas outside of this process need here.
     tasks: JoinSet<()>,
 }
@@ -107,7 +108,7 @@ impl ReplicaSet {
             events: unbounded_channel(),
             took: Duration::ZERO,
             load: 0,
-            last_failure: None,
+            failures: 0,
             tasks: JoinSet::new(),
         }
     }
@@ -145,7 +146,8 @@ impl ReplicaSet {
         for slot in self.slots.iter_mut().filter(|slot| slot.serving.is_none()) {
             slot.start_at = Some(now);
         }
-        if self.last_failure.take().is_some() {
+        let forgotten = self.slots.iter_mut().filter_map(|slot| slot.failure.take()).count();
+        if forgotten > 0 {
             self.report();
         }
     }
@@ -176,7 +178,6 @@ impl ReplicaSet {
             for slot in self.slots.split_off(wanted) {
                 self.stop_slot(slot);
             }
-            self.forget_failure();
             self.report();
         }
     }
@@ -235,13 +236,17 @@ impl ReplicaSet {
                 }
                 (loaded.model, loaded.remote) = (Some(model), remote);
                 let old = slot.serving.replace(loaded);
-                slot.start_at = None;
+                (slot.start_at, slot.failure, slot.waits_for) = (None, None, None);
                 slot.policy.loaded(now);
                 if let Some(old) = old {
                     self.stop_replica(old);
                 }
                 self.took = took;
-                self.forget_failure();
+                self.report();
+            }
+            EventKind::Starts(reason) => {
+                tracing::info!(service = name, replica = id, reason, "replica is not ready yet");
+                slot.waits_for = Some(reason.into());
                 self.report();
             }
             EventKind::NotReady(reason) => self.not_ready(index, id, &reason),
@@ -279,8 +284,7 @@ impl ReplicaSet {
                 Some(_) => self.stop_replica(lost),
             }
         }
-        self.last_failure = Some(Failure { reason: reason.into(), load });
-        self.report();
+        self.fail(index, Failure { reason: reason.into(), load });
     }
 
     /// A replica is gone: calls are not passed to it any more, and another one is started. Calls are held meanwhile; where
@@ -296,11 +300,12 @@ impl ReplicaSet {
             self.feed.remote_left(remote.id);
         }
         let delay = slot.policy.failed(now);
-        slot.start_at = Some(now + delay);
+        // What it failed by before is over with it.
+        (slot.start_at, slot.failure) = (Some(now + delay), None);
         let reason = reason.unwrap_or("it ended");
         tracing::error!(service = self.name, replica = id, reason, ?delay, "replica is gone: starting another");
         if delay > HELD {
-            self.last_failure = Some(Failure { reason: reason.into(), load: gone.load });
+            return self.fail(index, Failure { reason: reason.into(), load: gone.load });
         }
         self.report();
     }
@@ -319,30 +324,32 @@ impl ReplicaSet {
         let delay = self.slots[index].policy.failed(now);
         self.slots[index].start_at = Some(now + delay);
         tracing::error!(service = self.name, error, retry_in = ?delay, "replica failed to start");
-        self.last_failure = Some(Failure { reason: error.into(), load: self.load });
-        self.report();
+        self.fail(index, Failure { reason: error.into(), load: self.load });
     }
 
-    fn forget_failure(&mut self) {
-        if self.slots.iter().all(|slot| slot.serving.is_some()) {
-            self.last_failure = None;
-        }
+    fn fail(&mut self, index: usize, failure: Failure) {
+        self.failures += 1;
+        let slot = &mut self.slots[index];
+        (slot.failure, slot.waits_for) = (Some((self.failures, failure)), None);
+        self.report();
     }
 
     fn report(&self) {
         let serving = || self.slots.iter().filter_map(|slot| slot.serving.as_ref());
         let oldest = serving().min_by_key(|serving| serving.load);
-        let state = match (oldest, &self.last_failure) {
+        let failed = || self.slots.iter().filter_map(|slot| slot.failure.as_ref());
+        let last = failed().max_by_key(|(number, _)| *number).map(|(_, failure)| failure.clone());
+        let state = match (oldest, last) {
             (Some(Handle { model: Some(model), replica, load, .. }), failure) => SetState::Ready {
                 model: model.clone(),
                 ready: serving().count(),
                 took: self.took,
-                failure: failure.clone(),
+                failure,
                 policy: replica.policy(),
                 load: *load,
             },
-            (_, Some(failure)) => SetState::Failed(failure.clone()),
-            _ => SetState::Loading,
+            (_, Some(failure)) if failed().count() == self.slots.len() => SetState::Failed(failure),
+            _ => SetState::Loading { reason: self.slots.iter().rev().find_map(|slot| slot.waits_for.clone()) },
         };
         self.feed.state_changed(state);
     }

@@ -8,6 +8,7 @@ use weirgate_replicas_core::RestartPolicy;
 
 use crate::kind::Started;
 use crate::remote::Remote;
+use crate::replica::Failure;
 
 #[derive(Default)]
 pub(super) struct Slot {
@@ -17,6 +18,10 @@ pub(super) struct Slot {
     pub loading: Option<Handle>,
     pub policy: RestartPolicy,
     pub start_at: Option<Instant>,
+    /// Why nobody serves here, and the how manieth failure of the set it is.
+    pub failure: Option<(u64, Failure)>,
+    /// Why whoever starts here is not ready yet.
+    pub waits_for: Option<Arc<str>>,
 }
 
 /// A replica that was started.

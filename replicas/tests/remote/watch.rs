@@ -164,7 +164,7 @@ async fn a_server_of_ours_says_what_it_takes() {
     assert_eq!(remote.slots(), 4);
     say(r#"{"slots":0,"state":"failed","reason":"no such file"}"#).await;
     assert_eq!(watched.next().await, WatchEvent::Slots(0));
-    assert_eq!(watched.next().await, WatchEvent::NotReady("no such file".to_owned()));
+    assert_eq!(watched.next().await, WatchEvent::Failed("no such file".to_owned()));
     say(r#"{"slots":4,"state":"ready"}"#).await;
     assert!(matches!(watched.next().await, WatchEvent::Ready(_)));
     say(r#"{"slots":0,"state":"draining"}"#).await;

@@ -29,7 +29,7 @@ async fn two_hundred_services_are_ready_and_a_change_touches_one() {
     };
     eventually("all services to be Ready", all_ready).await;
     println!("{SERVICES} services were ready after {:.2} s", started.elapsed().as_secs_f64());
-    let loads = || server.log().matches("loading the model").count();
+    let loads = || server.log().matches("starting a replica").count();
     assert_eq!(loads(), SERVICES);
 
     let mut caller = Caller::http(server.data).await;

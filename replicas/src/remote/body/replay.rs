@@ -1,4 +1,7 @@
 //! A body that is kept as far as it may have to be sent again.
+//!
+//! Up to a limit all that was taken is kept, and of what goes beyond it the last piece: the next is only taken when that one is
+//! on its way. So a call of which nothing was sent can go elsewhere, however large its first piece is.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -32,7 +35,7 @@ struct Source {
     turn: u64,
     /// It was taken up to its end, where it may not be asked again.
     has_ended: bool,
-    /// It can't be sent again: more was taken than is kept, or it broke off.
+    /// It can't be sent again: a piece was taken after more than is kept, or it broke off.
     lost: bool,
 }
 
@@ -52,7 +55,7 @@ impl Replay {
         })
     }
 
-    /// The body from its beginning, to be sent once; `None` when more of it was taken than is kept. One that was given before
+    /// The body from its beginning, to be sent once; `None` when its beginning is not kept any more. One that was given before
     /// gives nothing more.
     pub fn body(&mut self) -> Option<OutBody> {
         match &mut self.0 {
@@ -100,8 +103,8 @@ impl Source {
     /// Keeps a frame, or gives up keeping any.
     fn keep(&mut self, frame: &Frame<Bytes>) {
         if let Some(data) = frame.data_ref() {
-            self.taken += data.len() as u64;
             self.lost |= self.taken > self.most as u64 || self.kept.len() == MOST_FRAMES;
+            self.taken += data.len() as u64;
             if !self.lost && !data.is_empty() {
                 self.kept.push(Kept::Data(data.clone()));
             }
@@ -215,8 +218,22 @@ mod tests {
         let mut again = replay.body().unwrap();
         again.frame().await.unwrap().unwrap();
         again.frame().await.unwrap().unwrap();
+        let mut again = replay.body().expect("the last piece is kept until it is on its way");
+        for _ in 0..3 {
+            again.frame().await.unwrap().unwrap();
+        }
         assert!(replay.body().is_none());
-        assert_eq!((all(again).await, replay.taken()), (("f".into(), true), 6));
+        assert_eq!((all(again).await, replay.taken()), (("".into(), true), 6));
+    }
+
+    #[tokio::test]
+    async fn a_first_piece_that_is_too_large_can_be_sent_again_until_the_next_is_taken() {
+        let mut replay = stream(&["abcdef", "g"]).await.replay(4);
+        assert_eq!(replay.body().unwrap().frame().await.unwrap().unwrap().into_data().unwrap(), "abcdef");
+        let mut again = replay.body().expect("nothing of it was sent, or the next would have been taken");
+        assert_eq!(again.frame().await.unwrap().unwrap().into_data().unwrap(), "abcdef");
+        assert_eq!(again.frame().await.unwrap().unwrap().into_data().unwrap(), "g");
+        assert!(replay.body().is_none());
     }
 
     #[tokio::test]

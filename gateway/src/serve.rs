@@ -126,6 +126,7 @@ async fn run(config: ServeConfig, (watcher, files): (Watcher, Files)) -> Result<
             replaced = predecessor.replace(&gateway) => replaced,
             signal = signals.next() => Err(format!("a {signal} came before this gateway was ready to take over")),
         };
+        // Nothing was written until here; the other one goes on when it sees the link end.
         settled?;
         // From here on nothing may end this gateway: the other one leaves.
         local.freezer().set(false).await;

@@ -174,9 +174,11 @@ impl Http2 {
             let response = sender.try_send_request(request).await.map_err(|mut error| {
                 let kept = error.take_message().is_some();
                 let error = format!("{:?}", error.into_error());
-                // A stream that the server refuses was not looked at, as was none above the last one that it names when it
-                // goes.
-                if kept || error.contains("REFUSED_STREAM") { Lost::Unsent(error) } else { Lost::Sent(error) }
+                // A stream that the server refuses was not looked at. When it goes, it ends so those streams alone that it
+                // will not look at, and those that were not sent yet.
+                let unsent = ["REFUSED_STREAM", "GoAway(b\"\", NO_ERROR, Remote)"];
+                let unsent = kept || unsent.iter().any(|text| error.contains(text));
+                if unsent { Lost::Unsent(error) } else { Lost::Sent(error) }
             })?;
             Reply::read(response).await.map_err(Lost::Sent)
         };

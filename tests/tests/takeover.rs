@@ -192,6 +192,7 @@ async fn a_takeover_that_is_killed_midway_leaves_the_running_gateway_in_its_plac
     let mut server = Server::start([Service::new("identity"), Service::new("slow_second")]).await;
     let load = Load::start(server.data);
     let record = server.state().join("services/default/identity.json");
+    eventually("the service to be stored", async || record.exists().then_some(())).await;
     for turn in 1..=3 {
         let (mut child, _) = server.begin_takeover();
         begins(&server, turn).await;

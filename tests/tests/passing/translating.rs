@@ -42,8 +42,8 @@ async fn v1_and_grpc_are_translated_for_a_server_of_v2_over_http() {
     let reply = client.send(post("/v1/models/identity:predict", r#"{"instances":[[1,2],[3,4]]}"#)).await;
     assert_eq!(reply.status, 200, "{reply:?}");
     assert_eq!(reply.json()["predictions"], serde_json::json!([[1.0, 2.0], [3.0, 4.0]]));
-    let client = Grpc::connect(server.data).await;
-    let response = client.infer("identity", &row(&[5.0, 6.0])).await.unwrap();
+    let caller = Grpc::connect(server.data).await;
+    let response = caller.infer("identity", &row(&[5.0, 6.0])).await.unwrap();
     assert_eq!(values(&response.outputs[0]), [5.0, 6.0]);
     let wrong = client.send(post("/v1/models/identity:predict", r#"{"instances":"x"}"#)).await;
     assert_eq!(wrong.status, 400, "{wrong:?}");

@@ -15,8 +15,8 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 use tokio::sync::Semaphore;
 use weirgate_protocol::{
-    Call, Error, ErrorCode, InferRequest, InferResponse, LoadedModel, ModelSpec, Protocol, Result, Retry, RetryClass,
-    Target,
+    Call, Error, ErrorCode, InferRequest, InferResponse, LoadedModel, ModelSpec, Priority, Protocol, Result, Retry,
+    RetryClass, Target,
 };
 use weirgate_replicas::BatchOf;
 
@@ -277,7 +277,7 @@ async fn start(
         }
         _ => {
             let limit = arrival.body_limit(gateway.body_limit());
-            take_place(routed, (reader, limit), held, deadline).await.map(Started::Prepared)
+            take_place(routed, (reader, limit), held, arrival.head.priority, deadline).await.map(Started::Prepared)
         }
     }
 }
@@ -345,6 +345,7 @@ async fn take_place(
     routed: &Routed,
     (reader, limit): (&mut BodyReader<Body>, BodyLimit),
     body: &mut Option<ReadBody>,
+    priority: Priority,
     deadline: Instant,
 ) -> Result<Prepared, Turned> {
     let lane = routed.lane();
@@ -352,7 +353,7 @@ async fn take_place(
         Some((bytes, _)) => bytes.len(),
         None => reader.check_length(limit)?,
     };
-    let mut reservation = lane.admit(announced, deadline, Instant::now())?;
+    let mut reservation = lane.admit(announced, priority, deadline, Instant::now())?;
     let read = match body {
         Some(read) => {
             reservation.cover(announced)?;

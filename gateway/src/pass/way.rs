@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use weirgate_protocol::{Error, Protocol};
+use weirgate_protocol::{Error, Priority, Protocol};
 
 use crate::dispatch::{Readiness, Turned};
 use crate::gateway::Routed;
@@ -22,7 +22,7 @@ pub async fn way(routed: &Routed, protocol: Protocol, deadline: Instant) -> Resu
     let Some(mut spoken) = lane.spoken() else { return Ok(Way::Decoded) };
     if !spoken.known {
         // Its place is that of a call which is held for its model, and its body stays with its client.
-        let _place = lane.admit(0, deadline, Instant::now())?;
+        let _place = lane.admit(0, Priority::default(), deadline, Instant::now())?;
         lane.ready(deadline).await?;
         spoken = lane.spoken().unwrap_or_default();
     }

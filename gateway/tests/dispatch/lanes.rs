@@ -132,6 +132,17 @@ fn caller() -> impl Strategy<Value = Caller> {
     })
 }
 
+/// Up to 59 callers. Two of them may have the engine panic: with each time its replacement waits longer, and with the sixth so
+/// long that calls are refused meanwhile, as they should be.
+fn callers() -> impl Strategy<Value = Vec<Caller>> {
+    prop::collection::vec(caller(), 1..60).prop_map(|mut callers| {
+        for caller in callers.iter_mut().filter(|caller| caller.kind == Kind::Panics).skip(2) {
+            caller.kind = Kind::Fails;
+        }
+        callers
+    })
+}
+
 fn given(index: usize, caller: &Caller) -> Vec<u64> {
     let mut given: Vec<u64> = (0..caller.rows * caller.columns).map(|cell| (index * 100 + cell) as u64).collect();
     match caller.kind {
@@ -204,7 +215,7 @@ proptest! {
 
     #[test]
     fn each_caller_gets_its_own_rows_once(
-        callers in prop::collection::vec(caller(), 1..60),
+        callers in callers(),
         replicas in 1usize..4,
         max_rows in 1usize..12,
         linger in prop_oneof![3 => Just(0u64), 1 => 1u64..2_000],

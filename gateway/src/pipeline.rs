@@ -16,8 +16,8 @@ use http::{HeaderMap, HeaderValue};
 use tokio::sync::Semaphore;
 use weirgate_protocol::v1::instances;
 use weirgate_protocol::{
-    Call, Error, ErrorCode, InferRequest, InferResponse, LoadedModel, ModelSpec, Payload, Protocol, Result, Retry,
-    RetryClass, Target, Work,
+    Call, Error, ErrorCode, InferRequest, InferResponse, LoadedModel, ModelSpec, Payload, Priority, Protocol, Result,
+    Retry, RetryClass, Target, Work,
 };
 use weirgate_replicas::BatchOf;
 
@@ -296,7 +296,8 @@ async fn start(
         }
         _ => {
             let limit = arrival.body_limit(gateway.body_limit());
-            let (reservation, mut model, body) = take_place(routed, (reader, limit), held, deadline).await?;
+            let (reservation, mut model, body) =
+                take_place(routed, (reader, limit), held, arrival.head.priority, deadline).await?;
             if way == (Way::Batched { rows: true }) {
                 model = Arc::new(LoadedModel::new(instances::spec(), []));
             }
@@ -380,6 +381,7 @@ async fn take_place(
     routed: &Routed,
     (reader, limit): (&mut BodyReader<Body>, BodyLimit),
     body: &mut Option<ReadBody>,
+    priority: Priority,
     deadline: Instant,
 ) -> Result<Prepared, Turned> {
     let lane = routed.lane();
@@ -387,7 +389,7 @@ async fn take_place(
         Some((bytes, _)) => bytes.len(),
         None => reader.check_length(limit)?,
     };
-    let mut reservation = lane.admit(announced, deadline, Instant::now())?;
+    let mut reservation = lane.admit(announced, priority, deadline, Instant::now())?;
     let read = match body {
         Some(read) => {
             reservation.cover(announced)?;

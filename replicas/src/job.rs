@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use weirgate_models::Interrupt;
-use weirgate_protocol::{Call, Error, Result, Tensor};
+use weirgate_protocol::{Call, Error, Result, RetryClass, Tensor};
 use weirgate_replicas_core::CloseReason;
 
 /// Where a call's time went.
@@ -50,6 +50,8 @@ pub struct Job {
     pub attempts: usize,
     /// Executing it twice does no harm.
     pub repeats: bool,
+    /// A server that did not answer may have executed it. Once it is so it stays so.
+    pub may_have_executed: bool,
     pub(crate) entered: Instant,
     pub(crate) taken: Option<Instant>,
     closed: Option<CloseReason>,
@@ -74,6 +76,7 @@ impl Job {
             turn: 0,
             attempts: 0,
             repeats: false,
+            may_have_executed: false,
             entered: now,
             taken: None,
             closed: None,
@@ -95,8 +98,14 @@ impl Job {
         self.attempts += 1;
     }
 
-    /// Ends the call with this answer, to be delivered.
+    /// Ends the call with this answer, to be delivered. An error says of the call what holds for all its attempts together.
     pub fn finish(self, answer: Result<Answer>) -> Finished {
+        let answer = match answer {
+            Err(error) if self.may_have_executed && error.retry_class() == RetryClass::NotExecuted => {
+                Err(error.with_retry_class(RetryClass::MayHaveExecuted))
+            }
+            answer => answer,
+        };
         Finished { job: self, answer }
     }
 

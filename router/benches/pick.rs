@@ -15,7 +15,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use weirgate_router::pool::{BreakerConfig, Member, Outcome, Pick, Pool, PoolConfig, Wish};
+use weirgate_router::pool::{BreakerConfig, Era, Member, Outcome, Pick, Pool, PoolConfig, Wish};
 
 const SIZES: [usize; 3] = [1, 100, 10_000];
 const SLOTS: usize = 64;
@@ -29,7 +29,7 @@ const TOOK: Duration = Duration::from_millis(20);
 struct Busy {
     pool: Pool,
     now: Instant,
-    running: VecDeque<Member>,
+    running: VecDeque<(Member, Era)>,
     conversations: Vec<Vec<u64>>,
     calls: usize,
 }
@@ -53,14 +53,18 @@ impl Busy {
 
     /// Both calls that run there fail, which opens its breaker.
     fn fail(&mut self, member: Member) {
-        let running = self.running.iter().filter(|&&other| other == member).count();
-        self.running.retain(|&other| other != member);
-        (0..running).for_each(|_| self.pool.done(member, Outcome::Failed, TOOK, self.now));
+        for (other, era) in std::mem::take(&mut self.running) {
+            if other == member {
+                self.pool.done(member, era, Outcome::Failed, TOOK, self.now);
+            } else {
+                self.running.push_back((other, era));
+            }
+        }
     }
 
     fn start(&mut self, wish: &Wish<'_>) {
         match self.pool.pick(wish, self.now) {
-            Pick::Taken { member, .. } => self.running.push_back(member),
+            Pick::Taken { member, era, .. } => self.running.push_back((member, era)),
             Pick::None { again } => panic!("no member may be asked until {again:?}"),
         }
     }
@@ -82,8 +86,8 @@ impl Busy {
             self.start(&Wish { prefix: &prefix, ..Wish::default() });
             self.conversations[number] = prefix;
         }
-        if let Some(member) = self.running.pop_front() {
-            self.pool.done(member, Outcome::Answered, TOOK, self.now);
+        if let Some((member, era)) = self.running.pop_front() {
+            self.pool.done(member, era, Outcome::Answered, TOOK, self.now);
         }
     }
 }

@@ -67,6 +67,22 @@ pub struct Waiting<T> {
     pub deadline: Instant,
 }
 
+/// What waits before a call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ahead {
+    pub calls: usize,
+    pub rows: usize,
+    pub bytes: usize,
+}
+
+impl Ahead {
+    fn add<T>(&mut self, call: &Waiting<T>) {
+        self.calls += 1;
+        self.rows = self.rows.saturating_add(call.rows);
+        self.bytes += call.bytes;
+    }
+}
+
 /// The queue of one revision.
 #[derive(Debug)]
 pub struct Lane<T> {
@@ -164,6 +180,11 @@ impl<T> Lane<T> {
         Some(call)
     }
 
+    /// A waiting call; `None` where it has left.
+    pub fn get(&self, ticket: Ticket) -> Option<&Waiting<T>> {
+        self.waiting.get(&ticket)
+    }
+
     /// Takes every waiting call out, in the order in which they would be served.
     pub fn drain(&mut self) -> Vec<Waiting<T>> {
         let tickets: Vec<_> = self.waiting.keys().copied().collect();
@@ -173,6 +194,26 @@ impl<T> Lane<T> {
     /// Waiting calls, in the order in which they are served.
     pub fn iter(&self) -> impl Iterator<Item = (Ticket, &Waiting<T>)> {
         self.waiting.iter().map(|(&ticket, call)| (ticket, call))
+    }
+
+    /// What is served before a call that comes now. The queue is walked from both ends until one walk has come to that call's
+    /// place: what goes first, and what a call of a high class overtakes, are few as a rule.
+    pub fn ahead(&self, priority: Priority, now: Instant) -> Ahead {
+        let place = Ticket::new(now, priority, self.next);
+        let (mut before, mut after) = (self.waiting.range(..place), self.waiting.range(place..).rev());
+        let (mut ahead, mut behind) = (Ahead::default(), Ahead::default());
+        loop {
+            let Some((_, call)) = after.next() else {
+                return Ahead {
+                    calls: self.waiting.len() - behind.calls,
+                    rows: self.rows.saturating_sub(behind.rows),
+                    bytes: self.waiting_bytes - behind.bytes,
+                };
+            };
+            behind.add(call);
+            let Some((_, call)) = before.next() else { return ahead };
+            ahead.add(call);
+        }
     }
 
     pub fn waiting(&self) -> usize {
@@ -309,8 +350,11 @@ mod tests {
             let mut lane = Lane::new(LaneLimits { max_calls: 1_000, max_bytes: 0 });
             for (number, (pause, priority)) in calls.into_iter().enumerate() {
                 now += Duration::from_millis(pause);
+                let ahead = lane.ahead(priority, now);
                 lane.reserve(0).unwrap();
                 lane.enter(0, call(number, 0, priority, now));
+                let place = lane.iter().position(|(_, call)| call.item == number).unwrap();
+                prop_assert_eq!(ahead, Ahead { calls: place, rows: place, bytes: 0 });
             }
             let served = lane.drain();
             for (place, first) in served.iter().enumerate() {

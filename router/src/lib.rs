@@ -15,7 +15,7 @@ pub mod table;
 #[cfg(test)]
 mod testing;
 
-pub use lane::{Full, Lane, LaneLimits, Ticket};
+pub use lane::{Ahead, Full, Lane, LaneLimits, Ticket};
 pub use service::{Refusal, Revision, Route, Service, Wanted};
 pub use split::{Split, Turns};
 pub use table::{Addressed, RouteTable};

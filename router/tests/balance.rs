@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
-use weirgate_router::pool::{BreakerConfig, EjectionConfig, Outcome, Pick, Pool, PoolConfig, Wish};
+use weirgate_router::pool::{BreakerConfig, EjectionConfig, Era, Outcome, Pick, Pool, PoolConfig, Wish};
 
 /// What a server does with a call.
 #[derive(Clone, Copy)]
@@ -49,29 +49,29 @@ impl Picker {
         Picker::Pool(Box::new(pool))
     }
 
-    fn pick(&mut self, servers: usize, now: Instant) -> Option<usize> {
+    fn pick(&mut self, servers: usize, now: Instant) -> Option<(usize, Era)> {
         match self {
             Picker::Turns(next) => {
                 *next = (*next + 1) % servers;
-                Some(*next)
+                Some((*next, Era::default()))
             }
             Picker::Fewest(running) => {
                 let fewest = (0..servers).min_by_key(|&server| running[server])?;
                 running[fewest] += 1;
-                Some(fewest)
+                Some((fewest, Era::default()))
             }
             Picker::Pool(pool) => match pool.pick(&Wish::default(), now) {
-                Pick::Taken { member, .. } => Some(member as usize),
+                Pick::Taken { member, era, .. } => Some((member as usize, era)),
                 Pick::None { .. } => None,
             },
         }
     }
 
-    fn done(&mut self, server: usize, outcome: Outcome, took: Duration, now: Instant) {
+    fn done(&mut self, server: usize, era: Era, outcome: Outcome, took: Duration, now: Instant) {
         match self {
             Picker::Turns(_) => {}
             Picker::Fewest(running) => running[server] -= 1,
-            Picker::Pool(pool) => pool.done(server as u64, outcome, took, now),
+            Picker::Pool(pool) => pool.done(server as u64, era, outcome, took, now),
         }
     }
 }
@@ -80,6 +80,7 @@ impl Picker {
 fn shares(servers: &[Server], mut picker: Picker, start: Instant) -> Vec<f64> {
     const CALLS: u64 = 20_000;
     let mut counts = vec![0u64; servers.len()];
+    let mut eras = vec![Era::default(); CALLS as usize];
     let mut ends: BinaryHeap<Reverse<(Instant, u64, usize)>> = BinaryHeap::new();
     for call in 0..CALLS {
         let now = start + Duration::from_millis(call);
@@ -88,9 +89,10 @@ fn shares(servers: &[Server], mut picker: Picker, start: Instant) -> Vec<f64> {
         {
             ends.pop();
             let (took, outcome) = servers[server].end(ended);
-            picker.done(server, outcome, took, at);
+            picker.done(server, eras[ended as usize], outcome, took, at);
         }
-        if let Some(server) = picker.pick(servers.len(), now) {
+        if let Some((server, era)) = picker.pick(servers.len(), now) {
+            eras[call as usize] = era;
             counts[server] += 1;
             ends.push(Reverse((now + servers[server].end(call).0, call, server)));
         }

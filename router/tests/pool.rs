@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use weirgate_router::pool::{
-    AffinityConfig, Because, BreakerConfig, EjectionConfig, Member, Outcome, Pick, Pool, PoolConfig, Standing, Wish,
+    AffinityConfig, Because, BreakerConfig, EjectionConfig, Era, Member, Outcome, Pick, Pool, PoolConfig, Standing,
+    Wish,
 };
 
 #[derive(Clone, Debug)]
@@ -64,7 +65,7 @@ struct World {
     joined: u64,
     /// Slots and running calls of those that are here.
     members: BTreeMap<Member, (usize, usize)>,
-    running: Vec<Member>,
+    running: Vec<(Member, Era)>,
 }
 
 impl World {
@@ -98,14 +99,14 @@ impl World {
         let another = stay.into_iter().any(|member| !wish.avoid.contains(&member));
         let pick = self.pool.pick(wish, self.now);
         match pick {
-            Pick::Taken { member, because } => {
+            Pick::Taken { member, because, era } => {
                 prop_assert!(had_room);
                 let expected = if because == Because::Probe { Standing::HalfOpen } else { Standing::In };
                 prop_assert_eq!(before[&member], expected, "picked because of {:?}", because);
                 let (slots, running) = self.members.get_mut(&member).unwrap();
                 prop_assert!(*running < *slots, "{running} of {slots} slots were taken");
                 *running += 1;
-                self.running.push(member);
+                self.running.push((member, era));
                 prop_assert!(!another || !wish.avoid.contains(&member));
             }
             Pick::None { again } => {
@@ -122,8 +123,8 @@ impl World {
     }
 
     fn done(&mut self, which: usize, outcome: Outcome, took: u64) {
-        let member = self.running.swap_remove(which);
-        self.pool.done(member, outcome, Duration::from_millis(took), self.now);
+        let (member, era) = self.running.swap_remove(which);
+        self.pool.done(member, era, outcome, Duration::from_millis(took), self.now);
         if let Some((_, running)) = self.members.get_mut(&member) {
             *running -= 1;
         }
@@ -236,10 +237,27 @@ proptest! {
     }
 }
 
-fn taken(pool: &mut Pool, wish: &Wish<'_>, now: Instant) -> (Member, Because) {
+/// A call that runs.
+struct Taken {
+    member: Member,
+    because: Because,
+    era: Era,
+}
+
+fn taken(pool: &mut Pool, wish: &Wish<'_>, now: Instant) -> Taken {
     match pool.pick(wish, now) {
-        Pick::Taken { member, because } => (member, because),
+        Pick::Taken { member, because, era } => Taken { member, because, era },
         Pick::None { again } => panic!("no member may be asked until {again:?}"),
+    }
+}
+
+impl Taken {
+    fn picked(&self) -> (Member, Because) {
+        (self.member, self.because)
+    }
+
+    fn ends(self, pool: &mut Pool, outcome: Outcome, took: Duration, now: Instant) {
+        pool.done(self.member, self.era, outcome, took, now);
     }
 }
 
@@ -258,13 +276,13 @@ fn complaint_50_no_call_queues_behind_another_while_an_equal_member_idles() {
         for call in 0..5_000u64 {
             now += Duration::from_micros(100);
             if running.len() as u64 == members {
-                let member = running.remove(call as usize * 7 % running.len()).unwrap();
+                let ended: Taken = running.remove(call as usize * 7 % running.len()).unwrap();
                 // Latencies differ by a factor of three.
-                pool.done(member, Outcome::Answered, Duration::from_millis(10 + call % 20), now);
+                ended.ends(&mut pool, Outcome::Answered, Duration::from_millis(10 + call % 20), now);
             }
-            let (member, _) = taken(&mut pool, &Wish::default(), now);
-            assert_eq!(pool.running(member), 1, "call {call} of {members} members");
-            running.push_back(member);
+            let taken = taken(&mut pool, &Wish::default(), now);
+            assert_eq!(pool.running(taken.member), 1, "call {call} of {members} members");
+            running.push_back(taken);
         }
     }
 }
@@ -274,18 +292,114 @@ fn a_breaker_lets_one_call_try_at_a_time_and_tells_when() {
     let now = Instant::now();
     let mut pool = pool(1, 8, now);
     for _ in 0..5 {
-        taken(&mut pool, &Wish::default(), now);
-        pool.done(0, Outcome::Failed, Duration::ZERO, now);
+        taken(&mut pool, &Wish::default(), now).ends(&mut pool, Outcome::Failed, Duration::ZERO, now);
     }
     let Pick::None { again: Some(again) } = pool.pick(&Wish::default(), now) else { panic!("the breaker is closed") };
     assert!(!pool.has_room(now) && !pool.has_room(again - Duration::from_nanos(1)) && pool.has_room(again));
-    assert_eq!(taken(&mut pool, &Wish::default(), again), (0, Because::Probe));
-    assert_eq!(pool.pick(&Wish::default(), again), Pick::None { again: None });
     for _ in 0..2 {
-        pool.done(0, Outcome::Answered, Duration::from_millis(1), again);
-        taken(&mut pool, &Wish::default(), again);
+        let tries = taken(&mut pool, &Wish::default(), again);
+        assert_eq!(tries.picked(), (0, Because::Probe));
+        assert_eq!(pool.pick(&Wish::default(), again), Pick::None { again: None });
+        tries.ends(&mut pool, Outcome::Answered, Duration::from_millis(1), again);
     }
-    assert_eq!(taken(&mut pool, &Wish::default(), again), (0, Because::Only));
+    assert_eq!(taken(&mut pool, &Wish::default(), again).picked(), (0, Because::Only));
+}
+
+/// A pool of one member whose breaker is to be tried now, and calls that it had before it opened.
+fn half_open(hung: usize, start: Instant) -> (Pool, Vec<Taken>, Instant) {
+    let mut pool = pool(1, 1_000, start);
+    let mut calls: Vec<Taken> = (0..hung + 5).map(|_| taken(&mut pool, &Wish::default(), start)).collect();
+    for failed in calls.split_off(hung) {
+        failed.ends(&mut pool, Outcome::Failed, Duration::ZERO, start);
+    }
+    let Pick::None { again: Some(again) } = pool.pick(&Wish::default(), start) else { panic!("it is closed") };
+    (pool, calls, again)
+}
+
+#[test]
+fn calls_from_before_a_breaker_opened_neither_open_it_again_nor_close_it() {
+    for outcome in [Outcome::Failed, Outcome::NotExecuted, Outcome::Overloaded { retry_after: None }, Outcome::Answered]
+    {
+        let (mut pool, hung, again) = half_open(100, Instant::now());
+        let mut hung = hung.into_iter();
+        let mut some_end = |pool: &mut Pool| {
+            hung.by_ref().take(33).for_each(|call| call.ends(pool, outcome, Duration::from_secs(60), again));
+        };
+        let first = taken(&mut pool, &Wish::default(), again);
+        some_end(&mut pool);
+        assert_eq!(pool.pick(&Wish::default(), again), Pick::None { again: None }, "one tries it, whoever {outcome:?}");
+        first.ends(&mut pool, Outcome::Answered, Duration::from_millis(1), again);
+        some_end(&mut pool);
+        let second = taken(&mut pool, &Wish::default(), again);
+        assert_eq!(second.because, Because::Probe);
+        second.ends(&mut pool, Outcome::Answered, Duration::from_millis(1), again);
+        some_end(&mut pool);
+        assert_eq!(pool.state(0, again).unwrap().standing, Standing::In, "{outcome:?}");
+    }
+}
+
+#[test]
+fn a_caller_that_leaves_does_not_end_the_try_of_another() {
+    let (mut pool, mut hung, again) = half_open(1, Instant::now());
+    let tries = taken(&mut pool, &Wish::default(), again);
+    hung.remove(0).ends(&mut pool, Outcome::Cancelled, Duration::from_secs(1), again);
+    assert_eq!(pool.pick(&Wish::default(), again), Pick::None { again: None });
+    tries.ends(&mut pool, Outcome::Cancelled, Duration::ZERO, again);
+    assert_eq!(taken(&mut pool, &Wish::default(), again).because, Because::Probe);
+}
+
+#[test]
+fn a_try_that_is_a_long_stream_counts_with_its_first_byte() {
+    let (mut pool, _, again) = half_open(0, Instant::now());
+    let streams = [0, 1].map(|_| {
+        let tries = taken(&mut pool, &Wish::default(), again);
+        assert_eq!(tries.because, Because::Probe);
+        pool.tried(0, tries.era, again);
+        tries
+    });
+    assert_eq!(taken(&mut pool, &Wish::default(), again).because, Because::Only);
+    // How they end is no second answer, and no failure of a member that works.
+    for stream in streams {
+        stream.ends(&mut pool, Outcome::Failed, Duration::ZERO, again);
+    }
+    assert_eq!((pool.running(0), pool.state(0, again).unwrap().standing), (1, Standing::In));
+}
+
+#[test]
+fn a_member_that_hangs_until_callers_leave_is_asked_less() {
+    let mut now = Instant::now();
+    let mut pool = pool(2, 1_000, now);
+    let mut asked = [0; 2];
+    let mut hung = VecDeque::new();
+    for call in 0..1_000 {
+        now += Duration::from_millis(10);
+        let taken = taken(&mut pool, &Wish::default(), now);
+        asked[taken.member as usize] += 1;
+        match taken.member {
+            0 => hung.push_back((now, taken)),
+            _ => taken.ends(&mut pool, Outcome::Answered, Duration::from_millis(5), now),
+        }
+        // Callers leave after a second.
+        while let Some((since, _)) = hung.front()
+            && now - *since >= Duration::from_secs(1)
+        {
+            let (since, left) = hung.pop_front().unwrap();
+            left.ends(&mut pool, Outcome::Cancelled, now - since, now);
+        }
+        assert!(call < 200 || asked[0] < 20, "{asked:?} after {call} calls");
+    }
+}
+
+#[test]
+fn a_call_is_overdue_beside_what_calls_take_here() {
+    let now = Instant::now();
+    let mut pool = pool(1, 8, now);
+    assert!(!pool.is_overdue(Duration::from_secs(3_600)), "nothing is known yet");
+    taken(&mut pool, &Wish::default(), now).ends(&mut pool, Outcome::Answered, Duration::from_millis(1), now);
+    assert!(pool.is_overdue(Duration::from_secs(1)) && !pool.is_overdue(Duration::from_millis(999)));
+    taken(&mut pool, &Wish::default(), now).ends(&mut pool, Outcome::Answered, Duration::from_secs(320), now);
+    // The mean has moved by a thirty-second of the way.
+    assert!(pool.is_overdue(Duration::from_secs(101)) && !pool.is_overdue(Duration::from_secs(99)));
 }
 
 #[test]
@@ -294,27 +408,30 @@ fn conversations_and_sessions_stay_where_they_were_until_the_load_is_uneven() {
     let mut pool = pool(20, 64, now);
     let prompt = |id: u64, blocks: u64| (0..blocks).map(|block| id << 32 | block).collect::<Vec<_>>();
     for id in 0..50 {
-        let (home, _) = taken(&mut pool, &Wish { prefix: &prompt(id, 10), ..Wish::default() }, now);
-        pool.done(home, Outcome::Answered, Duration::from_millis(10), now);
+        let first = taken(&mut pool, &Wish { prefix: &prompt(id, 10), ..Wish::default() }, now);
+        let home = first.member;
+        first.ends(&mut pool, Outcome::Answered, Duration::from_millis(10), now);
         for blocks in 11..15 {
             let again = taken(&mut pool, &Wish { prefix: &prompt(id, blocks), ..Wish::default() }, now);
-            assert_eq!(again, (home, Because::Prefix { blocks: blocks as usize - 1 }));
-            pool.done(home, Outcome::Answered, Duration::from_millis(10), now);
+            assert_eq!(again.picked(), (home, Because::Prefix { blocks: blocks as usize - 1 }));
+            again.ends(&mut pool, Outcome::Answered, Duration::from_millis(10), now);
         }
         let session = Wish { session: Some(id), ..Wish::default() };
-        let (member, because) = taken(&mut pool, &session, now);
-        assert_eq!(because, Because::Session);
-        assert_eq!(taken(&mut pool, &session, now), (member, Because::Session));
-        (0..2).for_each(|_| pool.done(member, Outcome::Answered, Duration::from_millis(10), now));
+        let (one, other) = (taken(&mut pool, &session, now), taken(&mut pool, &session, now));
+        assert_eq!(one.because, Because::Session);
+        assert_eq!(one.picked(), other.picked());
+        for call in [one, other] {
+            call.ends(&mut pool, Outcome::Answered, Duration::from_millis(10), now);
+        }
     }
     // All of one session at once: its member runs a few more than the others, not all.
     let session = Wish { session: Some(1), ..Wish::default() };
     let picks: Vec<_> = (0..100).map(|_| taken(&mut pool, &session, now)).collect();
-    let home = picks[0].0;
+    let home = picks[0].member;
     // Others run four to five; the least loaded of a sample may run a few more than the least of all.
     let guard = AffinityConfig::default().guard_calls;
     assert!((guard + 1..=guard + 8).contains(&pool.running(home)), "{}", pool.running(home));
-    assert!(picks.iter().any(|(_, because)| *because == Because::Load));
+    assert!(picks.iter().any(|pick| pick.because == Because::Load));
 }
 
 /// What all calls begin with says nothing about where a call belongs.

@@ -9,9 +9,10 @@ use weirgate_replicas::remote::{Conduct, Fault, FaultKind};
 use weirgate_replicas::{Finished, Job};
 use weirgate_router::pool::Outcome;
 
+use super::comeback::spared_until;
 use super::feed::candidates;
 use super::hand_out::Batch;
-use super::lane::{Core, Engine, waiting};
+use super::lane::{Back, Core, Engine, waiting};
 use super::{Lane, MOST_ATTEMPTS};
 
 impl Lane {
@@ -41,18 +42,19 @@ impl Lane {
                     engine.0.notify();
                 }
             }
-            self.hand_out(self.core.lock(), Instant::now());
-            // Those that have ended.
-            while batches.try_join_next().is_some() {}
-            for batch in std::mem::take(&mut *self.batches.lock()) {
-                batches.spawn(self.clone().execute(batch));
+            if self.remote {
+                // Those that have ended.
+                while batches.try_join_next().is_some() {}
+                for batch in self.hand_out_batches(self.core.lock(), Instant::now()) {
+                    batches.spawn(self.clone().execute(batch));
+                }
             }
         }
     }
 
     /// Waits until there is something to do, or servers are to be looked at again.
     async fn called(&self) {
-        let again = self.core.lock().looks_again();
+        let again = if self.remote { self.core.lock().sleeps() } else { None };
         match again {
             None => self.courier.notified().await,
             // Whether it was called or the time has come is all the same.
@@ -64,6 +66,7 @@ impl Lane {
     async fn execute(self: Arc<Self>, batch: Batch) {
         let Batch { mut lease, jobs, bytes, reason } = batch;
         self.metrics.closed(reason);
+        let from = lease.remote().id;
         let executed = lease.remote().clone().execute(jobs).await;
         let now = Instant::now();
         lease.ends(outcome(executed.conduct), now);
@@ -76,7 +79,7 @@ impl Lane {
         }
         let mut finished = executed.finished;
         for (job, fault) in executed.unanswered {
-            finished.extend(self.take_back(&mut core, job, fault, now));
+            finished.extend(self.take_back(&mut core, job, fault, from, now));
         }
         self.answer(&mut core, finished);
         drop(core);
@@ -84,8 +87,9 @@ impl Lane {
     }
 
     /// Puts a call that a server did not answer back to its place, or ends it with the server's fault.
-    fn take_back(&self, core: &mut Core, job: Job, fault: Fault, now: Instant) -> Option<Finished> {
+    fn take_back(&self, core: &mut Core, mut job: Job, fault: Fault, from: u64, now: Instant) -> Option<Finished> {
         let executed = !fault.not_executed();
+        job.may_have_executed |= executed;
         let Core { queue, remotes: Some(remotes), failed: None, .. } = core else {
             return Some(job.finish(Err(told(&fault))));
         };
@@ -96,7 +100,9 @@ impl Lane {
         }
         self.metrics.repeated(executed);
         let turn = job.turn;
-        queue.put_back(waiting(job), Some(turn));
+        let asked = fault.error.retry_after();
+        let spared_until = spared_until(job.attempts, asked, job.call.deadline, now);
+        queue.put_back(waiting(job, Some(Back { from, spared_until })), Some(turn));
         None
     }
 
@@ -125,7 +131,11 @@ fn outcome(conduct: Conduct) -> Outcome {
 }
 
 impl Core {
+    fn sleeps(&mut self) -> Option<Instant> {
+        self.remotes.as_mut()?.alarm.sleeps()
+    }
+
     fn wake(&mut self, now: Instant) -> Vec<Engine> {
-        self.dispatch.wake(now, self.queue.waiting(), || candidates(&self.queue))
+        self.dispatch.wake(now, self.queue.waiting(), || candidates(&self.queue, |_| true))
     }
 }

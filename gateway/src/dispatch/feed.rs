@@ -7,15 +7,21 @@ use weirgate_replicas::{BatchReport, Feed, Finished, Grant, Job, Pull, Remote, R
 use weirgate_replicas_core::{Candidate, Decision};
 use weirgate_router::Ticket;
 
-use super::lane::{Core, Engine, Entry};
+use super::lane::{Back, Core, Engine, Entry};
 use super::life::Phase;
 use super::remotes::Remotes;
 use super::{Lane, Readiness};
 
-/// The queue as the batch former sees it.
-pub(super) fn candidates(queue: &weirgate_router::Lane<Entry>) -> impl Iterator<Item = (Ticket, Candidate<'_>)> {
-    queue.iter().filter_map(|(ticket, call)| {
-        let Entry::Job(job) = &call.item else { return None };
+/// The queue as the batch former sees it: calls for tensors, those of them that are `asked`.
+pub(super) fn candidates(
+    queue: &weirgate_router::Lane<Entry>,
+    asked: impl Fn(&Option<Back>) -> bool,
+) -> impl Iterator<Item = (Ticket, Candidate<'_>)> {
+    queue.iter().filter_map(move |(ticket, call)| {
+        let Entry::Job(job, back) = &call.item else { return None };
+        if !asked(back) {
+            return None;
+        }
         let work = &job.call.work;
         let candidate = Candidate {
             rows: call.rows,
@@ -34,9 +40,11 @@ impl Feed for Lane {
         let Grant::Batch(policy) = replica.credits().grant() else { return Pull::Empty };
         let (engine, now) = (Engine(replica.clone()), Instant::now());
         let mut core = self.core.lock();
-        core.policy = Some(policy);
+        if core.policy.replace(policy) != Some(policy) {
+            self.tell(&core);
+        }
         let Core { queue, dispatch, .. } = &mut *core;
-        let (keys, reason) = match dispatch.pull(&engine, &policy, now, candidates(queue)) {
+        let (keys, reason) = match dispatch.pull(&engine, &policy, now, candidates(queue, |_| true)) {
             Decision::Take { keys, reason } => (keys, reason),
             Decision::Wait(until) => return Pull::Until(until),
             Decision::Empty => return Pull::Empty,
@@ -109,6 +117,7 @@ impl Feed for Lane {
             Readiness::Failed(reason) => Some(reason.clone()),
             Readiness::Loading | Readiness::Ready(_) => None,
         };
+        self.tell(&core);
         // Calls that entered while a replica was there are told like those that come now.
         let mut turned = Vec::new();
         if let Some(reason) = &core.failed {
@@ -117,7 +126,7 @@ impl Feed for Lane {
             let mut jobs = Vec::with_capacity(calls.len());
             for call in calls {
                 match call.item {
-                    Entry::Job(job) => jobs.push(job.finish(Err(error.clone()))),
+                    Entry::Job(job, _) => jobs.push(job.finish(Err(error.clone()))),
                     Entry::Pass(waiter) => turned.push((waiter, error.clone())),
                 }
             }
@@ -139,9 +148,12 @@ impl Feed for Lane {
 impl Lane {
     /// Changes the servers, and has the courier hand out what waits.
     fn with_remotes(&self, change: impl FnOnce(&mut Remotes)) {
-        if let Some(remotes) = &mut self.core.lock().remotes {
+        let mut core = self.core.lock();
+        if let Some(remotes) = &mut core.remotes {
             change(remotes);
+            self.tell(&core);
         }
+        drop(core);
         self.call_courier(true);
     }
 }

@@ -3,22 +3,24 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use http::HeaderValue;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use weirgate_deploy::plane::LaneOf;
 use weirgate_protocol::oip::Batching;
-use weirgate_protocol::{Error, LoadedModel, Result, RetryClass};
+use weirgate_protocol::{Error, LoadedModel, Priority, Result, RetryClass};
 use weirgate_replicas::{Finished, Job, Replica};
 use weirgate_replicas_core::{Backlog, BatchPolicy, Dispatch};
 use weirgate_router::lane::Waiting;
-use weirgate_router::{Full, LaneLimits, Ticket};
+use weirgate_router::{Ahead, Full, LaneLimits, Ticket};
 
 use super::Reservation;
 use super::hand_out::Batch;
 use super::lease::Waiter;
 use super::life::Phase;
 use super::remotes::{Remotes, Standings};
+use super::seen::Seen;
 use super::spoken::Spoken;
 use crate::observe::LaneMetrics;
 
@@ -55,6 +57,10 @@ pub struct Lane {
     /// The revision's name, as answers carry it.
     revision: HeaderValue,
     pub(super) core: Mutex<Core>,
+    /// Servers execute the calls, not engines of this process.
+    pub(super) remote: bool,
+    /// What of the core is read without its lock.
+    seen: ArcSwap<Seen>,
     /// Answers to be delivered.
     pub(super) finished: Mutex<Vec<Finished>>,
     /// Batches that servers are to execute.
@@ -87,29 +93,38 @@ pub(super) struct Core {
 )]
 pub(super) enum Entry {
     /// A call for tensors.
-    Job(Job),
+    Job(Job, Option<Back>),
     /// A call that its caller sends to a server, as soon as it has a slot there.
     Pass(Waiter),
+}
+
+/// Whence a call for tensors comes back.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Back {
+    /// The server that had it last.
+    pub from: u64,
+    /// Another one is preferred, and until then nobody else will do.
+    pub spared_until: Instant,
 }
 
 impl Entry {
     pub fn into_job(self) -> Option<Job> {
         match self {
-            Entry::Job(job) => Some(job),
+            Entry::Job(job, _) => Some(job),
             Entry::Pass(_) => None,
         }
     }
 }
 
 /// A call for tensors, as it waits.
-pub(super) fn waiting(job: Job) -> Waiting<Entry> {
+pub(super) fn waiting(job: Job, back: Option<Back>) -> Waiting<Entry> {
     Waiting {
         rows: job.call.work.rows,
         bytes: job.call.work.bytes,
         priority: job.call.head.priority,
         entered: job.entered(),
         deadline: job.call.deadline,
-        item: Entry::Job(job),
+        item: Entry::Job(job, back),
     }
 }
 
@@ -127,18 +142,21 @@ impl Lane {
     pub fn new(of: &LaneOf<'_>, limits: LaneLimits, on_change: Box<dyn Fn() + Send + Sync>) -> Arc<Lane> {
         let LaneOf { namespace, service, revision, remote } = *of;
         let queue = weirgate_router::Lane::new(limits);
+        let core = Core {
+            queue,
+            dispatch: Dispatch::default(),
+            remotes: remote.then(|| Remotes::new(rand::random(), Instant::now())),
+            phase: Phase::Open,
+            failed: None,
+            policy: None,
+        };
         Arc::new(Lane {
             name: format!("revision '{revision}' of service '{namespace}/{service}'"),
             // Names are DNS labels, which headers can carry.
             revision: HeaderValue::from_str(revision).unwrap_or_else(|_| HeaderValue::from_static("unprintable")),
-            core: Mutex::new(Core {
-                queue,
-                dispatch: Dispatch::default(),
-                remotes: remote.then(|| Remotes::new(rand::random(), Instant::now())),
-                phase: Phase::Open,
-                failed: None,
-                policy: None,
-            }),
+            remote,
+            seen: ArcSwap::from_pointee(Seen::of(&core)),
+            core: Mutex::new(core),
             finished: Mutex::default(),
             batches: Mutex::default(),
             courier: Notify::new(),
@@ -162,7 +180,7 @@ impl Lane {
 
     /// What the servers speak that calls are passed to; none where engines of this process execute them.
     pub fn spoken(&self) -> Option<Spoken> {
-        self.core.lock().remotes.as_ref().map(Remotes::spoken)
+        self.seen.load().spoken
     }
 
     /// Where the servers stand that calls are passed to; none where engines of this process execute them.
@@ -172,12 +190,20 @@ impl Lane {
 
     /// Servers that calls are passed to.
     pub fn servers(&self) -> usize {
-        self.core.lock().remotes.as_ref().map_or(0, Remotes::servers)
+        self.seen.load().servers
     }
 
     /// Whether the servers are to be sent batches that are formed here.
     pub fn batches(&self) -> bool {
-        self.core.lock().policy.is_some_and(|policy| policy.max_rows > 1 || !policy.linger.is_zero())
+        self.seen.load().batches
+    }
+
+    /// Call whenever the servers change, or what a batch may be.
+    pub(super) fn tell(&self, core: &Core) {
+        let seen = Seen::of(core);
+        if **self.seen.load() != seen {
+            self.seen.store(Arc::new(seen));
+        }
     }
 
     pub fn readiness(&self) -> Readiness {
@@ -208,8 +234,14 @@ impl Lane {
         Error::unavailable(format!("{} is loading its model", self.name))
     }
 
-    /// Takes a place for a call that announces `bytes`, or says at once why there is none.
-    pub fn admit(self: &Arc<Self>, bytes: usize, deadline: Instant, now: Instant) -> Result<Reservation, Turned> {
+    /// Takes a place for a call of this class that announces `bytes`, or says at once why there is none.
+    pub fn admit(
+        self: &Arc<Self>,
+        bytes: usize,
+        priority: Priority,
+        deadline: Instant,
+        now: Instant,
+    ) -> Result<Reservation, Turned> {
         let mut core = self.core.lock();
         if core.phase != Phase::Open {
             return Err(Turned::Moved);
@@ -217,7 +249,7 @@ impl Lane {
         if let Some(reason) = &core.failed {
             return Err(Turned::Failed(self.failed(reason)));
         }
-        let wait = core.predicted_wait(bytes);
+        let wait = core.predicted_wait(bytes, priority, now);
         let left = deadline.saturating_duration_since(now);
         if wait > left {
             let (wait_s, left_s) = (wait.as_secs_f64(), left.as_secs_f64());
@@ -229,7 +261,7 @@ impl Lane {
         }
         core.queue.reserve(bytes).map_err(|full| self.full(full, wait))?;
         self.show(&core);
-        Ok(Reservation::new(self.clone()))
+        Ok(Reservation::new(self.clone(), priority))
     }
 
     /// Waits until the model has loaded, for as long as the caller has. Where the lane is retired before that, the call
@@ -254,10 +286,12 @@ impl Lane {
         }
     }
 
-    pub(super) fn grow(&self, own: usize, bytes: usize) -> Result<()> {
+    pub(super) fn grow(&self, own: usize, bytes: usize, priority: Priority) -> Result<()> {
         let mut core = self.core.lock();
-        let wait = core.predicted_wait(bytes);
-        core.queue.grow(own, bytes).map_err(|full| self.full(full, wait))?;
+        if let Err(full) = core.queue.grow(own, bytes) {
+            let wait = core.predicted_wait(bytes, priority, Instant::now());
+            return Err(self.full(full, wait));
+        }
         self.show(&core);
         Ok(())
     }
@@ -269,25 +303,28 @@ impl Lane {
     }
 
     /// Lets a call enter, unless the revision has failed since its model was waited for: it would wait for nobody.
-    pub(super) fn enter(&self, reserved: usize, job: Job) -> Result<Ticket> {
+    pub(super) fn enter(&self, reserved: usize, job: Job, now: Instant) -> Result<Ticket> {
         let mut core = self.core.lock();
         if let Some(reason) = &core.failed {
             return Err(self.failed(reason));
         }
-        let ticket = core.queue.enter(reserved, waiting(job));
+        if let Some(remotes) = &mut core.remotes {
+            remotes.repeats.deposit(now);
+        }
+        let ticket = core.queue.enter(reserved, waiting(job, None));
         self.show(&core);
-        self.call_courier(core.calls_to_show() > 0 || core.remotes.is_some());
+        self.call_courier(core.calls_to_show() > 0 || self.remote);
         Ok(ticket)
     }
 
-    /// Takes a call out whose caller is gone, if no replica has it yet.
-    pub(super) fn withdraw(&self, ticket: Ticket) -> bool {
+    /// Takes a call out whose caller is gone, if no replica has it.
+    pub(super) fn withdraw(&self, ticket: Ticket) -> Option<Entry> {
         let mut core = self.core.lock();
         let call = core.queue.remove(ticket);
         self.show(&core);
         // A replica may have waited for company for this very call.
         self.call_courier(call.is_some() && core.dispatch.lingers());
-        call.is_some()
+        call.map(|call| call.item)
     }
 
     pub(super) fn call_courier(&self, needed: bool) {
@@ -325,12 +362,13 @@ impl Lane {
 }
 
 impl Core {
-    fn predicted_wait(&self, bytes: usize) -> Duration {
-        if let Some(remotes) = &self.remotes {
-            return remotes.predicted_wait(self.queue.waiting());
+    /// How long a call waits that comes now: for those alone that are served before it.
+    fn predicted_wait(&mut self, bytes: usize, priority: Priority, now: Instant) -> Duration {
+        let Ahead { calls, rows, bytes: held } = self.queue.ahead(priority, now);
+        if let Some(remotes) = &mut self.remotes {
+            return remotes.predicted_wait(calls, now);
         }
-        let backlog =
-            Backlog { calls: self.queue.waiting(), rows: self.queue.rows(), bytes: self.queue.waiting_bytes() };
+        let backlog = Backlog { calls, rows, bytes: held };
         self.dispatch.predicted_wait(backlog, bytes)
     }
 

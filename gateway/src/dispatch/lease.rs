@@ -12,9 +12,10 @@ use weirgate_protocol::{Error, Priority, Result, RetryClass};
 use weirgate_replicas::Remote;
 use weirgate_router::Ticket;
 use weirgate_router::lane::Waiting;
-use weirgate_router::pool::{Because, Considered, Outcome, Wish};
+use weirgate_router::pool::{Because, Considered, Era, Outcome, Wish};
 
 use super::Lane;
+use super::comeback::{Spare, spared_until};
 use super::lane::{Core, Entry};
 use super::remotes::{Ended, Remotes, Taken};
 
@@ -38,6 +39,8 @@ impl Wanting {
 /// A passed call in the queue.
 pub(super) struct Waiter {
     pub wanting: Wanting,
+    /// How long the servers are spared that it avoids.
+    pub spare: Spare,
     /// When it first entered.
     pub entered: Instant,
     pub grant: oneshot::Sender<Result<Lease>>,
@@ -48,9 +51,12 @@ pub struct Lease {
     lane: Arc<Lane>,
     remote: Arc<Remote>,
     because: Because,
+    era: Era,
     calls: usize,
     entered: Instant,
     taken: Instant,
+    /// The call's own; none where several share the slot.
+    deadline: Option<Instant>,
     /// How it ends, and when that was first known. Until then its caller may still go away.
     ends: Option<(Outcome, Instant)>,
     given_back: bool,
@@ -58,8 +64,8 @@ pub struct Lease {
 
 impl Lease {
     pub(super) fn new(lane: Arc<Lane>, taken: Taken, calls: usize, entered: Instant, now: Instant) -> Lease {
-        let Taken { remote, because } = taken;
-        Lease { lane, remote, because, calls, entered, taken: now, ends: None, given_back: false }
+        let Taken { remote, because, era } = taken;
+        Lease { lane, remote, because, era, calls, entered, taken: now, deadline: None, ends: None, given_back: false }
     }
 
     pub fn remote(&self) -> &Arc<Remote> {
@@ -81,16 +87,44 @@ impl Lease {
         self.taken.saturating_duration_since(self.entered)
     }
 
+    /// The same lease, of a call with this deadline.
+    pub(super) fn until(mut self, deadline: Instant) -> Lease {
+        self.deadline = Some(deadline);
+        self
+    }
+
     /// Notes how the call went. What is noted later replaces it, but the time to the first byte stays.
+    ///
+    /// A caller's own deadline that passes without a first byte says nothing of the server, unless calls take much less as a
+    /// rule: a server that hangs would be invisible where all callers have short deadlines.
     pub fn ends(&mut self, outcome: Outcome, now: Instant) {
+        let late = outcome == Outcome::Cancelled && self.deadline.is_some_and(|deadline| deadline <= now);
+        let outcome = if late && self.is_overdue(now) { Outcome::Failed } else { outcome };
         let first = self.ends.map_or(now, |(_, first)| first);
+        if self.ends.is_none() && self.because == Because::Probe && outcome == Outcome::Answered {
+            let (id, era) = (self.remote.id, self.era);
+            self.with_remotes(|remotes| remotes.tried(id, era, now));
+            // What waits may go there now, though the answer has not ended.
+            self.lane.call_courier(true);
+        }
         self.ends = Some((outcome, first));
     }
 
-    /// Gives the slot back, and waits for another one at the call's old turn. `bytes`: what it holds meanwhile.
+    fn is_overdue(&self, now: Instant) -> bool {
+        let took = now.saturating_duration_since(self.taken);
+        self.ends.is_none() && self.with_remotes(|remotes| remotes.is_overdue(took)).unwrap_or(false)
+    }
+
+    /// Gives the slot back, and waits for another one at the call's old turn: another server's, or after a pause that of one
+    /// that the call avoids. `bytes`: what it holds meanwhile.
     pub async fn again(mut self, wanting: &Wanting, bytes: usize, deadline: Instant) -> Result<Lease> {
         let (lane, entered, now) = (self.lane.clone(), self.entered, Instant::now());
-        let (waiter, granted) = Waiter::new(wanting.clone(), entered);
+        let asked = match self.ends {
+            Some((Outcome::Overloaded { retry_after }, _)) => retry_after,
+            _ => None,
+        };
+        let spare = Spare::Until(spared_until(wanting.avoid.len(), asked, deadline, now));
+        let (waiter, granted) = Waiter::new(wanting.clone(), spare, entered);
         let ticket = {
             // Under one lock: a retired lane must not be found empty in between.
             let mut core = lane.core.lock();
@@ -115,8 +149,9 @@ impl Lease {
         if queue.waiting() > 0 {
             return None;
         }
-        let taken = remotes.take_other(&wanting.as_wish(), now)?;
-        let lease = Lease::new(lane, taken, 1, now, now);
+        let taken = remotes.take(&wanting.as_wish(), Spare::Always, 1, now)?;
+        let mut lease = Lease::new(lane, taken, 1, now, now);
+        lease.deadline = self.deadline;
         self.lane.show(&core);
         Some(lease)
     }
@@ -128,8 +163,9 @@ impl Lease {
         if queue.waiting() > 0 {
             return None;
         }
-        let taken = remotes.take(&wanting.as_wish(), 1, now)?;
-        let lease = Lease::new(self.lane.clone(), taken, 1, now, now);
+        let taken = remotes.take(&wanting.as_wish(), Spare::Until(now), 1, now)?;
+        let mut lease = Lease::new(self.lane.clone(), taken, 1, now, now);
+        lease.deadline = self.deadline;
         self.lane.show(&core);
         Some(lease)
     }
@@ -173,9 +209,9 @@ impl Lease {
         }
         let since = |at: Instant| at.saturating_duration_since(self.taken);
         let (outcome, at) = self.ends.unwrap_or((Outcome::Cancelled, now));
-        let (member, calls) = (self.remote.id, self.calls);
+        let (member, era, calls) = (self.remote.id, self.era, self.calls);
         if let Some(remotes) = &mut core.remotes {
-            remotes.done(&Ended { member, outcome, took: since(at), held: since(now), calls }, now);
+            remotes.done(&Ended { member, era, outcome, took: since(at), held: since(now), calls }, now);
         }
         self.lane.metrics.passed(outcome);
     }
@@ -193,9 +229,9 @@ impl Drop for Lease {
 }
 
 impl Waiter {
-    pub(super) fn new(wanting: Wanting, entered: Instant) -> (Waiter, oneshot::Receiver<Result<Lease>>) {
+    pub(super) fn new(wanting: Wanting, spare: Spare, entered: Instant) -> (Waiter, oneshot::Receiver<Result<Lease>>) {
         let (grant, granted) = oneshot::channel();
-        (Waiter { wanting, entered, grant }, granted)
+        (Waiter { wanting, spare, entered, grant }, granted)
     }
 
     pub(super) fn turn_away(self, error: Error) {
@@ -238,7 +274,7 @@ impl Drop for Waits {
         if !self.settled {
             let queued = self.lane.withdraw(self.ticket);
             if Instant::now() < self.deadline {
-                self.lane.metrics.abandoned(queued);
+                self.lane.metrics.abandoned(queued.is_some());
             }
         }
     }

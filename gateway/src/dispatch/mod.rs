@@ -3,6 +3,8 @@
 //! The decisions are those of the pure cores (`weirgate-router`'s lane and `weirgate-replicas-core`'s batch former); here
 //! they stand behind one short lock per lane, on the caller's thread when a call enters and on the engine's when it pulls.
 
+mod alarm;
+mod comeback;
 mod courier;
 mod feed;
 mod hand_out;
@@ -12,6 +14,7 @@ mod life;
 mod pace;
 mod remotes;
 mod reservation;
+mod seen;
 mod spoken;
 
 pub use lane::{Lane, Readiness, Turned};

@@ -5,22 +5,25 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use weirgate_replicas::Remote;
+use weirgate_replicas::remote::Described;
 use weirgate_replicas_core::CostModel;
 use weirgate_router::pool::{
-    Because, Budget, BudgetConfig, Considered, Hedge, HedgeConfig, Outcome, Pick, Pool, PoolConfig, Standing, Wish,
+    Because, Budget, BudgetConfig, Considered, Era, Hedge, HedgeConfig, Outcome, Pick, Pool, PoolConfig, Standing, Wish,
 };
 
+use super::alarm::Alarm;
+use super::comeback::Spare;
 use super::pace::Pace;
 use super::spoken::Spoken;
 
 /// A lane's servers.
 pub(super) struct Remotes {
     pool: Pool,
-    members: HashMap<u64, Arc<Remote>>,
+    members: HashMap<u64, Member>,
     /// Calls that have a lease.
     running: usize,
-    /// Calls that the servers take at a time, all together; those that drain take none.
-    slots: usize,
+    /// Calls that the servers take at a time, all together; those that drain take none. One may say that it takes any number.
+    slots: u128,
     /// What batches take.
     pub cost: CostModel,
     /// How many calls may be repeated that may have been executed.
@@ -30,8 +33,15 @@ pub(super) struct Remotes {
     pace: Pace,
     /// As long as no server is there, what the last ones spoke.
     spoken: Spoken,
-    /// When to look at the queue again though nothing happens: a breaker may be tried then, or a batch has waited for company.
-    pub again: Option<Instant>,
+    /// When to look at the queue again though nothing happens.
+    pub alarm: Alarm,
+}
+
+/// A server, and what of it has been added up.
+struct Member {
+    remote: Arc<Remote>,
+    slots: usize,
+    described: Arc<Described>,
 }
 
 /// How many of a lane's servers stand where.
@@ -51,6 +61,7 @@ pub struct Standings {
 pub(super) struct Taken {
     pub remote: Arc<Remote>,
     pub because: Because,
+    pub era: Era,
 }
 
 impl Remotes {
@@ -65,40 +76,56 @@ impl Remotes {
             hedge: Hedge::new(HedgeConfig::default(), now),
             pace: Pace::default(),
             spoken: Spoken::default(),
-            again: None,
+            alarm: Alarm::default(),
         }
     }
 
     pub fn join(&mut self, remote: Arc<Remote>, now: Instant) {
-        self.pool.join(remote.id, remote.slots(), now);
-        self.members.insert(remote.id, remote);
-        self.look_at_members();
+        let (id, slots, described) = (remote.id, remote.slots(), remote.described());
+        self.pool.join(id, slots, now);
+        self.slots += slots as u128;
+        if let Some(before) = self.members.insert(id, Member { remote, slots, described }) {
+            self.slots -= before.slots as u128;
+        }
+        self.look_at_descriptions();
     }
 
-    /// A server takes more or fewer calls at a time.
+    /// A server takes more or fewer calls at a time, or speaks something else. Credits change all the time: that costs the
+    /// same however many servers there are.
     pub fn changed(&mut self, id: u64) {
-        if let Some(remote) = self.members.get(&id) {
-            self.pool.set_slots(id, remote.slots());
+        let Some(member) = self.members.get_mut(&id) else { return };
+        let slots = member.remote.slots();
+        self.slots = self.slots - member.slots as u128 + slots as u128;
+        member.slots = slots;
+        self.pool.set_slots(id, slots);
+        let described = member.remote.described();
+        let same = Arc::ptr_eq(&described, &member.described);
+        member.described = described;
+        if !same {
+            self.look_at_descriptions();
         }
-        self.look_at_members();
     }
 
     /// A server takes no more calls; those it has go on.
     pub fn drain(&mut self, id: u64) {
         self.pool.drain(id);
-        self.members.remove(&id);
-        self.look_at_members();
+        self.forget(id);
     }
 
     pub fn leave(&mut self, id: u64) {
         self.pool.leave(id);
-        self.members.remove(&id);
-        self.look_at_members();
+        self.forget(id);
     }
 
-    fn look_at_members(&mut self) {
-        self.slots = self.members.values().map(|remote| remote.slots()).fold(0, usize::saturating_add);
-        let spoken = self.members.values().map(|remote| Spoken::of(&remote.described()));
+    fn forget(&mut self, id: u64) {
+        if let Some(member) = self.members.remove(&id) {
+            self.slots -= member.slots as u128;
+            self.look_at_descriptions();
+        }
+    }
+
+    fn look_at_descriptions(&mut self) {
+        let spoken = self.members.values().map(|member| Spoken::of(&member.described));
         self.spoken = spoken.reduce(Spoken::and).unwrap_or(self.spoken);
     }
 
@@ -131,59 +158,66 @@ impl Remotes {
         self.running
     }
 
-    /// How long a call that comes now waits behind `waiting` others.
-    pub fn predicted_wait(&self, waiting: usize) -> Duration {
-        let free = waiting == 0 && self.running < self.slots;
-        if free { Duration::ZERO } else { self.pace.wait(waiting, self.slots) }
+    /// How long a call that comes now waits behind `waiting` others. Where no slot is known, as while the only server starts
+    /// anew, nothing is known of the wait either.
+    pub fn predicted_wait(&mut self, waiting: usize, now: Instant) -> Duration {
+        let free = waiting == 0 && self.pool.has_room(now);
+        if free || self.slots == 0 {
+            return Duration::ZERO;
+        }
+        self.pace.wait(waiting, usize::try_from(self.slots).unwrap_or(usize::MAX))
     }
 
-    /// Takes a slot for `calls` that share it, or notes when there may be one.
-    pub fn take(&mut self, wish: &Wish<'_>, calls: usize, now: Instant) -> Option<Taken> {
-        // Another server is worth waiting for, but not one that is set aside.
-        let other = |id: &u64| {
-            let state = self.pool.state(*id, now);
-            !wish.avoid.contains(id) && state.is_some_and(|state| state.standing == Standing::In)
-        };
-        let avoids = !wish.avoid.is_empty() && self.members.keys().any(other);
-        let wish = if avoids { *wish } else { Wish { avoid: &[], ..*wish } };
-        match self.pool.pick(&wish, now) {
-            Pick::Taken { member, because } => {
-                let Some(remote) = self.members.get(&member).cloned() else {
+    /// Takes a slot for `calls` that share it, or notes when there may be one. Servers that the wish avoids are asked where
+    /// `spare` allows it and no other has room.
+    pub fn take(&mut self, wish: &Wish<'_>, spare: Spare, calls: usize, now: Instant) -> Option<Taken> {
+        if wish.avoid.is_empty() {
+            return self.pick(wish, calls, now);
+        }
+        // The pool itself gives up avoiding where nobody else is there.
+        let others = self.members.keys().any(|id| !wish.avoid.contains(id));
+        if others && let Some(taken) = self.pick(wish, calls, now) {
+            return Some(taken);
+        }
+        if spare.forbids(now) {
+            self.alarm.set(spare.until());
+            return None;
+        }
+        self.pick(&Wish { avoid: &[], ..*wish }, calls, now)
+    }
+
+    fn pick(&mut self, wish: &Wish<'_>, calls: usize, now: Instant) -> Option<Taken> {
+        match self.pool.pick(wish, now) {
+            Pick::Taken { member, because, era } => {
+                let Some(remote) = self.members.get(&member).map(|member| member.remote.clone()) else {
                     // The pool knows those alone who joined and did not leave.
-                    self.pool.done(member, Outcome::Cancelled, Duration::ZERO, now);
+                    self.pool.done(member, era, Outcome::Cancelled, Duration::ZERO, now);
                     return None;
                 };
                 self.running += calls;
-                Some(Taken { remote, because })
+                Some(Taken { remote, because, era })
             }
             Pick::None { again } => {
-                self.looks_again(again);
+                self.alarm.set(again);
                 None
             }
         }
     }
 
-    /// A slot of a server that the wish does not avoid.
-    pub fn take_other(&mut self, wish: &Wish<'_>, now: Instant) -> Option<Taken> {
-        if self.members.keys().all(|id| wish.avoid.contains(id)) {
-            return None;
-        }
-        let taken = self.take(wish, 1, now)?;
-        if wish.avoid.contains(&taken.remote.id) {
-            self.done(&Ended::unused(taken.remote.id), now);
-            return None;
-        }
-        Some(taken)
+    /// The call that tries a server has the first byte of its answer.
+    pub fn tried(&mut self, member: u64, era: Era, now: Instant) {
+        self.pool.tried(member, era, now);
     }
 
-    pub fn looks_again(&mut self, at: Option<Instant>) {
-        self.again = [self.again, at].into_iter().flatten().min();
+    /// Whether a call that has waited so long for its first byte waits for a server that hangs.
+    pub fn is_overdue(&self, took: Duration) -> bool {
+        self.pool.is_overdue(took)
     }
 
     /// Gives a slot back.
     pub fn done(&mut self, ended: &Ended, now: Instant) {
         self.running = self.running.saturating_sub(ended.calls);
-        self.pool.done(ended.member, ended.outcome, ended.took, now);
+        self.pool.done(ended.member, ended.era, ended.outcome, ended.took, now);
         if ended.outcome == Outcome::Answered {
             self.pace.observe(ended.held, ended.calls);
         }
@@ -196,7 +230,8 @@ impl Remotes {
 
     /// What a pick would choose from now, by name.
     pub fn considered(&self, wish: &Wish<'_>, now: Instant) -> Vec<(Arc<str>, Considered)> {
-        let named = |considered: Considered| Some((self.members.get(&considered.member)?.name.clone(), considered));
+        let named =
+            |considered: Considered| Some((self.members.get(&considered.member)?.remote.name.clone(), considered));
         self.pool.considered(wish, now).into_iter().filter_map(named).collect()
     }
 }
@@ -204,6 +239,7 @@ impl Remotes {
 /// How a lease ended.
 pub(super) struct Ended {
     pub member: u64,
+    pub era: Era,
     pub outcome: Outcome,
     /// To the first byte of the answer.
     pub took: Duration,
@@ -212,9 +248,82 @@ pub(super) struct Ended {
     pub calls: usize,
 }
 
-impl Ended {
-    fn unused(member: u64) -> Ended {
-        let none = Duration::ZERO;
-        Ended { member, outcome: Outcome::Cancelled, took: none, held: none, calls: 1 }
+#[cfg(test)]
+mod tests {
+    use weirgate_protocol::UpstreamUrl;
+    use weirgate_replicas::remote::{Address, Transport, TransportConfig};
+
+    use super::*;
+
+    fn remote(id: u64, slots: usize) -> Arc<Remote> {
+        let url = UpstreamUrl::parse("http://127.0.0.1:9").unwrap();
+        let transport = Transport::new(TransportConfig::new(Address::Url(url))).unwrap();
+        let remote = Remote::new(id, format!("server {id}").into(), transport, false, slots);
+        remote.describe(Described { v2: true, ..Described::default() });
+        remote
+    }
+
+    fn take(remotes: &mut Remotes, now: Instant) -> Option<Taken> {
+        remotes.take(&Wish::default(), Spare::Until(now), 1, now)
+    }
+
+    fn answered(remotes: &mut Remotes, taken: &Taken, held: Duration, now: Instant) {
+        let Taken { remote, era, .. } = taken;
+        let outcome = Outcome::Answered;
+        remotes.done(&Ended { member: remote.id, era: *era, outcome, took: held, held, calls: 1 }, now);
+    }
+
+    #[test]
+    fn no_wait_is_predicted_where_no_slot_is_known() {
+        let (now, held) = (Instant::now(), Duration::from_secs(120));
+        let mut remotes = Remotes::new(1, now);
+        let server = remote(1, 1);
+        remotes.join(server.clone(), now);
+        let first = take(&mut remotes, now).unwrap();
+        answered(&mut remotes, &first, held, now);
+        let _busy = take(&mut remotes, now).unwrap();
+        assert_eq!(remotes.predicted_wait(2, now), held * 3);
+        // It starts anew: its credits say so, or it has left.
+        server.grant(0);
+        remotes.changed(1);
+        assert_eq!(remotes.predicted_wait(2, now), Duration::ZERO);
+        remotes.leave(1);
+        assert_eq!(remotes.predicted_wait(2, now), Duration::ZERO);
+    }
+
+    #[test]
+    fn what_a_draining_server_runs_takes_nobody_elses_slot() {
+        let (now, held) = (Instant::now(), Duration::from_secs(120));
+        let mut remotes = Remotes::new(1, now);
+        remotes.join(remote(1, 1), now);
+        let first = take(&mut remotes, now).unwrap();
+        answered(&mut remotes, &first, held, now);
+        let _busy = take(&mut remotes, now).unwrap();
+        remotes.drain(1);
+        remotes.join(remote(2, 1), now);
+        assert_eq!((remotes.running(), remotes.predicted_wait(0, now)), (1, Duration::ZERO));
+    }
+
+    #[test]
+    fn slots_and_protocols_are_those_of_the_servers_that_are_there() {
+        let now = Instant::now();
+        let mut remotes = Remotes::new(1, now);
+        let (one, other) = (remote(1, usize::MAX), remote(2, 3));
+        remotes.join(one.clone(), now);
+        remotes.join(other.clone(), now);
+        assert_eq!(remotes.slots, usize::MAX as u128 + 3);
+        one.grant(4);
+        remotes.changed(1);
+        assert_eq!(remotes.slots, 7);
+        other.describe(Described { v2: true, grpc: true, ..Described::default() });
+        one.describe(Described { grpc: true, ..Described::default() });
+        remotes.changed(1);
+        remotes.changed(2);
+        assert!(remotes.spoken().grpc && !remotes.spoken().v2);
+        remotes.drain(1);
+        remotes.leave(1);
+        assert!(remotes.slots == 3 && remotes.servers() == 1 && remotes.spoken().v2);
+        remotes.leave(2);
+        assert!(remotes.slots == 0 && remotes.spoken().v2, "what the last one spoke");
     }
 }

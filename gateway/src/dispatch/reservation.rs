@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use weirgate_protocol::{Call, Error, Result, RetryClass};
+use weirgate_protocol::{Call, Error, Priority, Result, RetryClass};
 use weirgate_replicas::{Answer, Job, Parts};
 use weirgate_router::Ticket;
 
-use super::lane::Core;
+use super::comeback::Spare;
+use super::lane::{Core, Entry};
 use super::lease::{Waiter, Waits};
 use super::{Lane, Lease, Wanting};
 
@@ -15,19 +16,20 @@ use super::{Lane, Lease, Wanting};
 pub struct Reservation {
     lane: Arc<Lane>,
     bytes: usize,
+    priority: Priority,
     used: bool,
 }
 
 impl Reservation {
-    pub(super) fn new(lane: Arc<Lane>) -> Self {
-        Reservation { lane, bytes: 0, used: false }
+    pub(super) fn new(lane: Arc<Lane>, priority: Priority) -> Self {
+        Reservation { lane, bytes: 0, priority, used: false }
     }
 
     /// Makes sure that the place holds at least `bytes`, as they come.
     pub fn cover(&mut self, bytes: usize) -> Result<()> {
         let more = bytes.saturating_sub(self.bytes);
         if more > 0 {
-            self.lane.grow(self.bytes, more)?;
+            self.lane.grow(self.bytes, more, self.priority)?;
             self.bytes += more;
         }
         Ok(())
@@ -39,7 +41,7 @@ impl Reservation {
         let deadline = call.deadline;
         let (mut job, parts) = Job::new(call, now);
         job.repeats = repeats;
-        let ticket = self.lane.enter(self.bytes, job)?;
+        let ticket = self.lane.enter(self.bytes, job, now)?;
         self.used = true;
         Ok(Submitted { lane: self.lane.clone(), ticket, parts: Some(parts), deadline, settled: false })
     }
@@ -65,15 +67,16 @@ impl Reservation {
         let Core { queue, remotes, .. } = &mut *core;
         let taken = remotes.as_mut().and_then(|remotes| {
             remotes.repeats.deposit(now);
-            if queue.waiting() == 0 { remotes.take(&wanting.as_wish(), 1, now) } else { None }
+            let spare = Spare::Until(now);
+            if queue.waiting() == 0 { remotes.take(&wanting.as_wish(), spare, 1, now) } else { None }
         });
         if let Some(taken) = taken {
             queue.release(self.bytes);
             lane.show(&core);
             drop(core);
-            return Ok(Ok(Lease::new(lane, taken, 1, now, now)));
+            return Ok(Ok(Lease::new(lane, taken, 1, now, now).until(deadline)));
         }
-        let (waiter, granted) = Waiter::new(wanting.clone(), now);
+        let (waiter, granted) = Waiter::new(wanting.clone(), Spare::Until(now), now);
         let ticket = queue.enter(self.bytes, waiter.waits(self.bytes, deadline));
         // A server may have been left free for a reason that this call does not share.
         lane.hand_out(core, now);
@@ -118,10 +121,10 @@ impl Submitted {
             Err(_) => {
                 self.settled = true;
                 let queued = self.leave();
-                let (place, retry) = if queued {
-                    ("in the queue", RetryClass::NotExecuted)
-                } else {
-                    ("in the engine", RetryClass::MayHaveExecuted)
+                let (place, retry) = match queued.map(Entry::into_job) {
+                    Some(Some(job)) if job.may_have_executed => ("in the queue", RetryClass::MayHaveExecuted),
+                    Some(_) => ("in the queue", RetryClass::NotExecuted),
+                    None => ("in the engine", RetryClass::MayHaveExecuted),
                 };
                 Err(Error::deadline(format!("the deadline passed while the call was {place}"), retry))
             }
@@ -131,8 +134,8 @@ impl Submitted {
 
 impl Submitted {
     /// Cancels the call first: a server that gives it back at this moment either sees that, or puts it back in time to be
-    /// taken out. Returns whether no replica had it.
-    fn leave(&mut self) -> bool {
+    /// taken out. Returns it where no replica had it.
+    fn leave(&mut self) -> Option<Entry> {
         self.parts = None;
         self.lane.withdraw(self.ticket)
     }
@@ -142,7 +145,7 @@ impl Drop for Submitted {
     fn drop(&mut self) {
         if !self.settled {
             let queued = self.leave();
-            self.lane.metrics.abandoned(queued);
+            self.lane.metrics.abandoned(queued.is_some());
         }
     }
 }

@@ -95,7 +95,8 @@ impl<'a> Run<'a> {
         let PassCall { arrival, address, parts, body, shape } = call;
         let (lane, limit) = (routed.lane(), arrival.body_limit(gateway.body_limit()));
         let announced = if shape == Shape::Stream { 0 } else { body.check_length(limit)? };
-        let mut reservation = lane.admit(announced.min(OutBody::REPLAY), deadline, Instant::now())?;
+        let mut reservation =
+            lane.admit(announced.min(OutBody::REPLAY), arrival.head.priority, deadline, Instant::now())?;
         let (whole, read) = if shape == Shape::Stream {
             (false, Default::default())
         } else {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use weirgate_protocol::{Error, Protocol};
+use weirgate_protocol::{Error, Priority, Protocol};
 
 use super::answer::note_refusal;
 use crate::dispatch::{Readiness, Spoken, Turned};
@@ -36,7 +36,7 @@ async fn find(routed: &Routed, protocol: Protocol, deadline: Instant) -> Result<
     let mut readiness = lane.readiness();
     if !spoken.known || !(passes(spoken) || matches!(readiness, Readiness::Ready(_))) {
         // Its place is that of a call which is held for its model, and its body stays with its client.
-        let _place = lane.admit(0, deadline, Instant::now())?;
+        let _place = lane.admit(0, Priority::default(), deadline, Instant::now())?;
         readiness = Readiness::Ready(lane.ready(deadline).await?);
         spoken = lane.spoken().unwrap_or_default();
     }

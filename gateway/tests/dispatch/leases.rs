@@ -9,19 +9,24 @@ use proptest::prelude::*;
 use tokio::task::JoinSet;
 use weirgate::dispatch::{Lane, Lease, Turned, Wanting};
 use weirgate_deploy::plane::LaneOf;
-use weirgate_protocol::{Error, ErrorCode, LoadedModel, Priority, UpstreamUrl};
+use weirgate_protocol::{Error, ErrorCode, LoadedModel, Priority, RetryClass, UpstreamUrl};
 use weirgate_replicas::remote::{Address, Described, Transport, TransportConfig};
 use weirgate_replicas::{Failure, Feed, Remote, SetState};
 use weirgate_replicas_core::BatchPolicy;
 use weirgate_router::LaneLimits;
 use weirgate_router::pool::Outcome;
 
+use crate::lanes;
 use crate::model::{eventually, runtime, spec};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
 pub fn remote(id: u64, slots: usize) -> Arc<Remote> {
-    let url = UpstreamUrl::parse("http://127.0.0.1:9").unwrap();
+    remote_at("http://127.0.0.1:9", id, slots)
+}
+
+fn remote_at(url: &str, id: u64, slots: usize) -> Arc<Remote> {
+    let url = UpstreamUrl::parse(url).unwrap();
     let transport = Transport::new(TransportConfig::new(Address::Url(url))).unwrap();
     let remote = Remote::new(id, format!("server {id}").into(), transport, false, slots);
     remote.describe(Described { v2: true, ..Described::default() });
@@ -73,7 +78,7 @@ impl Rig {
 
 async fn lease(lane: &Arc<Lane>, wanting: Wanting, timeout: Duration) -> Result<Lease, Error> {
     let now = Instant::now();
-    let reservation = lane.admit(0, now + timeout, now).map_err(|turned| match turned {
+    let reservation = lane.admit(0, wanting.priority, now + timeout, now).map_err(|turned| match turned {
         Turned::Failed(error) | Turned::Refused(error) => error,
         Turned::Moved => panic!("nobody retires this lane"),
     })?;
@@ -311,6 +316,185 @@ fn a_full_queue_refuses_and_a_call_that_comes_back_is_not_refused() {
         let again = first.again(&Wanting::default(), 0, Instant::now() + HOUR).await.unwrap();
         drop(again);
         waits.ended().await.unwrap();
+        rig.is_empty().await;
+    });
+}
+
+/// A lease that must come, for a call that has all the time.
+async fn comes(lease: impl Future<Output = Result<Lease, Error>>) -> Lease {
+    tokio::time::timeout(Duration::from_secs(20), lease).await.expect("no server is given").unwrap()
+}
+
+fn avoiding(lease: &Lease) -> Wanting {
+    Wanting { avoid: vec![lease.remote().id], ..Wanting::default() }
+}
+
+#[test]
+fn a_lone_call_is_let_in_as_soon_as_the_only_breaker_is_half_open() {
+    runtime().block_on(async {
+        let rig = Rig::with(&[(1, 1)]);
+        for _ in 0..5 {
+            rig.lease().await.ends(Outcome::Failed, Instant::now());
+        }
+        assert_eq!(rig.lane.standings().unwrap().open, 1);
+        // Nothing else happens in this lane: the courier alone can tell.
+        drop(comes(lease(&rig.lane, Wanting::default(), HOUR)).await);
+        rig.is_empty().await;
+    });
+}
+
+#[test]
+fn a_long_answer_that_tries_a_server_lets_the_next_call_in() {
+    runtime().block_on(async {
+        let rig = Rig::with(&[(1, 8)]);
+        for _ in 0..5 {
+            rig.lease().await.ends(Outcome::Failed, Instant::now());
+        }
+        let mut stream = comes(lease(&rig.lane, Wanting::default(), HOUR)).await;
+        let mut waits = Waits::for_lease(&rig.lane, |lease| lease.map(drop));
+        eventually("the next call waits", || rig.lane.load().0 == 1).await;
+        stream.ends(Outcome::Answered, Instant::now());
+        tokio::time::timeout(Duration::from_secs(20), waits.ended()).await.unwrap().unwrap();
+        drop(stream);
+        rig.is_empty().await;
+    });
+}
+
+#[test]
+fn a_call_that_the_only_server_refused_comes_back_after_a_pause_that_grows() {
+    runtime().block_on(async {
+        let rig = Rig::with(&[(1, 8)]);
+        let mut lease = rig.lease().await;
+        let mut wanting = Wanting::default();
+        for pause in [100, 200, 400].map(Duration::from_millis) {
+            let refused = Instant::now();
+            lease.ends(Outcome::NotExecuted, refused);
+            wanting.avoid.push(lease.remote().id);
+            lease = comes(lease.again(&wanting, 0, refused + HOUR)).await;
+            assert!(lease.taken() - refused >= pause, "{:?} of {pause:?}", lease.taken() - refused);
+        }
+        drop(lease);
+        rig.is_empty().await;
+    });
+}
+
+#[test]
+fn a_server_that_joins_ends_the_pause() {
+    runtime().block_on(async {
+        let rig = Rig::with(&[(1, 1)]);
+        let mut first = rig.lease().await;
+        first.ends(Outcome::Overloaded { retry_after: Some(HOUR / 4) }, Instant::now());
+        let wanting = avoiding(&first);
+        let mut again = JoinSet::new();
+        again.spawn(async move { comes(first.again(&wanting, 0, Instant::now() + HOUR)).await.remote().id });
+        eventually("it pauses", || rig.lane.load() == (1, 0)).await;
+        rig.lane.remote_joined(remote(2, 1));
+        assert_eq!(again.join_next().await.unwrap().unwrap(), 2);
+        rig.is_empty().await;
+    });
+}
+
+#[test]
+fn a_call_goes_back_to_the_server_that_failed_where_all_others_stay_busy() {
+    runtime().block_on(async {
+        let rig = Rig::with(&[(1, 1), (2, 1)]);
+        let (mut first, busy) = (rig.lease().await, rig.lease().await);
+        let id = first.remote().id;
+        first.ends(Outcome::NotExecuted, Instant::now());
+        let wanting = avoiding(&first);
+        let again = comes(first.again(&wanting, 0, Instant::now() + HOUR)).await;
+        assert_eq!(again.remote().id, id);
+        drop((again, busy));
+        rig.is_empty().await;
+    });
+}
+
+#[test]
+fn a_batch_that_a_server_refused_comes_back_after_pauses() {
+    runtime().block_on(async {
+        // Nothing listens there.
+        let rig = Rig::with(&[(1, 8)]);
+        let begun = Instant::now();
+        let error = lanes::call(rig.lane.clone(), [1, 1], vec![7], HOUR).await.unwrap_err();
+        assert_eq!(error.retry_class(), RetryClass::NotExecuted, "{error:?}");
+        assert!(begun.elapsed() >= Duration::from_millis(700), "{:?}", begun.elapsed());
+        rig.is_empty().await;
+    });
+}
+
+#[test]
+fn a_deadline_in_the_queue_says_what_an_earlier_server_may_have_done() {
+    runtime().block_on(async {
+        for (reads, class) in [(true, RetryClass::MayHaveExecuted), (false, RetryClass::NotExecuted)] {
+            let rig = Rig::new(1_000);
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            rig.lane.remote_joined(remote_at(&format!("http://{}", listener.local_addr().unwrap()), 1, 1));
+            rig.lane.state_changed(ready(1));
+            let server = async {
+                if reads {
+                    let (mut connection, _) = listener.accept().await.unwrap();
+                    tokio::io::AsyncReadExt::read(&mut connection, &mut [0; 64]).await.unwrap();
+                }
+                // Nobody else will take it.
+                rig.lane.remote_drains(1);
+                drop(listener);
+            };
+            let called = lanes::call_while(rig.lane.clone(), [1, 1], vec![7], Duration::from_secs(1), true, |_| {});
+            let (error, ()) = tokio::join!(called, server);
+            let error = error.unwrap_err();
+            assert_eq!((error.code(), error.retry_class()), (ErrorCode::DeadlineExceeded, class), "{error:?}");
+            assert!(error.message().contains("in the queue"), "{error}");
+            rig.is_empty().await;
+        }
+    });
+}
+
+#[test]
+fn a_deadline_without_a_first_byte_counts_as_a_failure_where_calls_take_much_less() {
+    runtime().block_on(async {
+        let rig = Rig::with(&[(1, 8)]);
+        let mut first = rig.lease().await;
+        first.ends(Outcome::Answered, first.taken() + Duration::from_millis(10));
+        drop(first);
+        // Five in a row open a breaker. Who leaves before the deadline says nothing, nor does a short one.
+        for (timeout, left, open) in [(60, 30_000, 0), (60, 500, 0), (0, 500, 0), (60, 60_500, 1)] {
+            for _ in 0..5 {
+                let mut lease = lease(&rig.lane, Wanting::default(), Duration::from_secs(timeout)).await.unwrap();
+                lease.ends(Outcome::Cancelled, lease.taken() + Duration::from_millis(left));
+            }
+            assert_eq!(rig.lane.standings().unwrap().open, open, "left after {left} ms of {timeout} s");
+        }
+        rig.is_empty().await;
+    });
+}
+
+#[test]
+fn an_urgent_call_is_not_refused_for_those_that_it_overtakes() {
+    runtime().block_on(async {
+        let rig = Rig::with(&[(1, 1)]);
+        let mut first = rig.lease().await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let took = first.taken().elapsed();
+        first.ends(Outcome::Answered, Instant::now());
+        drop(first);
+        let running = rig.lease().await;
+        let low = Wanting { priority: Priority::Low, ..Wanting::default() };
+        let mut waiting = JoinSet::new();
+        for _ in 0..500 {
+            let (lane, low) = (rig.lane.clone(), low.clone());
+            waiting.spawn(async move { lease(&lane, low, HOUR).await.map(drop) });
+        }
+        eventually("all wait", || rig.lane.load().0 == 500).await;
+        // 500 turns take longer than this, one does not.
+        let refused = lease(&rig.lane, low, took * 100).await.err().unwrap();
+        assert_eq!(refused.code(), ErrorCode::Unavailable);
+        let high = Wanting { priority: Priority::High, ..Wanting::default() };
+        let urgent = lease(&rig.lane, high, took * 100);
+        let (urgent, ()) = tokio::join!(urgent, async { drop(running) });
+        drop(urgent.unwrap());
+        while let Some(low) = waiting.join_next().await {
+            low.unwrap().unwrap();
+        }
         rig.is_empty().await;
     });
 }

@@ -4,11 +4,16 @@
 //! that still answers now and then. Either opens it. An open breaker becomes half open by time: one call tries the member,
 //! and a few answers in a row close it. Each time that it opens again soon it stays open for twice as long.
 //!
+//! Only calls of the present era count: the era ends when the breaker opens, with each try, and when the try has told how it
+//! went. A member that hung has calls that end long after it has been found out, and each of them would open the breaker
+//! anew, for twice as long, though the try is being answered.
+//!
 //! An overloaded member (429, 503) is alive: that opens no breaker, it counts as load and against the others. Only a
 //! breaker that is half open takes it for a no.
 
 use std::time::{Duration, Instant};
 
+use super::Era;
 use super::config::BreakerConfig;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +26,7 @@ pub(super) enum Position {
 #[derive(Clone, Debug)]
 pub(super) struct Breaker {
     position: Position,
+    era: Era,
     /// Failures in a row while closed.
     failures: u32,
     /// How often it opened without a calm time between.
@@ -38,22 +44,36 @@ pub(super) struct Recent {
 
 impl Breaker {
     pub(super) fn new(now: Instant) -> Breaker {
-        Breaker { position: Position::Closed, failures: 0, trips: 0, calm: now }
+        Breaker { position: Position::Closed, era: Era::default(), failures: 0, trips: 0, calm: now }
     }
 
     pub(super) fn position(&self) -> Position {
         self.position
     }
 
+    /// What a call belongs to that is picked now.
+    pub(super) fn era(&self) -> Era {
+        self.era
+    }
+
+    /// Whether it learns from how a call of that era ends.
+    pub(super) fn hears(&self, era: Era) -> bool {
+        self.era == era
+    }
+
+    fn next_era(&mut self) {
+        self.era = Era(self.era.0.wrapping_add(1));
+    }
+
     /// A call is about to try the half-open member.
     pub(super) fn try_one(&mut self) {
         if let Position::HalfOpen { trying, .. } = &mut self.position {
             *trying = true;
+            self.next_era();
         }
     }
 
-    /// Whatever ends while it is half open counts as the try's end: calls from before that hang must not keep the member
-    /// from being tried again.
+    /// Half open, it is the try that was answered: no other call is of its era.
     pub(super) fn answered(&mut self, config: &BreakerConfig, now: Instant) {
         self.failures = 0;
         if let Position::HalfOpen { answers, .. } = self.position {
@@ -64,6 +84,7 @@ impl Breaker {
             } else {
                 Position::HalfOpen { trying: false, answers }
             };
+            self.next_era();
         }
     }
 
@@ -106,6 +127,7 @@ impl Breaker {
         self.trips =
             if self.position == Position::Closed && now > self.calm { 1 } else { self.trips.saturating_add(1) };
         self.failures = 0;
+        self.next_era();
         let open = self.open_for(config).max(least);
         self.position = Position::Open { until: now + open + open.mul_f64(jitter / 4.0) };
     }
@@ -203,6 +225,31 @@ mod tests {
         breaker.try_one();
         breaker.cancelled();
         assert_eq!(breaker.position(), Position::HalfOpen { trying: false, answers: 0 });
+    }
+
+    #[test]
+    fn each_try_is_an_era_and_so_is_what_comes_before_and_after_it() {
+        let now = Instant::now();
+        let mut breaker = Breaker::new(now);
+        let before = breaker.era();
+        fail(&mut breaker, 5, now);
+        assert!(!breaker.hears(before));
+        breaker.advance(now + Duration::from_secs(1));
+        let open = breaker.era();
+        breaker.try_one();
+        let first = breaker.era();
+        assert!(!breaker.hears(before) && !breaker.hears(open));
+        breaker.answered(&config(), now);
+        breaker.try_one();
+        assert!(!breaker.hears(first));
+        let second = breaker.era();
+        breaker.answered(&config(), now);
+        assert_eq!(breaker.position(), Position::Closed);
+        assert!([before, open, first, second].iter().all(|&era| !breaker.hears(era)));
+        let after = breaker.era();
+        fail(&mut breaker, 4, now);
+        breaker.answered(&config(), now);
+        assert!(breaker.hears(after), "as long as it is closed the era goes on");
     }
 
     #[test]

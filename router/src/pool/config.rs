@@ -49,6 +49,10 @@ pub struct BreakerConfig {
     pub longest_open: Duration,
     /// So many answers in a row while it is half open close it.
     pub successes: u32,
+    /// A call without a first byte is overdue after so many times what calls take in this pool,
+    pub overdue: f64,
+    /// and never sooner than this.
+    pub overdue_least: Duration,
 }
 
 impl Default for BreakerConfig {
@@ -61,6 +65,8 @@ impl Default for BreakerConfig {
             open: Duration::from_secs(1),
             longest_open: Duration::from_secs(60),
             successes: 2,
+            overdue: 10.0,
+            overdue_least: Duration::from_secs(1),
         }
     }
 }

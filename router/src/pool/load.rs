@@ -69,6 +69,16 @@ impl Load {
         self.failing = false;
     }
 
+    /// A call had no answer after so long, and its caller left: an answer would have taken longer. So it makes the member
+    /// look slower or is ignored, never faster.
+    pub(super) fn lasted(&mut self, took: Duration, usual: f64, config: &BalanceConfig, now: Instant) {
+        let took = took.as_secs_f64();
+        if took > self.latency(usual, config, now) {
+            self.latency = Some(took);
+            self.at = now;
+        }
+    }
+
     /// `asked` is what the member asked for, as by `Retry-After`; `usual` is the latency of the pool, in seconds.
     pub(super) fn failed(&mut self, asked: Option<Duration>, usual: f64, config: &BalanceConfig, now: Instant) {
         let least = config.penalty.as_secs_f64().max(PENALTY_OVER_LATENCY * usual);
@@ -153,6 +163,20 @@ mod tests {
             load.answered(seconds(0.1), &CONFIG, now);
         }
         assert!((load.latency(0.0, &CONFIG, now) - 0.1).abs() < 0.01, "{}", load.latency(0.0, &CONFIG, now));
+    }
+
+    #[test]
+    fn who_lets_callers_wait_until_they_leave_looks_slow() {
+        let now = Instant::now();
+        let mut load = load(0.1, now);
+        load.lasted(seconds(0.05), 0.1, &CONFIG, now);
+        assert_eq!(load.latency(0.1, &CONFIG, now), 0.1);
+        load.lasted(seconds(30.0), 0.1, &CONFIG, now);
+        assert_eq!(load.latency(0.1, &CONFIG, now), 30.0);
+        // Also one that never answered.
+        let mut hung = Load::new(now);
+        hung.lasted(seconds(30.0), 0.1, &CONFIG, now);
+        assert_eq!(hung.latency(0.1, &CONFIG, now), 30.0);
     }
 
     #[test]

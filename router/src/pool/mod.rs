@@ -61,11 +61,16 @@ pub struct Wish<'a> {
 /// What a pick gave.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Pick {
-    /// It counts as running there from now on; say how it ends by [`Pool::done`].
-    Taken { member: Member, because: Because },
+    /// It counts as running there from now on; say how it ends by [`Pool::done`], with the era.
+    Taken { member: Member, because: Because, era: Era },
     /// No member may be asked now. At this instant one may, if nothing happens before.
     None { again: Option<Instant> },
 }
+
+/// When a call was picked, as the breaker of its member counts time. A breaker learns from calls of its own era alone: those
+/// from before it opened, which may end one by one for minutes, tell nothing of how the member is now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Era(u32);
 
 /// Why a member was picked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +98,7 @@ pub enum Outcome {
     Overloaded { retry_after: Option<Duration> },
     /// It was not executed there: nothing listens, or the connection broke before anything was sent. Counts as a failure.
     NotExecuted,
-    /// Its caller left: nothing is learned.
+    /// Its caller left without an answer. That is no failure, but an answer would have taken longer than this.
     Cancelled,
 }
 

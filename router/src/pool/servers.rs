@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use super::breaker::Recent;
-use super::config::PoolConfig;
+use super::config::{BreakerConfig, PoolConfig};
 use super::ejection::{self, is_outlier};
 use super::members::{ANSWERED, FAILED, Members, OVERLOADED};
 use super::prefix::PrefixIndex;
 use super::random::Random;
-use super::{Because, Considered, Member, MemberState, Outcome, Pick, Standing, Wish};
+use super::{Because, Considered, Era, Member, MemberState, Outcome, Pick, Standing, Wish};
 
 /// With at most so many members in a set all of them are compared; with more, two drawn at random.
 const COMPARED: usize = 12;
@@ -96,36 +96,71 @@ impl Pool {
                 None => self.triable(avoid).map(|slot| (slot, Because::Probe)),
             },
         };
-        match picked.and_then(|(slot, because)| Some((self.take(slot, because, now)?, because))) {
-            Some((member, because)) => {
+        match picked.and_then(|(slot, because)| {
+            let (member, era) = self.take(slot, because, now)?;
+            Some((member, era, because))
+        }) {
+            Some((member, era, because)) => {
                 let prefix = self.counted(wish.prefix);
                 if !prefix.is_empty() {
                     self.prefixes.record(prefix, member);
                 }
-                Pick::Taken { member, because }
+                Pick::Taken { member, because, era }
             }
             None => Pick::None { again: self.members.next_change() },
         }
     }
 
-    /// A call ended there, `took` after it was picked: the time to the first byte where it was answered. Call it once for
-    /// each [`Pick::Taken`].
-    pub fn done(&mut self, member: Member, outcome: Outcome, took: Duration, now: Instant) {
+    /// The call that tries a member has the first byte of its answer, and runs on: the member has shown that it answers, and
+    /// the next call need not wait for the end of what may be an hour-long stream.
+    pub fn tried(&mut self, member: Member, era: Era, now: Instant) {
+        self.members.advance(now);
+        let Some(slot) = self.members.slot(member) else { return };
+        if let Some(node) = self.members.at_mut(slot)
+            && node.breaker.hears(era)
+        {
+            node.window.add(ANSWERED, now);
+            node.breaker.answered(&self.config.breaker, now);
+        }
+        self.members.settle(slot);
+        self.members.hold_cap(&self.config);
+    }
+
+    /// Whether a call that has had no first byte for so long is overdue: calls take much less here as a rule.
+    pub fn is_overdue(&self, took: Duration) -> bool {
+        let BreakerConfig { overdue, overdue_least, .. } = self.config.breaker;
+        self.usual > 0.0 && took >= overdue_least && took.as_secs_f64() >= overdue * self.usual
+    }
+
+    /// A call that was picked in this era ended there, `took` after it was picked: the time to the first byte where it was
+    /// answered. Call it once for each [`Pick::Taken`].
+    pub fn done(&mut self, member: Member, era: Era, outcome: Outcome, took: Duration, now: Instant) {
         self.members.advance(now);
         let Some(slot) = self.members.slot(member) else { return };
         let Some(node) = self.members.at_mut(slot) else { return };
         debug_assert!(node.running > 0, "a call is done that was not picked");
         node.running = node.running.saturating_sub(1);
         let (balance, breaker) = (&self.config.balance, &self.config.breaker);
+        let heard = node.breaker.hears(era);
         match outcome {
+            // Whether it tells of now or of before: so long its answer took.
             Outcome::Answered => {
                 let seconds = took.as_secs_f64();
                 self.usual += (seconds - self.usual) * if self.usual == 0.0 { 1.0 } else { MEAN_STEP };
                 node.took(took);
-                node.window.add(ANSWERED, now);
                 node.load.answered(took, balance, now);
-                node.breaker.answered(breaker, now);
+                if heard {
+                    node.window.add(ANSWERED, now);
+                    node.breaker.answered(breaker, now);
+                }
             }
+            Outcome::Cancelled => {
+                node.load.lasted(took, self.usual, balance, now);
+                if heard {
+                    node.breaker.cancelled();
+                }
+            }
+            _ if !heard => {}
             Outcome::Failed | Outcome::NotExecuted => {
                 node.window.add(FAILED, now);
                 node.load.failed(None, self.usual, balance, now);
@@ -138,13 +173,12 @@ impl Pool {
                 node.load.failed(retry_after, self.usual, balance, now);
                 node.breaker.overloaded(retry_after, self.random.part(), breaker, now);
             }
-            Outcome::Cancelled => node.breaker.cancelled(),
         }
         if node.running == 0 {
             node.load.rests(now);
         }
         self.members.settle(slot);
-        if outcome != Outcome::Cancelled {
+        if heard && outcome != Outcome::Cancelled {
             self.judge(slot, now);
         }
         self.members.hold_cap(&self.config);
@@ -312,16 +346,16 @@ impl Pool {
         self.members.roomy.contains(slot) && !node.load.is_failing() && !uneven
     }
 
-    fn take(&mut self, slot: u32, because: Because, now: Instant) -> Option<Member> {
+    fn take(&mut self, slot: u32, because: Because, now: Instant) -> Option<(Member, Era)> {
         let node = self.members.at_mut(slot)?;
         node.running += 1;
         node.load.started(&self.config.balance, now);
         if because == Because::Probe {
             node.breaker.try_one();
         }
-        let member = node.member;
+        let taken = (node.member, node.breaker.era());
         self.members.settle(slot);
-        Some(member)
+        Some(taken)
     }
 
     /// Sets a member aside if it does much worse than the others.

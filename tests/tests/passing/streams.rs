@@ -21,7 +21,7 @@ fn ask() -> String {
 async fn events(breaks: bool) -> Upstream {
     Upstream::start(move |state, _| async move {
         let (frames, answer) = streamed("text/event-stream");
-        tokio::spawn(async move {
+        state.clone().write(async move {
             frames.send(Ok(Frame::data("data: 1\n\n".into()))).unwrap();
             state.go.notified().await;
             let next = if breaks { Err(Broken) } else { Ok(Frame::data("data: [DONE]\n\n".into())) };
@@ -68,9 +68,9 @@ async fn an_answer_that_breaks_off_does_not_look_as_if_it_had_ended() {
 
 #[tokio::test]
 async fn a_prediction_has_a_deadline_to_its_last_byte() {
-    let upstream = Upstream::start(|_, _| async {
+    let upstream = Upstream::start(|state, _| async move {
         let (frames, answer) = streamed("application/json");
-        tokio::spawn(async move {
+        state.write(async move {
             while frames.send(Ok(Frame::data(" ".into()))).is_ok() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
@@ -91,10 +91,10 @@ async fn a_prediction_has_a_deadline_to_its_last_byte() {
 
 #[tokio::test]
 async fn a_server_is_not_blamed_for_a_body_that_breaks_off_during_its_answer() {
-    let upstream = Upstream::raw(|_, _| async {
+    let upstream = Upstream::raw(|state, _| async move {
         let (frames, answer) = streamed("text/event-stream");
         frames.send(Ok(Frame::data("data: 1\n\n".into()))).unwrap();
-        tokio::spawn(async move { frames.closed().await });
+        state.write(async move { frames.closed().await });
         answer
     })
     .await;

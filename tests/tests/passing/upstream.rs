@@ -52,6 +52,8 @@ pub struct State {
     pub open: AtomicUsize,
     /// Lets answers go that wait.
     pub go: Notify,
+    /// Those that write answers; they end with the test's runtime.
+    writers: Mutex<JoinSet<()>>,
 }
 
 impl State {
@@ -61,6 +63,11 @@ impl State {
 
     pub fn count(&self) -> usize {
         self.seen.lock().unwrap().len()
+    }
+
+    /// Writes an answer while its head is on its way.
+    pub fn write(&self, writer: impl Future<Output = ()> + Send + 'static) {
+        self.writers.lock().unwrap().spawn(writer);
     }
 }
 

@@ -226,10 +226,15 @@ async fn a_takeover_that_fails_leaves_the_state_folder_as_it_was() {
         let yaml = Service::new("identity").named(name).yaml();
         let applied = server.cli_with_input(&["apply", "-f", "-"], &yaml).await;
         assert!(applied.status.success(), "{applied:?}");
-        let (mut child, _) = server.begin_takeover();
-        begins(&server, turn).await;
-        child.kill().unwrap();
-        child.wait().unwrap();
+        let ready =
+            async || (Http1::connect(server.data).await.get(&ready_path(name)).await.status == 200).then_some(());
+        eventually("the service to be ready", ready).await;
+        // Without its library it loads no model.
+        let mut command = takes_over(&server, &[]);
+        command.env("ORT_DYLIB_PATH", "/nonexistent");
+        let output = tokio::task::spawn_blocking(move || run(&mut command)).await.unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && told.contains("these are not ready"), "{told}");
         thaws(&server, turn).await;
     }
     let before = [server.object("one").await, server.object("two").await];
@@ -239,6 +244,22 @@ async fn a_takeover_that_fails_leaves_the_state_folder_as_it_was() {
         assert_eq!(server.object(name).await["spec"], before["spec"]);
         Http1::connect(server.data).await.infer(name, &row(&[1.0])).await.response();
     }
+}
+
+fn ready_path(model: &str) -> String {
+    format!("/v2/models/{model}/ready")
+}
+
+/// A gateway that is to take this one's place, started by these words.
+fn takes_over(server: &Server, words: &[&str]) -> Command {
+    let mut words = words.iter().map(std::ffi::OsString::from).chain([binary().into()]);
+    let mut command = Command::new(words.next().unwrap());
+    command
+        .args(words)
+        .args(["serve", "--takeover", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--state"])
+        .arg(server.state())
+        .env("ORT_DYLIB_PATH", onnxruntime());
+    command
 }
 
 /// It is ended, for it holds the folder's lock as the running one does.
@@ -306,16 +327,9 @@ async fn a_gateway_that_is_stopped_while_it_is_replaced_leaves_its_place_to_the_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_does_not_end_a_gateway_that_has_taken_over() {
     let mut server = Server::start([]).await;
-    let mut command = Command::new("sh");
-    command
-        // Files may have no byte: writing fails as it does where the disk is full.
-        .args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$@\"", "sh"])
-        .arg(binary())
-        .args(["serve", "--takeover", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--state"])
-        .arg(server.state())
-        .env("ORT_DYLIB_PATH", onnxruntime())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
+    // Files may have no byte: writing fails as it does where the disk is full.
+    let mut command = takes_over(&server, &["sh", "-c", "trap '' XFSZ; ulimit -f 0; exec \"$@\"", "sh"]);
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
     let mut taker = Taker(command.spawn().unwrap());
     let ended = server.ended().await;
     assert!(ended.success(), "{ended}");
@@ -337,10 +351,7 @@ impl Drop for Taker {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_takeover_by_one_that_can_not_do_as_much_is_given_up() {
     let mut server = Server::start([Service::new("identity")]).await;
-    let mut command = Command::new(binary());
-    command
-        .args(["serve", "--takeover", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--state"])
-        .arg(server.state());
+    let mut command = takes_over(&server, &[]);
     let output = tokio::task::spawn_blocking(move || run(&mut command)).await.unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{told}");

@@ -223,7 +223,7 @@ where
                 match call.read(gateway, prepared, deadline).await {
                     Ok(read) => return execute(routed, arrival, read, deadline).await,
                     // What is wrong with it for a batch may be right for its server, which says itself if it is not.
-                    Err(error) if batched && is_unfit(&error) => fits = false,
+                    Err(error) if batched && pass::is_unfit(&error) => fits = false,
                     Err(error) => return Err(error),
                 }
                 continue;
@@ -254,11 +254,6 @@ pub(crate) async fn move_on(
         Turned::Failed(_) | Turned::Moved => *routed = route_again(gateway, asked, deadline).await?,
     }
     Ok(())
-}
-
-/// Whether an error is one of what was sent, and not of how it came or of how much it is.
-fn is_unfit(error: &Error) -> bool {
-    matches!(error.code(), ErrorCode::InvalidRequest | ErrorCode::NotFound | ErrorCode::Unsupported)
 }
 
 /// How far a call has come.

@@ -32,4 +32,4 @@ mod way;
 
 pub use onward::{PassedCall, pass_on};
 pub use run::{PassCall, Shape, pass};
-pub use way::{Way, unspoken, way};
+pub use way::{Way, is_unfit, unspoken, way};

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use weirgate_protocol::{Error, Priority, Protocol};
+use weirgate_protocol::{Error, ErrorCode, Priority, Protocol};
 
 use super::answer::note_refusal;
 use crate::dispatch::{Readiness, Spoken, Turned};
@@ -56,6 +56,11 @@ async fn find(routed: &Routed, protocol: Protocol, deadline: Instant) -> Result<
         (_, true) => Ok(Way::Passed),
         (false, false) => Err(Turned::Refused(unspoken(routed, protocol))),
     }
+}
+
+/// Whether a call does not fit in a batch by its error: it is one of what was sent, and not of how it came or of how much it is.
+pub fn is_unfit(error: &Error) -> bool {
+    matches!(error.code(), ErrorCode::InvalidRequest | ErrorCode::NotFound | ErrorCode::Unsupported)
 }
 
 /// The error of a protocol that a service's servers don't speak.

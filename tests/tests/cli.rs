@@ -10,7 +10,7 @@ use weirgate_tests::process::{Folder, run};
 use weirgate_tests::{Server, Service};
 
 /// Every flag of `serve`, and its variable.
-const FLAGS: [(&str, &str); 30] = [
+const FLAGS: [(&str, &str); 31] = [
     ("--tls-cert", "WEIRGATE_TLS_CERT"),
     ("--tls-key", "WEIRGATE_TLS_KEY"),
     ("--tls-client-ca", "WEIRGATE_TLS_CLIENT_CA"),
@@ -39,6 +39,7 @@ const FLAGS: [(&str, &str); 30] = [
     ("--drain-timeout", "WEIRGATE_DRAIN_TIMEOUT"),
     ("--allow-commands", "WEIRGATE_ALLOW_COMMANDS"),
     ("--explain-last", "WEIRGATE_EXPLAIN_LAST"),
+    ("--takeover-timeout", "WEIRGATE_TAKEOVER_TIMEOUT"),
     ("--threads", "WEIRGATE_THREADS"),
     ("--log", "WEIRGATE_LOG"),
 ];

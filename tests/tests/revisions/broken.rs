@@ -40,7 +40,7 @@ async fn a_broken_update_changes_nothing_for_callers() {
     server.write(&Service::sum(1));
     let models = server.splits("sum", &[("add_1", 100)]).await;
     exactly(&server, &models, &[("add_1", 100)]).await;
-    assert_eq!(server.log().matches("loads its model").count(), 2, "add_1 was never stopped:\n{}", server.log());
+    assert_eq!(server.log().matches("RevisionStarted").count(), 2, "add_1 was never stopped:\n{}", server.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]

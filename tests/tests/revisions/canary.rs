@@ -108,9 +108,9 @@ async fn complaint_03_only_stable_and_the_candidate_run() {
     let models = server.splits("sum", &[("add_2", 80), ("add_3", 20)]).await;
     exactly(&server, &models, &[("add_2", 80), ("add_3", 20)]).await;
     let first = models.iter().find(|(_, model)| *model == "add_1").map(|(revision, _)| revision.clone());
-    let started = |revision: &str| server.log().matches(&format!("revision {revision} loads its model")).count();
+    let started = |revision: &str| server.log().matches(&format!("replicas of revision {revision} start")).count();
     assert!(first.is_none_or(|first| started(&first) == 1), "add_1 came back:\n{}", server.log());
-    assert_eq!(server.log().matches("loads its model").count(), 4, "{}", server.log());
+    assert_eq!(server.log().matches("RevisionStarted").count(), 4, "{}", server.log());
 }
 
 /// KServe: the canary could not be reached but by chance.

@@ -45,7 +45,7 @@ async fn recreate_never_has_two_loaded_and_holds_calls_meanwhile() {
         assert!(models == ["add_1", "add_2"] || models == ["add_2"], "{calls} calls: {models:?}");
     }
     let log = server.log();
-    let (ended, started) = (log.find("has ended").unwrap(), log.rfind("loads its model").unwrap());
+    let (ended, started) = (log.find("has ended").unwrap(), log.rfind("RevisionStarted").unwrap());
     assert!(ended < started, "the first ends before the second loads:\n{log}");
     assert!(server.is_running());
 }

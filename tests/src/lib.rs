@@ -24,6 +24,8 @@ pub mod process;
 pub mod raw;
 pub mod server;
 pub mod stream;
+pub mod suites;
+pub mod upstream;
 pub mod wait;
 
 pub use caller::{Answered, Caller, To};

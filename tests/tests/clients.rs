@@ -3,13 +3,13 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::VecDeque;
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
 use tokio::task::JoinSet;
-use weirgate_tests::environment::{models, python, workspace};
+use weirgate_tests::environment::models;
 use weirgate_tests::wait::within;
-use weirgate_tests::{Server, Service};
+use weirgate_tests::{Server, Service, suites};
 
 /// One process each: the clients' protocol buffers bear the same names.
 const SUITES: [&str; 9] = [
@@ -39,26 +39,13 @@ fn services() -> Vec<Service> {
 
 fn command(suite: &str, server: &Server) -> Command {
     let address = server.data.to_string();
-    let mut command = Command::new(python());
+    let mut command = suites::suite("clients", suite, server);
     command
-        .args(["-B", "-m", "pytest", "-q", suite])
-        .current_dir(workspace().join("tests/clients"))
-        .env("WEIRGATE_HTTP", &address)
         .env("WEIRGATE_GRPC", &address)
         .env("WEIRGATE_ADMIN", server.admin.to_string())
         .env("WEIRGATE_TOKEN", server.token())
-        .env("WEIRGATE_MINILM", models().join("minilm"))
-        .stdin(Stdio::null());
+        .env("WEIRGATE_MINILM", models().join("minilm"));
     command
-}
-
-/// What is wrong with a suite's run; nothing may fail, and nothing may be skipped.
-fn fault(suite: &str, output: &Output) -> Option<String> {
-    let text = String::from_utf8_lossy(&output.stdout);
-    let summary = text.lines().last().unwrap_or_default();
-    println!("{suite}: {summary}");
-    let passed = output.status.success() && summary.contains(" passed") && !summary.contains("skipped");
-    (!passed).then(|| format!("{suite}:\n{text}\n{}", String::from_utf8_lossy(&output.stderr)))
 }
 
 /// It unloads models, and the server is not ready while one loads: it has a server of its own.
@@ -69,7 +56,7 @@ async fn the_model_repository_is_changed_by_its_clients() {
     let server = Server::start(names.into_iter().chain([Service::digits()])).await;
     let mut command = command(SUITE, &server);
     let run = tokio::task::spawn_blocking(move || command.output().unwrap());
-    let fault = fault(SUITE, &within(SUITE, run).await.unwrap());
+    let fault = suites::fault(SUITE, &within(SUITE, run).await.unwrap());
     assert!(fault.is_none(), "{}", fault.unwrap_or_default());
 }
 
@@ -87,7 +74,7 @@ async fn complaint_28_every_client_is_served_on_one_port() {
                 let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
                 let Some((suite, mut command)) = next else { return faults };
                 let run = tokio::task::spawn_blocking(move || command.output().unwrap());
-                faults.extend(fault(suite, &within(suite, run).await.unwrap()));
+                faults.extend(suites::fault(suite, &within(suite, run).await.unwrap()));
             }
         });
     }

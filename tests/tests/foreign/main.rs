@@ -8,41 +8,20 @@
 mod examples;
 mod servers;
 
-use std::process::{Command, Output, Stdio};
-
-use weirgate_tests::environment::{foreign_python, python, workspace};
+use weirgate_tests::environment::foreign_python;
 use weirgate_tests::wait::within;
-use weirgate_tests::{Server, Service};
+use weirgate_tests::{Server, Service, suites};
 
 use crate::servers::Llama;
-
-fn run(suite: &str, server: &Server) -> Command {
-    let mut command = Command::new(python());
-    command
-        .args(["-B", "-m", "pytest", "-q", suite])
-        .current_dir(workspace().join("tests/foreign"))
-        .env("WEIRGATE_HTTP", server.data.to_string())
-        .stdin(Stdio::null());
-    command
-}
-
-/// What is wrong with a suite's run; nothing may fail, and nothing may be skipped.
-fn fault(suite: &str, output: &Output) -> Option<String> {
-    let text = String::from_utf8_lossy(&output.stdout);
-    let summary = text.lines().last().unwrap_or_default();
-    println!("{suite}: {summary}");
-    let passed = output.status.success() && summary.contains(" passed") && !summary.contains("skipped");
-    (!passed).then(|| format!("{suite}:\n{text}\n{}", String::from_utf8_lossy(&output.stderr)))
-}
 
 /// Runs these suites one after the other.
 async fn passes(suites: &[&'static str], services: Vec<Service>) {
     let server = Server::start(services).await;
     let mut faults = Vec::new();
     for &suite in suites {
-        let mut command = run(suite, &server);
+        let mut command = suites::suite("foreign", suite, &server);
         let output = tokio::task::spawn_blocking(move || command.output().unwrap());
-        faults.extend(fault(suite, &within(suite, output).await.unwrap()));
+        faults.extend(suites::fault(suite, &within(suite, output).await.unwrap()));
     }
     assert!(faults.is_empty(), "{}\n{}", faults.join("\n"), server.log());
 }

@@ -5,7 +5,7 @@ use tokio::task::JoinSet;
 use weirgate_tests::http::{Reply, post};
 use weirgate_tests::{Http1, Server, Service, within};
 
-use crate::upstream::{Upstream, far, full};
+use weirgate_tests::upstream::{Upstream, far, full};
 
 /// Answers each instance with one more, and the first call only when it is let go.
 async fn v1() -> Upstream {

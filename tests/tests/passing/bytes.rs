@@ -17,7 +17,7 @@ use weirgate_tests::http::{get, post, with};
 use weirgate_tests::process::{Folder, run};
 use weirgate_tests::{Http1, Http2, Server, within};
 
-use crate::upstream::{Upstream, far, far_at, full, streamed};
+use weirgate_tests::upstream::{Upstream, far, far_at, full, streamed};
 
 /// Bytes that no codec would write like this.
 const BODY: &str =

@@ -3,7 +3,7 @@
 use weirgate_tests::http::{get, post, with};
 use weirgate_tests::{Http1, Server, Service, eventually};
 
-use crate::upstream::{Upstream, full};
+use weirgate_tests::upstream::{Upstream, full};
 
 fn service(upstream: &Upstream) -> Service {
     let annotation = format!("{{weirgate.dev/upstream: '{}'}}", upstream.url());

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use weirgate_tests::http::{post, with};
 use weirgate_tests::{Http1, Server, eventually};
 
-use crate::upstream::{Upstream, far, full};
+use weirgate_tests::upstream::{Upstream, far, full};
 
 const INFER: &str = "/v2/models/far/infer";
 

@@ -3,7 +3,7 @@
 use weirgate_tests::http::{get, post, with};
 use weirgate_tests::{Http1, Reply, Server, Service};
 
-use crate::upstream::{Upstream, far, full};
+use weirgate_tests::upstream::{Upstream, far, full};
 
 const INFER: &str = "/v2/models/far/infer";
 

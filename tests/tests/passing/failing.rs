@@ -14,7 +14,7 @@ use weirgate_protocol::oip;
 use weirgate_tests::http::{post, with};
 use weirgate_tests::{Http1, Http2, Server, eventually, grpc};
 
-use crate::upstream::{Seen, Upstream, far, far_at, full, grpc_status, streamed};
+use weirgate_tests::upstream::{Seen, Upstream, far, far_at, full, grpc_status, streamed};
 
 const INFER: &str = "/v2/models/far/infer";
 

@@ -7,7 +7,7 @@ use weirgate_tests::http::{post, with};
 use weirgate_tests::process::resident_bytes;
 use weirgate_tests::{Http1, Raw, Server, eventually, within};
 
-use crate::upstream::{Upstream, far, full};
+use weirgate_tests::upstream::{Upstream, far, full};
 
 const INFER: &str = "/v2/models/far/infer";
 

@@ -13,4 +13,3 @@ mod limits;
 mod routes;
 mod streams;
 mod translating;
-mod upstream;

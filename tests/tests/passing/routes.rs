@@ -3,7 +3,7 @@
 use weirgate_tests::http::{get, post, with};
 use weirgate_tests::{Http1, Server};
 
-use crate::upstream::{Upstream, far, full};
+use weirgate_tests::upstream::{Upstream, far, full};
 
 async fn echo() -> Upstream {
     Upstream::start(|_, seen| async move { full(200, seen.path) }).await

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hyper::body::Frame;
 use weirgate_tests::{Raw, Server, eventually, within};
 
-use crate::upstream::{Broken, Upstream, far, far_at, streamed};
+use weirgate_tests::upstream::{Broken, Upstream, far, far_at, streamed};
 
 const CHAT: &str = r#"{"model":"far","stream":true}"#;
 

@@ -9,11 +9,6 @@ mod tls;
 mod tokens;
 mod usage;
 
-/// The server that calls are passed on to.
-#[allow(dead_code)]
-#[path = "../passing/upstream.rs"]
-mod upstream;
-
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;

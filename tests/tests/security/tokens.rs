@@ -9,7 +9,7 @@ use weirgate_tests::http::with;
 use weirgate_tests::process::{Folder, run, run_with_input};
 use weirgate_tests::{Http1, Server, Service, calls, eventually, row};
 
-use super::upstream::{Upstream, full};
+use weirgate_tests::upstream::{Upstream, full};
 
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 

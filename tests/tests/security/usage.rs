@@ -5,8 +5,8 @@ use weirgate_tests::http::{post, with};
 use weirgate_tests::process::Folder;
 use weirgate_tests::{Http1, Reply, Server};
 
-use super::upstream::{Answer, Upstream, far, full, streamed};
 use super::{file, key, private};
+use weirgate_tests::upstream::{Answer, Upstream, far, full, streamed};
 
 /// A gateway that passes calls to a server which answers so, and a key with 6000 tokens a minute, 100 a second.
 async fn server(answer: impl Fn() -> Answer + Clone + Send + Sync + 'static) -> (Server, String, Upstream, Folder) {

@@ -18,7 +18,8 @@ use hyper_util::server::conn::auto;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
-use weirgate_tests::Service;
+
+use crate::Service;
 
 pub type Answer = Response<UnsyncBoxBody<Bytes, Broken>>;
 

@@ -9,6 +9,14 @@ use weirgate_replicas::{RemoteLimits, Wanted};
 
 use crate::world::{Folder, Set, Told, alive, command, config, dead, exec, free_port, pid, server, shell};
 
+/// A process that is to end and has an hour for it lives as long as its server is held, and no longer.
+async fn ends_with_its_calls<T>(process: u32, held: T) {
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(alive(process), "its calls have an hour");
+    drop(held);
+    dead(process).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_listens_on_the_port_that_it_is_told_and_ends_in_order() {
     let set = Set::of(1, config(command(server())));
@@ -146,10 +154,7 @@ async fn one_that_drains_ends_when_its_calls_have() {
     let staying = set.notes.remotes.lock()[0].id;
     let leaving = held.iter().find(|remote| remote.id != staying).unwrap();
     let process = pid(leaving).await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    assert!(alive(process), "its calls have an hour");
-    drop(held);
-    dead(process).await;
+    ends_with_its_calls(process, held).await;
     set.end().await;
 }
 
@@ -180,10 +185,7 @@ async fn one_that_is_not_ready_any_more_ends_when_its_calls_have() {
     std::fs::remove_file(&file).unwrap();
     set.until("it is not ready", |told| told.contains(&Told::Left(0))).await;
     set.wanted.send_replace(Wanted::default());
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    assert!(alive(process), "its calls have an hour");
-    drop(held);
-    dead(process).await;
+    ends_with_its_calls(process, held).await;
     set.end().await;
 }
 

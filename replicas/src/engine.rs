@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use weirgate_models::{Model, RunError};
 use weirgate_protocol::{Error, Tensor};
 
-use crate::job::{Answer, Finished, Job, Run, Timing};
+use crate::job::{Finished, Job, Ran, Run};
 use crate::joined::Joined;
 use crate::replica::BatchReport;
 use crate::versions::Versions;
@@ -159,18 +159,10 @@ impl Execution<'_> {
 
     /// Finishes every job with its own rows.
     fn answer(&mut self, jobs: Vec<Job>, rows: Vec<Vec<Tensor>>, started: Instant, engine: Duration) {
-        let all = jobs.iter().map(|job| job.call.work.rows).sum();
+        let ran = Ran::of(&jobs, started, engine);
+        let version = &self.model.spec().version;
         for (job, outputs) in jobs.into_iter().zip(rows) {
-            let taken = job.taken.unwrap_or(started);
-            let timing = Timing {
-                queue: taken.saturating_duration_since(job.entered),
-                batch: started.saturating_duration_since(taken),
-                engine,
-            };
-            self.report.answered.add(job.call.work.rows, &timing);
-            let version = self.model.spec().version.clone();
-            let batch = job.batch_of(all);
-            self.finished.push(job.finish(Ok(Answer { outputs, version, timing, batch })));
+            self.finished.push(job.answer(outputs, version.clone(), &ran, &mut self.report.answered));
         }
     }
 

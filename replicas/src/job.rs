@@ -10,6 +10,8 @@ use weirgate_models::Interrupt;
 use weirgate_protocol::{Call, Error, Result, RetryClass, Tensor};
 use weirgate_replicas_core::CloseReason;
 
+use crate::replica::AnsweredCalls;
+
 /// Where a call's time went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timing {
@@ -38,6 +40,22 @@ pub struct BatchOf {
     pub rows: usize,
     /// Why it was closed; none where no batch former did.
     pub closed: Option<CloseReason>,
+}
+
+/// A run that several calls shared, on an engine or at another server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ran {
+    /// Of all its calls.
+    pub rows: usize,
+    pub started: Instant,
+    /// The model's time, or the server's.
+    pub took: Duration,
+}
+
+impl Ran {
+    pub fn of(jobs: &[Job], started: Instant, took: Duration) -> Ran {
+        Ran { rows: jobs.iter().map(|job| job.call.work.rows).sum(), started, took }
+    }
 }
 
 /// A call on its way to a replica.
@@ -109,9 +127,23 @@ impl Job {
         Finished { job: self, answer }
     }
 
-    /// The batch of so many rows that it is executed in.
-    pub(crate) fn batch_of(&self, rows: usize) -> BatchOf {
-        BatchOf { rows, closed: self.closed }
+    /// Ends the call with its own rows of a run, and adds it to those that are answered.
+    pub(crate) fn answer(
+        self,
+        outputs: Vec<Tensor>,
+        version: Option<Arc<str>>,
+        ran: &Ran,
+        answered: &mut AnsweredCalls,
+    ) -> Finished {
+        let taken = self.taken.unwrap_or(ran.started);
+        let timing = Timing {
+            queue: taken.saturating_duration_since(self.entered),
+            batch: ran.started.saturating_duration_since(taken),
+            engine: ran.took,
+        };
+        answered.add(self.call.work.rows, &timing);
+        let batch = BatchOf { rows: ran.rows, closed: self.closed };
+        self.finish(Ok(Answer { outputs, version, timing, batch }))
     }
 
     pub fn is_cancelled(&self) -> bool {

@@ -23,7 +23,7 @@ use self::exchange::Exchange;
 use self::refusal::{Blame, Refusal};
 use super::fault::Fault;
 use super::{Described, Remote};
-use crate::job::{Answer, Finished, Job, Run, Timing};
+use crate::job::{Finished, Job, Ran, Run};
 use crate::joined::Joined;
 use crate::replica::BatchReport;
 
@@ -223,18 +223,10 @@ impl Execution<'_> {
         started: Instant,
         engine: Duration,
     ) {
-        let all = jobs.iter().map(|job| job.call.work.rows).sum();
+        let ran = Ran::of(&jobs, started, engine);
         for (job, outputs) in jobs.into_iter().zip(shares) {
-            let taken = job.taken.unwrap_or(started);
-            let timing = Timing {
-                queue: taken.saturating_duration_since(job.entered),
-                batch: started.saturating_duration_since(taken),
-                engine,
-            };
-            self.executed.report.answered.add(job.call.work.rows, &timing);
             let version = version.cloned().or_else(|| asked_model(&job)?.0.version.clone());
-            let batch = job.batch_of(all);
-            self.executed.finished.push(job.finish(Ok(Answer { outputs, version, timing, batch })));
+            self.executed.finished.push(job.answer(outputs, version, &ran, &mut self.executed.report.answered));
         }
     }
 

@@ -2,6 +2,7 @@
 //! that to is the gateway's, seen through [`DataPlane`].
 
 pub mod control;
+pub mod engines;
 pub mod local;
 pub mod plane;
 pub mod state;

@@ -1,24 +1,21 @@
 //! From a revision's plan to its set of replicas.
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
 use weirgate_deploy_core::{
-    CommandPlan, Executor, Isolation, Location, ModelFormat, ModelPlan, PortProtocol, ProbeCheck, ProbePlan,
-    RevisionPlan, UpstreamPlan, UpstreamProtocol, UpstreamTls,
+    CommandPlan, Executor, Isolation, Location, ModelPlan, PortProtocol, ProbeCheck, ProbePlan, RevisionPlan,
+    UpstreamPlan, UpstreamProtocol, UpstreamTls,
 };
 use weirgate_protocol::Protocol;
 use weirgate_replicas::child::{Check, ChildrenConfig, Command, Ours, Probe, Runs, Speaks};
-use weirgate_replicas::local::Loader;
 use weirgate_replicas::remote::{Address, TlsFiles, TransportConfig, WatchConfig};
-use weirgate_replicas::{
-    Feed, OnnxSource, RemoteLimits, ReplicaSet, ReplicaSetConfig, Source, Upstream, UpstreamsConfig, onnx_loader,
-};
+use weirgate_replicas::{Feed, RemoteLimits, ReplicaSet, Source, Upstream, UpstreamsConfig};
 
 use super::LocalConfig;
 use super::children::manifest;
 use crate::control::Named;
+use crate::engines::engine_set;
 
 /// A process of ours has this long to finish what it holds.
 const OURS_GRACE: Duration = Duration::from_secs(30);
@@ -43,14 +40,7 @@ pub(super) fn replica_set(
 ) -> ReplicaSet {
     match &plan.executor {
         Executor::Model { model, isolation: Isolation::Thread } => {
-            let config = ReplicaSetConfig {
-                name: service.name.clone(),
-                max_batch_size: plan.batcher.max_batch_size,
-                max_latency: plan.batcher.max_latency,
-                container_concurrency: plan.container_concurrency,
-                loader: loader(service, plan, model, platform),
-            };
-            ReplicaSet::new(config, feed)
+            ReplicaSet::new(engine_set(service, plan, model, source(model, platform)), feed)
         }
         Executor::Model { model, isolation: Isolation::Process } => {
             let (named, predictor) = (service.clone(), plan.predictor.clone());
@@ -70,16 +60,6 @@ pub(super) fn replica_set(
         }
         Executor::Upstream(upstream) => {
             ReplicaSet::upstreams(service.name.clone(), upstreams(service, plan, upstream), feed)
-        }
-    }
-}
-
-fn loader(service: &Named, plan: &RevisionPlan, model: &ModelPlan, platform: &LocalConfig) -> Arc<Loader> {
-    let intra_threads = plan.cpu_limit.unwrap_or_else(process_cpus);
-    let source = source(model, platform);
-    match model.format {
-        ModelFormat::Onnx => {
-            onnx_loader(OnnxSource { service: service.to_string(), model: service.name.clone(), source, intra_threads })
         }
     }
 }
@@ -179,9 +159,4 @@ fn limits(plan: &RevisionPlan) -> RemoteLimits {
         max_batch_size: plan.batcher.max_batch_size,
         max_latency: plan.batcher.max_latency,
     }
-}
-
-/// The CPUs this process may use: its affinity and its cgroup's quota count.
-fn process_cpus() -> NonZeroUsize {
-    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }

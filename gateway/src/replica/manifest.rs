@@ -1,13 +1,13 @@
 //! The one service that a replica runs.
 
 use std::io::BufRead;
-use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 
-use weirgate_deploy_core::{Executor, Location, ModelFormat, ModelPlan, ServicePlan, Severity, load};
-use weirgate_replicas::local::Loader;
-use weirgate_replicas::{OnnxSource, ReplicaSetConfig, Source, onnx_loader};
+use weirgate_deploy::control::Named;
+use weirgate_deploy::engines::engine_set;
+use weirgate_deploy_core::{Executor, Location, ServicePlan, Severity, load};
+use weirgate_replicas::{ReplicaSetConfig, Source};
 
 /// YAML's mark of a document's end, which ends a manifest where more is to come by the same way.
 const DOCUMENT_END: &str = "...";
@@ -69,27 +69,13 @@ fn replica_set(plan: &ServicePlan) -> Result<ReplicaSetConfig, String> {
     let Executor::Model { model, .. } = &revision.executor else {
         return Err("asks for no model that engines of ours run, which is all that a replica does".to_owned());
     };
-    Ok(ReplicaSetConfig {
-        name: plan.name.clone(),
-        max_batch_size: revision.batcher.max_batch_size,
-        max_latency: revision.batcher.max_latency,
-        container_concurrency: revision.container_concurrency,
-        loader: loader(plan, model)?,
-    })
-}
-
-fn loader(plan: &ServicePlan, model: &ModelPlan) -> Result<Arc<Loader>, String> {
     let Location::Path(path) = &model.location else {
         return Err("its model lies at a URL: the gateway fetches it, and gives a replica the path".to_owned());
     };
     // The gateway has seen to it that the model may be read from there.
     let source = Source::Local { location: path.clone(), roots: Arc::from([]) };
-    let cpus = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let intra_threads = plan.predictor.cpu_limit.unwrap_or_else(cpus);
-    let service = format!("{}/{}", plan.namespace, plan.name);
-    match model.format {
-        ModelFormat::Onnx => Ok(onnx_loader(OnnxSource { service, model: plan.name.clone(), source, intra_threads })),
-    }
+    let service = Named { namespace: plan.namespace.clone(), name: plan.name.clone() };
+    Ok(engine_set(&service, revision, model, source))
 }
 
 #[cfg(test)]

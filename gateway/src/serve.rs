@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -41,15 +43,7 @@ pub fn serve(config: ServeConfig) -> ExitCode {
         return ExitCode::from(USAGE);
     }
     let Some(manifests) = read_manifests(&config) else { return ExitCode::from(USAGE) };
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if let Some(threads) = config.threads {
-        runtime.worker_threads(threads.get());
-    }
-    let result = match runtime.enable_all().build() {
-        Ok(runtime) => runtime.block_on(run(config, manifests)),
-        Err(error) => Err(format!("the runtime can't be started: {error}")),
-    };
-    match result {
+    match runtime(config.threads).and_then(|runtime| runtime.block_on(run(config, manifests))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error, "weirgate failed");
@@ -57,6 +51,15 @@ pub fn serve(config: ServeConfig) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What serves connections; by default with a thread per CPU.
+pub(crate) fn runtime(threads: Option<NonZeroUsize>) -> Result<Runtime, String> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = threads {
+        runtime.worker_threads(threads.get());
+    }
+    runtime.enable_all().build().map_err(|error| format!("the runtime can't be started: {error}"))
 }
 
 /// Every manifest, to be watched from now on, or `None` where one of them is wrong; what it is has then been printed.

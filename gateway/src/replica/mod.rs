@@ -39,7 +39,7 @@ use crate::dispatch::Lane;
 use crate::gateway::Gateway;
 use crate::http::DataRoutes;
 use crate::observe::init_logs;
-use crate::serve::Signals;
+use crate::serve::{Signals, runtime};
 use crate::server::{Close, Listener, ListenerConfig, UnixPort};
 
 /// From telling the gateways that this one drains to closing their connections.
@@ -127,15 +127,7 @@ pub fn replica(config: ReplicaConfig) -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if let Some(threads) = config.threads {
-        runtime.worker_threads(threads.get());
-    }
-    let result = match runtime.enable_all().build() {
-        Ok(runtime) => runtime.block_on(run(config, manifest)),
-        Err(error) => Err(format!("the runtime can't be started: {error}")),
-    };
-    match result {
+    match runtime(config.threads).and_then(|runtime| runtime.block_on(run(config, manifest))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error, "weirgate replica failed");

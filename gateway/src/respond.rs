@@ -89,10 +89,15 @@ pub fn openai_error(error: &Error, param: Option<&str>) -> Response<Body> {
     with_status(error, openai::error_body(error, param))
 }
 
+/// The status of an error over HTTP.
+pub fn status_of(error: &Error) -> StatusCode {
+    // The table holds valid statuses only; a test walks all of it.
+    StatusCode::from_u16(error.row().http).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
 fn with_status(error: &Error, body: Bytes) -> Response<Body> {
     let mut response = Response::new(Body::from(body));
-    // The table holds valid statuses only; a test walks all of it.
-    *response.status_mut() = StatusCode::from_u16(error.row().http).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() = status_of(error);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if let Some(seconds) = error.retry_after_seconds() {
         response.headers_mut().insert(header::RETRY_AFTER, seconds.into());

@@ -20,6 +20,7 @@ use crate::dispatch::{Lease, Turned};
 use crate::explain::{self, Attempt, Candidate, Decision, us};
 use crate::gateway::{Gateway, Routed};
 use crate::observe::Stages;
+use crate::respond::status_of;
 use crate::server::address::REVISION;
 use crate::server::edge::{self, Arrival};
 
@@ -104,10 +105,6 @@ pub fn note_refusal(gateway: &Gateway, arrival: &Arrival, routed: &Routed, turne
     let stages = Stages { total: arrival.head.arrived.elapsed(), ..Stages::default() };
     let decision = Decision::new(&arrival.head, routed, status_of(error), &stages);
     gateway.decisions.note(Arc::new(Decision { error: Some(error.message().into()), ..decision }));
-}
-
-fn status_of(error: &Error) -> StatusCode {
-    StatusCode::from_u16(error.row().http).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 impl Run<'_> {

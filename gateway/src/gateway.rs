@@ -1,17 +1,16 @@
 //! The gateway's state: the route table behind an atomic pointer, and whether it drains.
 
+mod plane;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use weirgate_deploy::plane::{DataPlane, LaneBound, LaneOf};
 use weirgate_protocol::{Error, ErrorCode, LoadedModel, ModelSpec, Result};
-use weirgate_replicas::Feed;
-use weirgate_router::{Addressed, LaneLimits, Route, RouteTable, Service, Wanted};
+use weirgate_router::{Addressed, Route, RouteTable, Service, Wanted};
 
 use crate::catalogue::FirstRouted;
 use crate::config::ServeConfig;
@@ -95,9 +94,6 @@ pub enum Standing {
     /// It has failed, or is not there.
     Lost,
 }
-
-/// Percent of a service's queue that even a dark revision has.
-const LEAST_SHARE: u8 = 5;
 
 /// What every handler shares.
 pub struct Gateway {
@@ -451,64 +447,5 @@ fn ready(answers: Result<()>) -> Result<bool> {
         Ok(()) => Ok(true),
         Err(error) if error.code() == ErrorCode::Unavailable => Ok(false),
         Err(error) => Err(error),
-    }
-}
-
-impl DataPlane for Gateway {
-    type Lane = Arc<Lane>;
-
-    fn open_lane(self: &Arc<Self>, revision: &LaneOf<'_>) -> (Arc<Lane>, Arc<dyn Feed>) {
-        let limits = self.limits(LaneBound { max_queued_requests: None, percent: 100 });
-        let gateway = Arc::downgrade(self);
-        let on_change = move || {
-            if let Some(gateway) = gateway.upgrade() {
-                gateway.changed();
-            }
-        };
-        let lane = Lane::new(revision, limits, Box::new(on_change));
-        let mut couriers = self.couriers.lock();
-        // Those of closed lanes have ended.
-        while couriers.try_join_next().is_some() {}
-        couriers.spawn(lane.clone().courier());
-        (lane.clone(), lane)
-    }
-
-    fn bound_lane(&self, lane: &Arc<Lane>, bound: LaneBound) {
-        lane.bound(self.limits(bound));
-    }
-
-    fn retire_lane(&self, lane: &Arc<Lane>) {
-        lane.retire();
-    }
-
-    fn lane_drained(&self, lane: &Arc<Lane>) -> impl Future<Output = ()> + Send + 'static {
-        lane.clone().drained()
-    }
-
-    fn reopen_lane(&self, lane: &Arc<Lane>) -> bool {
-        lane.reopen()
-    }
-
-    fn publish(&self, mut table: Table) {
-        table.remember(&self.table.load());
-        self.first_routed.note(&table, SystemTime::now());
-        let mut lanes = table.routes().iter().flat_map(|route| &route.service.revisions).map(|revision| &revision.lane);
-        self.passes.store(lanes.any(|lane| lane.spoken().is_some()), Ordering::Relaxed);
-        self.table.store(Arc::new(table));
-        self.changed();
-    }
-}
-
-impl Gateway {
-    /// A share of what may wait for a service. One that takes no calls of its own accord still can be asked for.
-    fn limits(&self, bound: LaneBound) -> LaneLimits {
-        let share = |limit: usize| {
-            let share = (limit as u128 * u128::from(bound.percent.clamp(LEAST_SHARE, 100))).div_ceil(100);
-            usize::try_from(share).unwrap_or(limit).max(1)
-        };
-        LaneLimits {
-            max_calls: share(bound.max_queued_requests.unwrap_or(self.config.max_queued_requests).get()),
-            max_bytes: share(self.config.max_queued_bytes),
-        }
     }
 }

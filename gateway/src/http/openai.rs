@@ -24,6 +24,7 @@ use crate::respond::{self, Dialect};
 use crate::server::address::{Address, Prefix, TakenPrefix};
 use crate::server::body::BodyReader;
 use crate::server::edge::{Arrival, Arrived};
+use crate::server::large;
 
 /// What is asked of models that generate or embed text.
 const TASKS: [&str; 5] = ["chat/completions", "completions", "embeddings", "rerank", "responses"];
@@ -239,7 +240,7 @@ async fn find_model(
             // It is passed on as it came.
             body.restore(packed.clone());
             let cover = |held| room.cover(read + held);
-            let whole = pipeline::undo_codings((codings, 0), packed, limit, deadline, cover).await?;
+            let whole = large::undo_codings((codings, 0), packed, limit, deadline, cover).await?;
             return Ok(match openai::peek(&whole, true)? {
                 Peeked::Model(model) => Some(model),
                 Peeked::Missing | Peeked::More => None,

@@ -5,6 +5,7 @@ pub mod body;
 pub mod codings;
 pub mod edge;
 pub mod encoding;
+pub mod large;
 mod listener;
 pub mod tls;
 mod unix;

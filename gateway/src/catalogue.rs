@@ -77,11 +77,6 @@ impl Gateway {
         Ok(self.listed(&find(&self.table(), asked)?.0.service))
     }
 
-    /// Whether there is such a model, ready or not; the error says what there is instead.
-    pub fn knows(&self, asked: &Asked<'_>) -> Result<()> {
-        find(&self.table(), asked).map(drop)
-    }
-
     fn listed(&self, service: &Service<Arc<Lane>>) -> Listed {
         let Service { namespace, name, model, .. } = service;
         let created = self.first_routed.since(namespace, name);

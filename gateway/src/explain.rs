@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use parking_lot::Mutex;
@@ -15,7 +15,7 @@ use weirgate_replicas_core::CloseReason;
 use weirgate_router::pool::{Because, Considered, Outcome, Standing};
 
 use crate::gateway::{Gateway, Routed};
-use crate::observe::Stages;
+use crate::observe::{Stages, us};
 use crate::server::edge::Arrival;
 
 /// Asks for the record in the answer, and carries it there.
@@ -153,10 +153,6 @@ pub const fn outcome(outcome: Outcome) -> &'static str {
         Outcome::NotExecuted => "not_executed",
         Outcome::Cancelled => "cancelled",
     }
-}
-
-pub fn us(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn now_ms() -> u64 {

@@ -278,7 +278,8 @@ async fn start(
                 reader.restore(bytes);
             }
             let call = PassCall { arrival, address: asked.address, parts, body: reader, shape: Shape::Predict };
-            pass::pass(gateway, routed, call, deadline).await.map(Started::Passed)
+            // In a box of its own: a call for engines need not have room for it.
+            Box::pin(pass::pass(gateway, routed, call, deadline)).await.map(Started::Passed)
         }
         _ => {
             let limit = arrival.body_limit(gateway.body_limit());

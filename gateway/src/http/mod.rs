@@ -175,7 +175,9 @@ async fn pass_first(gateway: &Gateway, arrived: Arrived, request: Request) -> Re
     if !gateway.passes() {
         return Err((arrived, request));
     }
-    let passed = AssertUnwindSafe(pass::paths::try_pass(gateway, arrived, request)).catch_unwind().await;
+    // In a box of its own: most requests need not have room for it.
+    let passing = Box::pin(pass::paths::try_pass(gateway, arrived, request));
+    let passed = AssertUnwindSafe(passing).catch_unwind().await;
     match passed {
         Ok(passed) => passed,
         Err(panic) => Ok(panicked(panic)),

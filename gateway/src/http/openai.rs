@@ -185,7 +185,6 @@ async fn route(
         None => only_model(&gateway.models(&address)?).map_err(of_model)?,
     };
     let asked = Asked { model: &model, version: "", address };
-    gateway.knows(&asked).map_err(of_model)?;
     match gateway.route(&asked) {
         Ok(routed) if routed.lane().spoken().is_some() => Ok(routed),
         Ok(routed) => Err(of_model(takes_tensors(&routed))),

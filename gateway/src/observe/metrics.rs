@@ -185,6 +185,11 @@ fn describe() {
     }
 }
 
+/// Whole microseconds.
+pub fn us(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
 /// Where a request's time went.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Stages {

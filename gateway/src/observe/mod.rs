@@ -8,7 +8,7 @@ mod tally;
 
 pub use logs::init as init_logs;
 pub use metrics::{
-    LaneMetrics, METRICS, Metric, MetricKind, REFUSED, Registry, Stages, count_unanswered, count_unrouted,
+    LaneMetrics, METRICS, Metric, MetricKind, REFUSED, Registry, Stages, count_unanswered, count_unrouted, us,
 };
 pub use revisions::{RevisionRow, render_revisions};
 pub use statistics::Statistics;

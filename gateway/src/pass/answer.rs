@@ -17,9 +17,9 @@ use super::idle::Idle;
 use super::run::Run;
 use super::verdict::{counted, of_grpc};
 use crate::dispatch::{Lease, Turned};
-use crate::explain::{self, Attempt, Candidate, Decision, us};
+use crate::explain::{self, Attempt, Candidate, Decision};
 use crate::gateway::{Gateway, Routed};
-use crate::observe::Stages;
+use crate::observe::{Stages, us};
 use crate::respond::status_of;
 use crate::server::address::REVISION;
 use crate::server::edge::{self, Arrival};
@@ -28,8 +28,6 @@ use crate::server::edge::{self, Arrival};
 pub(super) struct Told {
     /// The caller wants to know.
     pub asked: bool,
-    /// The caller may know the servers.
-    pub knows: bool,
     pub attempts: Vec<Attempt>,
     pub considered: Vec<(Arc<str>, Considered)>,
     /// Some server may have executed the call.
@@ -41,9 +39,9 @@ pub(super) struct Told {
 }
 
 impl Told {
-    pub fn new(read: Duration, asked: bool, knows: bool) -> Told {
+    pub fn new(read: Duration, asked: bool) -> Told {
         let (queue, server) = (Duration::ZERO, Duration::ZERO);
-        Told { asked, knows, attempts: Vec::new(), considered: Vec::new(), executed: false, read, queue, server }
+        Told { asked, attempts: Vec::new(), considered: Vec::new(), executed: false, read, queue, server }
     }
 
     /// Servers had the call for so long, which had been in the lane for `queued` before, its earlier attempts included.
@@ -66,9 +64,9 @@ impl Told {
         });
     }
 
-    /// The error of a call, and what was tried before `last` attempts of it. What may have been executed by any server may
-    /// have been executed.
-    pub fn tried(&self, error: Error, last: usize) -> Error {
+    /// The error of a call, and what was tried before `last` attempts of it, for a caller who `knows` the servers or does not.
+    /// What may have been executed by any server may have been executed.
+    pub fn tried(&self, error: Error, last: usize, knows: bool) -> Error {
         let error = match error.retry_class() {
             RetryClass::NotExecuted if self.executed => error.with_retry_class(RetryClass::MayHaveExecuted),
             _ => error,
@@ -82,7 +80,7 @@ impl Told {
             let comma = if index > 0 { ", " } else { "" };
             let why = attempt.error.as_deref().unwrap_or(attempt.outcome);
             // Writing to a string can't fail.
-            let _ = match self.knows {
+            let _ = match knows {
                 true => write!(text, "{comma}{} ({why})", attempt.server),
                 false => write!(text, "{comma}server {} ({})", index + 1, attempt.outcome),
             };

@@ -36,6 +36,11 @@ impl<'a> Head<'a> {
         Ok(Head { parts, arrival, scheme, target: target(parts, prefix)? })
     }
 
+    /// The headers as the caller sent them.
+    pub fn given(&self) -> &HeaderMap {
+        &self.parts.headers
+    }
+
     /// The request for this server, with the time that is left.
     pub fn request(&self, remote: &Remote, body: OutBody, deadline: Instant) -> Result<Request<OutBody>> {
         let mut request = Request::new(body);

@@ -28,7 +28,8 @@ pub(super) async fn exchange(call: &Sending<'_>, told: &mut Told, lease: &mut Le
     let started = Instant::now();
     let (sent, verdict) = match hedge {
         None => judged(call, send(call, lease, body).await),
-        Some((after, copy)) => hedged(call, told, lease, body, after, copy).await,
+        // In a box of its own: other calls need not have room for two exchanges.
+        Some((after, copy)) => Box::pin(hedged(call, told, lease, body, after, copy)).await,
     };
     if call.hedges() && sent.is_ok() {
         lease.had(started.elapsed());

@@ -104,8 +104,7 @@ impl<'a> Run<'a> {
         };
         let head = Head::new(parts, address.prefix, arrival, gateway.config.tls.scheme())?;
         let wanting = wanting(routed, &arrival.head, &address, body.peeked());
-        let knows = explain::may_know(arrival, &parts.headers);
-        let told = Told::new(read, explain::is_asked(arrival, &parts.headers), knows);
+        let told = Told::new(read, explain::is_asked(arrival, &parts.headers));
         let held = body.peeked().len();
         let framing = body.framing();
         let (first, rest, trailers) = body.hand_over();
@@ -159,7 +158,7 @@ impl<'a> Run<'a> {
                 Err(_) => {
                     lease.lane().metrics.repeated(verdict.executed);
                     let again = lease.again(&self.call.wanting, self.held, self.call.deadline).await;
-                    again.map_err(|error| self.told.tried(error, 0))?
+                    again.map_err(|error| self.told.tried(error, 0, self.call.may_know()))?
                 }
             };
             self.lease = Some(again);
@@ -183,12 +182,12 @@ impl<'a> Run<'a> {
         {
             return own.clone();
         }
-        if self.told.knows {
-            return self.told.tried(fault.error, 1);
+        if self.call.may_know() {
+            return self.told.tried(fault.error, 1, true);
         }
         let (request_id, reason) = (&*self.call.arrival.head.request_id, fault.error.message());
         tracing::warn!(request_id, reason, "a server did not answer");
-        self.told.tried(fault.discreet(), 1)
+        self.told.tried(fault.discreet(), 1, false)
     }
 }
 
@@ -200,6 +199,11 @@ impl Sending<'_> {
 
     pub fn judge(&self, sent: &Sent) -> Verdict {
         judge(sent, self.routed.service().retry, self.arrival.head.protocol)
+    }
+
+    /// Whether the caller may know the servers.
+    fn may_know(&self) -> bool {
+        explain::may_know(self.arrival, self.head.given())
     }
 
     /// The caller gives less time than the service allows.

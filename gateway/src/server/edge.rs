@@ -16,7 +16,7 @@ use weirgate_protocol::{Error, Head, Priority, Protocol, Result};
 use super::body::BodyLimit;
 use super::untaken::{Answer, Untaken};
 use crate::auth::Caller;
-use crate::observe::Stages;
+use crate::observe::{Stages, us};
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The class of a call.
@@ -70,7 +70,7 @@ impl Routes for Router {
 pub async fn serve(
     routes: impl Routes,
     peer: IpAddr,
-    untaken: &Arc<Untaken>,
+    untaken: Arc<Untaken>,
     request: Request<Incoming>,
 ) -> Result<Response<Answer>, Infallible> {
     let arrived =
@@ -174,7 +174,7 @@ fn timeout(headers: &HeaderMap, name: &HeaderName, parse: fn(&str) -> Result<Dur
 pub fn stamp(headers: &mut HeaderMap, stages: &Stages) {
     let mut digits = itoa::Buffer::new();
     let overhead = stages.overhead();
-    if let Ok(value) = HeaderValue::from_str(digits.format(overhead.as_micros())) {
+    if let Ok(value) = HeaderValue::from_str(digits.format(us(overhead))) {
         headers.insert(OVERHEAD, value);
     }
     let mut text = Vec::with_capacity(128);
@@ -192,7 +192,7 @@ pub fn stamp(headers: &mut HeaderMap, stages: &Stages) {
         text.extend_from_slice(name.as_bytes());
         text.extend_from_slice(b";dur=");
         // Milliseconds, with the microseconds behind the point.
-        let us = time.as_micros();
+        let us = us(time);
         text.extend_from_slice(digits.format(us / 1_000).as_bytes());
         let rest = (us % 1_000) as u16;
         text.extend([b'.', b'0' + (rest / 100) as u8, b'0' + (rest / 10 % 10) as u8, b'0' + (rest % 10) as u8]);

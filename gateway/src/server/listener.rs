@@ -226,8 +226,7 @@ impl<R: Routes> Port<R> {
         let client_timeout = self.client_timeout;
         let untaken = Arc::new(Untaken::default());
         let service = service_fn(|request: http::Request<Incoming>| {
-            let (routes, untaken) = (self.routes.clone(), untaken.clone());
-            async move { edge::serve(routes, peer, &untaken, request).await }
+            edge::serve(self.routes.clone(), peer, untaken.clone(), request)
         });
         let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
         let (mut stalls, mut linger) = (false, Duration::ZERO);

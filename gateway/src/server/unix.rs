@@ -103,10 +103,8 @@ async fn closed(close: &mut watch::Receiver<Close>) {
 
 async fn serve_connection(stream: UnixStream, routes: impl Routes, mut close: watch::Receiver<Close>) {
     let untaken = Arc::new(Untaken::default());
-    let service = service_fn(|request: http::Request<Incoming>| {
-        let (routes, untaken) = (routes.clone(), untaken.clone());
-        async move { edge::serve(routes, PEER, &untaken, request).await }
-    });
+    let service =
+        service_fn(|request: http::Request<Incoming>| edge::serve(routes.clone(), PEER, untaken.clone(), request));
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .max_concurrent_streams(MAX_STREAMS)

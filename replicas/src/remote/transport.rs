@@ -171,7 +171,8 @@ impl Transport {
                     let text = format!("{} ends each connection before a call is sent on it", self.config.address);
                     return Err(Fault::new(FaultKind::Unsent, text));
                 }
-                None => match self.open().await? {
+                // In a box of its own: a call on a connection that is there need not have room for it.
+                None => match Box::pin(self.open()).await? {
                     Opened::Http1(connection) => {
                         return http1::send(connection, &self.pool, &self.origin, &head, body).await;
                     }

@@ -1,7 +1,7 @@
 //! A bound on pauses. A timer that is moved for every piece would cost more than the piece: it is looked at when it fires.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use tokio::time::Sleep;
@@ -14,6 +14,8 @@ pub struct Idle {
     /// Since when one waits; none while pieces are there when they are asked for.
     since: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
+    /// The task that the timer wakes.
+    wakes: Option<Waker>,
 }
 
 /// Why one waits no longer.
@@ -27,7 +29,7 @@ pub enum Waited {
 
 impl Idle {
     pub fn new(longest: Duration) -> Idle {
-        Idle { longest, end: None, since: None, timer: None }
+        Idle { longest, end: None, since: None, timer: None, wakes: None }
     }
 
     /// Waits no longer than until then, however short the pauses are.
@@ -52,6 +54,11 @@ impl Idle {
             _ => (pause, Waited::TooLong),
         };
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until.into())));
+        if self.wakes.as_ref().is_some_and(|task| task.will_wake(cx.waker())) && !timer.is_elapsed() {
+            // It will wake this task, if only to be set anew.
+            return Poll::Pending;
+        }
+        self.wakes = Some(cx.waker().clone());
         loop {
             ready!(timer.as_mut().poll(cx));
             if Instant::now() >= until {

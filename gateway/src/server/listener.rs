@@ -18,6 +18,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use super::apart::Apart;
 use super::edge::{self, Routes};
 use super::tls::{HANDSHAKE, Tls};
 use super::untaken::{PIECE, Untaken};
@@ -229,12 +230,17 @@ impl<R: Routes> Port<R> {
             edge::serve(self.routes.clone(), peer, untaken.clone(), request)
         });
         let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
-        let (mut stalls, mut linger) = (false, Duration::ZERO);
-        tokio::select! {
+        let mut ends = pin!(async {
+            tokio::select! {
+                linger = closed(&mut close) => (false, linger),
+                () = untaken.outlasts(client_timeout) => (true, Duration::ZERO),
+            }
+        });
+        let (stalls, linger) = tokio::select! {
+            biased;
             result = connection.as_mut() => return note(result),
-            time = closed(&mut close) => linger = time,
-            () = untaken.outlasts(client_timeout) => stalls = true,
-        }
+            ends = Apart::new(ends.as_mut()) => ends,
+        };
         if !linger.is_zero() && !untaken.is_http2() {
             untaken.leave();
             tokio::select! {

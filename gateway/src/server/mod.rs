@@ -1,6 +1,7 @@
 //! Connections and heads: what every protocol shares before a call is routed.
 
 pub mod address;
+mod apart;
 pub mod body;
 pub mod codings;
 pub mod edge;

@@ -82,7 +82,8 @@ mod tests {
             })
             .await;
         };
-        let mut apart = Apart::new(pin!(waits));
+        let mut waits = pin!(waits);
+        let mut apart = Apart::new(waits.as_mut());
         for _ in 0..10 {
             let at_once = tokio::time::timeout(Duration::ZERO, &mut apart).await;
             assert!(at_once.is_err());

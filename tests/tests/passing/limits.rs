@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use http_body_util::BodyExt;
+use weirgate_tests::environment::scale;
 use weirgate_tests::http::{post, with};
 use weirgate_tests::process::resident_bytes;
 use weirgate_tests::{Http1, Raw, Server, eventually, within};
@@ -10,11 +11,6 @@ use weirgate_tests::{Http1, Raw, Server, eventually, within};
 use weirgate_tests::upstream::{Upstream, far, full};
 
 const INFER: &str = "/v2/models/far/infer";
-
-/// Bytes of the large upload: more with `WEIRGATE_FULL_SCALE`.
-fn upload() -> usize {
-    if std::env::var_os("WEIRGATE_FULL_SCALE").is_some() { 2 << 30 } else { 256 << 20 }
-}
 
 #[tokio::test]
 async fn a_large_upload_takes_no_memory_here() {
@@ -35,7 +31,7 @@ async fn a_large_upload_takes_no_memory_here() {
     let mut client = Http1::connect(server.data).await;
     client.send(post(INFER, vec![0; 1 << 20])).await;
     let before = resident_bytes(server.pid());
-    let length = upload();
+    let length = scale(256 << 20, 2 << 30);
     let mut raw = Raw::connect(server.data).await;
     raw.write(format!("POST {INFER} HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n")).await;
     let piece = vec![7; PIECE];

@@ -83,7 +83,8 @@ pub async fn serve(
             None
         }
     };
-    let mut response = routes.answer(arrived, request.map(Body::new)).await;
+    // In a box of its own: a connection that waits for its next request, or sends an answer, need not have room for it.
+    let mut response = Box::pin(routes.answer(arrived, request.map(Body::new))).await;
     response.headers_mut().insert(REQUEST_ID, id);
     if open.is_none() && untaken.leaves() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

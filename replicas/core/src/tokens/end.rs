@@ -20,7 +20,7 @@ pub enum Leave {
     Stopped,
     /// Nobody waits for it any more.
     Cancelled,
-    /// The network failed on it.
+    /// The network failed on it. What the step under way computed of it is not kept.
     Failed,
 }
 

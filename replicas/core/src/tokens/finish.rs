@@ -1,6 +1,6 @@
 //! The end of a step: what was computed is kept, tokens go to their sequences, and those that are through leave.
 
-use super::end::{EndReason, Sample};
+use super::end::{EndReason, Leave, Sample};
 use super::plan::{Produced, Progress, Step};
 use super::refusal::StepError;
 use super::scheduler::Scheduler;
@@ -22,7 +22,13 @@ impl Scheduler {
         let mut samples = samples.iter();
         for row in &step.rows {
             let sample = if row.logits { samples.next() } else { None };
-            self.computed(row.sequence, row.positions.end, &mut progress);
+            let sequence = &mut self.sequences[row.sequence];
+            sequence.in_step = false;
+            // What the network failed on may be broken, and is not for others.
+            let failed = sequence.leaving == Some(Leave::Failed) || sample == Some(&Sample::End(Leave::Failed));
+            if !failed {
+                self.computed(row.sequence, row.positions.end, &mut progress);
+            }
             self.go_on(row.sequence, sample, &mut progress);
         }
         Ok(progress)
@@ -54,15 +60,13 @@ impl Scheduler {
     /// Counts tokens as computed up to `end`, and makes the blocks known that are full with them.
     fn computed(&mut self, id: SequenceId, end: usize, progress: &mut Progress) {
         let sequence = &mut self.sequences[id];
-        sequence.in_step = false;
         let size = self.policy.block_tokens;
         let filled = sequence.computed / size..end / size;
         self.totals.recomputed_tokens += sequence.reached.min(end).saturating_sub(sequence.computed) as u64;
         sequence.reached = sequence.reached.max(end);
         sequence.computed = end;
-        let mut table = std::mem::take(&mut sequence.table);
-        progress.kept.extend(filled.filter_map(|index| self.kv.keep(sequence.lineage(), index, &mut table)));
-        sequence.table = table;
+        let (lineage, table) = sequence.parts();
+        progress.kept.extend(filled.filter_map(|index| self.kv.keep(lineage, index, table)));
     }
 
     /// Gives a sequence its token, and sees whether it is through.

@@ -67,10 +67,9 @@ impl Scheduler {
         if !sequence.computed.is_multiple_of(self.policy.block_tokens) {
             return;
         }
-        let mut table = std::mem::take(&mut sequence.table);
         let index = sequence.computed / self.policy.block_tokens;
-        let tokens = self.kv.catch_up(sequence.lineage(), index, &mut table) * self.policy.block_tokens;
-        sequence.table = table;
+        let (lineage, table) = sequence.parts();
+        let tokens = self.kv.catch_up(lineage, index, table) * self.policy.block_tokens;
         sequence.computed += tokens;
         if sequence.preemptions == 0 {
             sequence.cached_tokens += tokens;

@@ -132,6 +132,11 @@ impl Sequence {
         Lineage { salt: self.salt, tokens: &self.tokens, prompt: self.prompt }
     }
 
+    /// What its blocks depend on, and the blocks.
+    pub fn parts(&mut self) -> (Lineage<'_>, &mut BlockTable) {
+        (Lineage { salt: self.salt, tokens: &self.tokens, prompt: self.prompt }, &mut self.table)
+    }
+
     /// Where it waits: by arrival, with a head start for its class.
     pub fn place(&self) -> Place {
         let behind = HEAD_START * u32::from(behind(self.priority));

@@ -408,6 +408,25 @@ fn the_executor_stops_a_sequence_with_or_without_a_token() {
 }
 
 #[test]
+fn what_the_network_failed_on_is_not_for_others() {
+    for during in [true, false] {
+        let mut world = World::new(POLICY);
+        let failed = world.enter(1, 13, 9);
+        world.live.get_mut(&failed).unwrap().stops = Some((0, Stop::End(Leave::Failed))).filter(|_| !during);
+        world.step_and(|world, _| {
+            if during {
+                world.leave(failed, Leave::Failed);
+            }
+            true
+        });
+        assert_eq!(world.end_of(failed).reason, EndReason::Failed);
+        let other = world.enter(1, 13, 1);
+        world.drain();
+        assert_eq!(world.end_of(other).cached_tokens, 0);
+    }
+}
+
+#[test]
 fn a_deadline_ends_what_runs_and_what_waits_and_can_be_lifted() {
     let mut world = World::new(TokenPolicy { running: 2, ..POLICY });
     let deadline = Some(world.now + STEP * 3);

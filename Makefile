@@ -87,8 +87,8 @@ fuzz: ## Fuzz what reads bytes from outside, each target for FUZZ_SECONDS (20)
 	@scripts/fuzz
 
 .PHONY: soak
-soak: setup setup-browser build ## Run the end-to-end tests and the simulation at full scale (long)
-	@WEIRGATE_SCALE=full $(STEP) soak $(CARGO) test --release -p weirgate-tests -p weirgate-loadtest
+soak: setup setup-browser build ## Run the end-to-end tests, the simulation and the scheduler's histories at full scale (long)
+	@WEIRGATE_SCALE=full $(STEP) soak $(CARGO) test --release -p weirgate-tests -p weirgate-loadtest -p weirgate-replicas-core
 
 .PHONY: bench
 bench: setup build ## Run the benchmarks

@@ -3,12 +3,14 @@
 //! A [`Model`] is one loaded session, owned by one engine thread. Today there is one backend: ONNX through ONNX Runtime's
 //! shared library, which is loaded when the first service needs it.
 
+pub mod gguf;
 pub mod model;
 mod model_config;
 pub mod onnx;
 pub mod repository;
 mod stop;
 pub mod storage;
+pub mod text;
 mod text_format;
 mod version_policy;
 

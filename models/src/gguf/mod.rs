@@ -1,0 +1,26 @@
+//! GGUF files: what they say of a model, and where its tensors lie.
+//!
+//! The header is read by hand. Other readers of the format allocate whatever a length in the file asks for, and a model's
+//! file may come from anywhere: here every count, length, dimension and offset is held against a limit and against the
+//! file's size before anything is allocated for it. A file that is refused says which entry is wrong.
+//!
+//! Tensors are read from the file when they are asked for. Nothing is mapped into memory: a file that is cut short while it
+//! is mapped ends the process, and one that is read is an error.
+
+mod architecture;
+mod cursor;
+mod file;
+mod header;
+mod hyper_parameters;
+mod metadata;
+mod tensor;
+mod value;
+
+pub use architecture::Architecture;
+pub use file::GgufFile;
+pub use header::{Header, LARGEST_HEADER, MOST_ENTRIES, MOST_TENSORS};
+pub use hyper_parameters::{HyperParameters, RopeScaling, RopeStyle};
+pub use metadata::Metadata;
+pub(crate) use metadata::missing;
+pub use tensor::{TensorInfo, TensorType};
+pub use value::{LONGEST_ARRAY, LONGEST_STRING, Value};

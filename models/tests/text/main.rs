@@ -1,0 +1,6 @@
+//! Tokenizers, chat templates and stop strings, held against others' answers.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+mod tokens;

@@ -3,4 +3,5 @@
 #![allow(clippy::unwrap_used)]
 
 mod support;
+mod templates;
 mod tokens;

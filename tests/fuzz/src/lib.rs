@@ -7,12 +7,14 @@
 mod events;
 mod grpc;
 mod manifests;
+mod models;
 mod v1;
 mod v2;
 
 pub use events::{cloud_event, openai_peek};
 pub use grpc::grpc;
 pub use manifests::manifest;
+pub use models::{chat_template, gguf};
 pub use v1::v1;
 pub use v2::{v2_binary, v2_json};
 
@@ -23,7 +25,7 @@ use weirgate_protocol::InferRequest;
 pub type Target = fn(&[u8]) -> bool;
 
 /// Every target, by the name of its folder of seeds.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("v2_json", v2_json),
     ("v2_binary", v2_binary),
     ("v1", v1),
@@ -31,6 +33,8 @@ pub const TARGETS: [(&str, Target); 7] = [
     ("cloud_event", cloud_event),
     ("openai_peek", openai_peek),
     ("manifest", manifest),
+    ("gguf", gguf),
+    ("chat_template", chat_template),
 ];
 
 /// Tensors hold as many bytes as a small factor of what came allows: a digit becomes 8 bytes at most, and an entry of text

@@ -1,0 +1,7 @@
+//! Tokenizers, chat templates and stop strings, held against others' answers.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+mod templates;
+mod tokens;

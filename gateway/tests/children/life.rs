@@ -69,7 +69,8 @@ async fn a_crash_loop_slows_down_and_says_why() {
 async fn a_crash_is_noted_with_its_signal_or_code_and_what_comes_next() {
     let folder = Folder::new("crashes");
     let file = folder.file("exit");
-    let script = format!("(while ! test -e {file}; do sleep 0.05; done; exit 3) & \"$@\" & wait -n; exit $?");
+    let script =
+        format!("(while ! test -e {file}; do sleep 0.05; done; rm {file}; exit 3) & \"$@\" & wait -n; exit $?");
     let mut command = command(shell(&script));
     command.command[0] = "bash".to_owned();
     let set = Set::of(1, config(command));
@@ -81,15 +82,14 @@ async fn a_crash_is_noted_with_its_signal_or_code_and_what_comes_next() {
     {
         assert!(by_code.reason.contains(part), "{part}: {}", by_code.reason);
     }
-    std::fs::remove_file(&file).unwrap();
-    set.ready(1).await;
+    set.joined(2).await;
     let process = set.pid().await;
     kill_process(Pid::from_raw(parent(process).try_into().unwrap()).unwrap(), Signal::SEGV).unwrap();
     let by_signal = set.noted("its signal", |noted| noted.kind == FailureKind::Exit { code: Some(139) }).await;
     for part in ["its process was killed by signal 11 (SIGSEGV) after ", "; restart 2 at 2"] {
         assert!(by_signal.reason.contains(part), "{part}: {}", by_signal.reason);
     }
-    set.ready(1).await;
+    set.joined(3).await;
     let counted = |counts: Counts| set.notes.counts.lock().contains(&counts);
     assert!(counted(Counts { ready: 1, ..Counts::default() }) && counted(Counts { starting: 1, ..Counts::default() }));
     assert!(counted(Counts { waiting: 1, restarts: 2, ..Counts::default() }), "{:?}", set.notes.counts.lock());
@@ -106,11 +106,7 @@ async fn one_that_takes_the_place_of_a_dead_one_has_its_port() {
     command.port = Some(wanted);
     let set = Set::of(1, config(command));
     for turn in 1..=2 {
-        set.until("another one is ready", |told| {
-            told.iter().filter(|told| matches!(told, Told::Joined(_))).count() == turn
-        })
-        .await;
-        set.ready(1).await;
+        set.joined(turn).await;
         let Address::Url(url) = set.notes.remotes.lock()[0].transport.address().clone() else {
             panic!("it has a port")
         };

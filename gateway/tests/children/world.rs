@@ -209,6 +209,13 @@ impl Set {
         .await;
     }
 
+    /// Waits until a server has joined for the how manieth time, and is ready.
+    pub async fn joined(&self, times: usize) {
+        let joined = |told: &&Told| matches!(told, Told::Joined(_));
+        self.until(&format!("{times} have joined"), |told| told.iter().filter(joined).count() == times).await;
+        self.ready(1).await;
+    }
+
     /// How often something was told.
     pub fn count(&self, like: impl Fn(&Told) -> bool) -> usize {
         self.notes.told.lock().iter().filter(|told| like(told)).count()

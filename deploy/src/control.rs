@@ -58,6 +58,9 @@ pub struct Applied {
     #[serde(flatten)]
     pub named: Named,
     pub change: Change,
+    /// Why it does not run though nothing is wrong with the manifest: this server may not run it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,8 +127,11 @@ pub struct ServiceView {
     #[serde(flatten)]
     pub named: Named,
     pub owner: Owner,
-    /// The whole InferenceService with defaults and `status`, as `get -o yaml` prints it.
+    /// The whole InferenceService with defaults and `status`, without what may be secret in it.
     pub object: Value,
+    /// The same as it was written, for those who may change it: none here, where it was not asked for by one of them.
+    #[serde(skip)]
+    pub written: Option<Value>,
     /// Every revision that is known, the newest first.
     pub revisions: Vec<RevisionView>,
     /// The newest last; capped.
@@ -146,21 +152,54 @@ pub struct RevisionView {
     /// Why it failed, or still loads.
     pub message: Option<String>,
     pub ready_replicas: usize,
+    /// They run, or are being started, and are not ready.
+    pub starting_replicas: usize,
+    /// They have failed, and are started anew later.
+    pub waiting_replicas: usize,
+    /// They finish what they hold, and go.
+    pub draining_replicas: usize,
+    /// Those that shall be ready.
     pub replicas: usize,
-    pub storage_uri: String,
+    /// How often a replica was started because another had failed.
+    pub restarts: u64,
+    /// Who answers: where the model lies, the servers' URLs, or the command; without what may be secret in it.
+    pub source: String,
     /// RFC 3339.
     pub created: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Event {
     /// RFC 3339.
     pub time: String,
     /// `Normal` or `Warning`.
     pub kind: String,
-    /// One word: `RevisionReady`, `TrafficChanged`, `ModelLoadFailed`.
+    /// One word: `RevisionReady`, `TrafficChanged`, `ReplicaExited`.
     pub reason: String,
     pub message: String,
+    /// How often it has happened; the message is the last one's.
+    #[serde(default = "once", skip_serializing_if = "is_once")]
+    pub count: u64,
+    /// RFC 3339: the first time, where there were several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_time: Option<String>,
+}
+
+fn once() -> u64 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_once(count: &u64) -> bool {
+    *count == 1
+}
+
+impl Event {
+    /// One that has happened once.
+    pub fn new(time: String, kind: &str, reason: &str, message: String) -> Event {
+        Event { time, kind: kind.to_owned(), reason: reason.to_owned(), message, count: 1, first_time: None }
+    }
 }
 
 impl Control {

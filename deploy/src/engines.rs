@@ -13,6 +13,7 @@ use crate::control::Named;
 pub fn engine_set(service: &Named, plan: &RevisionPlan, model: &ModelPlan, source: Source) -> ReplicaSetConfig {
     ReplicaSetConfig {
         name: service.name.clone(),
+        service: service.to_string(),
         max_batch_size: plan.batcher.max_batch_size,
         max_latency: plan.batcher.max_latency,
         container_concurrency: plan.container_concurrency,

@@ -257,14 +257,23 @@ fn sockets_have_a_folder_of_their_own_for_each_process() {
         lock.lock().unwrap();
         (path, lock)
     };
-    let ((left_behind, lock), (of_another, _lock)) = (of("1"), of("4194999"));
+    let ((left_behind, lock), (of_another, held)) = (of("1"), of("4194999"));
     drop(lock);
     let sockets = folder.sockets().unwrap();
     assert_eq!(std::fs::metadata(&sockets).unwrap().permissions().mode() & 0o777, 0o700);
     assert!(sockets.starts_with(&place.0) && !left_behind.exists() && of_another.join("0.sock").exists());
+    std::fs::write(sockets.join("1.sock"), "").unwrap();
     drop(folder);
-    let next = place.open().sockets().unwrap();
-    assert!(next != sockets && !sockets.exists() && of_another.exists());
+    assert!(!sockets.exists() && of_another.exists(), "its own goes with it, and nobody else's");
+    let folder = place.open();
+    let next = folder.sockets().unwrap();
+    assert!(next != sockets && next.exists());
+    drop((folder, held));
+    std::fs::remove_dir_all(of_another).unwrap();
+    let folder = place.open();
+    assert!(folder.sockets().unwrap().exists());
+    drop(folder);
+    assert!(!place.0.join("run").exists(), "the last one leaves nothing");
 }
 
 #[test]
@@ -274,9 +283,13 @@ fn sockets_lie_elsewhere_where_their_addresses_would_be_too_long() {
     let sockets = folder.sockets().unwrap();
     assert!(sockets.as_os_str().len() < 80 && !sockets.starts_with(&long.0), "a socket's address is short");
     drop(folder);
+    assert!(!sockets.exists(), "it goes with its process");
+    // As one leaves it that is killed.
+    std::fs::create_dir(&sockets).unwrap();
+    std::fs::write(sockets.join("lock"), "").unwrap();
     let folder = long.open();
     let next = folder.sockets().unwrap();
     assert!(next.exists() && !sockets.exists(), "what a process leaves there is removed by the next");
     drop(folder);
-    std::fs::remove_dir_all(next).unwrap();
+    assert!(!next.exists());
 }

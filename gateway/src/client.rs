@@ -79,20 +79,28 @@ impl Client {
     }
 
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        self.send(Method::GET, path, Bytes::new())
+        self.send(Method::GET, path, Bytes::new(), false)
+    }
+
+    /// The same as those see it who have the token, where it can be read; else also why it could not be.
+    pub fn get_as_written<T: DeserializeOwned>(&self, path: &str) -> Result<(T, Option<String>), Failure> {
+        match self.token() {
+            Ok(_) => Ok((self.send(Method::GET, path, Bytes::new(), true)?, None)),
+            Err(error) => Ok((self.get(path)?, Some(error))),
+        }
     }
 
     pub fn delete(&self, path: &str) -> Result<serde_json::Value, Failure> {
-        self.send(Method::DELETE, path, Bytes::new())
+        self.send(Method::DELETE, path, Bytes::new(), true)
     }
 
     pub fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
         let body = serde_json::to_vec(body).map_err(|error| Failure::Lost(error.to_string()))?;
-        self.send(Method::POST, path, body.into())
+        self.send(Method::POST, path, body.into(), true)
     }
 
-    fn send<T: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<T, Failure> {
-        let request = self.request(method, path, body).map_err(Failure::Lost)?;
+    fn send<T: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes, token: bool) -> Result<T, Failure> {
+        let request = self.request(method, path, body, token).map_err(Failure::Lost)?;
         let exchange = async {
             match tokio::time::timeout(TIMEOUT, self.exchange(request)).await {
                 Ok(answer) => answer,
@@ -112,18 +120,21 @@ impl Client {
         })
     }
 
+    fn token(&self) -> Result<HeaderValue, String> {
+        let token = Token::read(self.token_file.as_ref().map_err(String::clone)?).map_err(|error| {
+            format!("{error} (it is the token of `weirgate serve`: give its --state DIR, or --token-file FILE)")
+        })?;
+        let value = HeaderValue::from_str(&format!("Bearer {}", token.secret()));
+        let mut value = value.map_err(|_| "the token can't be sent in a header".to_owned())?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+
     /// The token goes only where it is needed.
-    fn request(&self, method: Method, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>, String> {
-        let needs_token = method != Method::GET || !self.url.is_loopback();
+    fn request(&self, method: Method, path: &str, body: Bytes, token: bool) -> Result<Request<Full<Bytes>>, String> {
         let mut request = Request::builder().method(method).uri(path).header(header::HOST, self.url.0.as_str());
-        if needs_token {
-            let token = Token::read(self.token_file.as_ref().map_err(String::clone)?).map_err(|error| {
-                format!("{error} (it is the token of `weirgate serve`: give its --state DIR, or --token-file FILE)")
-            })?;
-            let value = HeaderValue::from_str(&format!("Bearer {}", token.secret()));
-            let mut value = value.map_err(|_| "the token can't be sent in a header".to_owned())?;
-            value.set_sensitive(true);
-            request = request.header(header::AUTHORIZATION, value);
+        if token || !self.url.is_loopback() {
+            request = request.header(header::AUTHORIZATION, self.token()?);
         }
         if !body.is_empty() {
             request = request.header(header::CONTENT_TYPE, "application/json");

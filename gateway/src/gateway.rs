@@ -342,6 +342,7 @@ impl Gateway {
                 revision: &revision.name,
                 percent: revision.percent,
                 tally: &revision.lane.metrics.tally,
+                counts: *revision.lane.metrics.counts.lock(),
                 servers: revision.lane.standings(),
             })
         });

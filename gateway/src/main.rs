@@ -1,6 +1,5 @@
 use std::process::ExitCode;
 
-use clap::Parser;
 use weirgate::cli::Cli;
 
 /// Small, short-lived buffers are most of what a request allocates: mimalloc serves them in half the time of the C
@@ -9,5 +8,5 @@ use weirgate::cli::Cli;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    Cli::parse().run()
+    Cli::from_command_line().run()
 }

@@ -4,6 +4,7 @@
 //! Until a call is decoded it can still be routed again, with what has been read of it: where the lane is retired, or its
 //! revision fails while another can answer.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -165,7 +166,8 @@ pub(crate) fn deadline(arrival: &Arrival, routed: &Routed) -> Instant {
 pub(crate) fn refuse(arrival: &Arrival, routed: &Routed, error: Error) -> Refusal {
     let (protocol, took) = (arrival.head.protocol, arrival.head.arrived.elapsed());
     routed.lane().metrics.failed(protocol, error.code(), took);
-    log_failure(arrival, &routed.service().name, &error);
+    let service = routed.service();
+    log_failure(arrival, &format_args!("{}/{}", service.namespace, service.name), &error);
     Refusal::of(error, routed)
 }
 
@@ -183,13 +185,13 @@ fn check_version(routed: &Routed, version: &str) -> Result<()> {
 fn refuse_unanswered(gateway: &Gateway, arrival: &Arrival, asked: &Asked<'_>, error: &Error) {
     let Ok(service) = gateway.service(asked) else { return refuse_unrouted(arrival, asked.model, error) };
     count_unanswered(&service.namespace, &service.name, arrival.head.protocol, error.code());
-    log_failure(arrival, &service.name, error);
+    log_failure(arrival, &format_args!("{}/{}", service.namespace, service.name), error);
 }
 
 /// Counts and logs a call that reached no service.
 pub fn refuse_unrouted(arrival: &Arrival, model: &str, error: &Error) {
     count_unrouted(arrival.head.protocol, error.code());
-    log_failure(arrival, model, error);
+    log_failure(arrival, &model, error);
 }
 
 /// A call that went well.
@@ -414,14 +416,15 @@ async fn route_again(gateway: &Gateway, asked: &Asked<'_>, deadline: Instant) ->
 }
 
 /// Failures of ours are logged with what finds the request again; those of callers only when asked for.
-fn log_failure(arrival: &Arrival, service: &str, error: &Error) {
+/// `service`: `namespace/name`, or the model that was asked for where there is none.
+fn log_failure(arrival: &Arrival, service: &dyn Display, error: &Error) {
     let head = &arrival.head;
     let (code, message) = (error.row().label, error.message());
     let (request_id, traceparent) = (&*head.request_id, head.traceparent.as_deref());
     let protocol = head.protocol.label();
     if error.row().http >= 500 {
-        tracing::warn!(request_id, traceparent, protocol, service, code, message, "call failed");
+        tracing::warn!(request_id, traceparent, protocol, %service, code, message, "call failed");
     } else {
-        tracing::debug!(request_id, traceparent, protocol, service, code, message, "call refused");
+        tracing::debug!(request_id, traceparent, protocol, %service, code, message, "call refused");
     }
 }

@@ -20,7 +20,7 @@ use weirgate_deploy_core::Severity;
 use weirgate_models::storage::{Store, StoreConfig};
 
 use crate::admin::Access;
-use crate::config::ServeConfig;
+use crate::config::{LogFormat, ServeConfig};
 use crate::doors::Doors;
 use crate::gateway::Gateway;
 use crate::observe::{Registry, init_logs};
@@ -43,11 +43,15 @@ pub fn serve(config: ServeConfig) -> ExitCode {
         return ExitCode::from(USAGE);
     }
     let Some(manifests) = read_manifests(&config) else { return ExitCode::from(USAGE) };
+    let format = config.log_format;
     match runtime(config.threads).and_then(|runtime| runtime.block_on(run(config, manifests))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(error, "weirgate failed");
-            eprintln!("error: {error}");
+            // Once, as whoever reads it expects it: the other way it would be told twice.
+            match format {
+                LogFormat::Text => eprintln!("error: {error}"),
+                LogFormat::Json => tracing::error!(error, "weirgate failed"),
+            }
             ExitCode::FAILURE
         }
     }
@@ -67,7 +71,7 @@ fn read_manifests(config: &ServeConfig) -> Option<(Watcher, Files)> {
     let (watcher, texts, unreadable) = Watcher::open(config.files.clone());
     let (files, problems) = Files::read(texts);
     for error in &unreadable {
-        eprintln!("error: {error}");
+        eprintln!("error: {error} (-f)");
     }
     for problem in &problems {
         eprintln!("{}: {problem}", problem.severity.label());
@@ -79,6 +83,9 @@ fn read_manifests(config: &ServeConfig) -> Option<(Watcher, Files)> {
 async fn run(config: ServeConfig, (watcher, files): (Watcher, Files)) -> Result<(), String> {
     let folder = config.state.folder()?;
     let taken = if config.takeover { tokio::task::block_in_place(|| takeover::take(&folder))? } else { None };
+    if config.takeover && taken.is_none() {
+        tracing::info!(state = %folder.display(), "no gateway runs with this state folder: starting as if not to take over");
+    }
     let mut doors = Doors::open(&config)?;
     let mut signals = Signals::new()?;
     let ports = ListenerConfig {
@@ -130,7 +137,8 @@ async fn run(config: ServeConfig, (watcher, files): (Watcher, Files)) -> Result<
             signal = signals.next() => Err(format!("a {signal} came before this gateway was ready to take over")),
         };
         // Nothing was written until here; the other one goes on when it sees the link end.
-        settled?;
+        let replaced = settled?;
+        tracing::info!(pid = replaced, "taken over: the other gateway finishes what runs there, and ends");
         // From here on nothing may end this gateway: the other one leaves.
         local.freezer().set(false).await;
         if let Err(error) = note_owner(&sockets.lock) {

@@ -19,7 +19,7 @@
 use std::io::{self, BufRead, BufReader, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream as BlockingStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -45,6 +45,8 @@ const PROTOCOL: u32 = 1;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// For a client over HTTP/1 to send its next request on a connection that it keeps open: the answer tells it to connect anew.
 pub const LINGER: Duration = Duration::from_secs(5);
+/// Revisions that a line of the log names.
+const MOST_NAMES: usize = 10;
 const LONGEST_LINE: u64 = 4 << 20;
 const READY: &str = "ready";
 
@@ -78,6 +80,7 @@ pub struct Sockets {
 /// A running gateway that waits for this one to be ready.
 pub struct Predecessor {
     link: BufReader<BlockingStream>,
+    pid: u32,
     ready: Vec<String>,
 }
 
@@ -106,7 +109,7 @@ pub fn take(state: &Path) -> Result<Option<(Sockets, Predecessor)>, String> {
         (Offer::Refused(reason), _) => Err(format!("the running gateway can't be taken over: {reason}")),
         (Offer::Given { version, pid, ready }, Some(sockets)) => {
             tracing::info!(pid, version, "taking over: the running gateway serves on until this one is ready");
-            Ok(Some((sockets, Predecessor { link, ready })))
+            Ok(Some((sockets, Predecessor { link, pid, ready })))
         }
         (Offer::Given { .. }, None) => Err(failed(io::Error::other("the sockets did not come along"))),
     }
@@ -114,12 +117,26 @@ pub fn take(state: &Path) -> Result<Option<(Sockets, Predecessor)>, String> {
 
 impl Predecessor {
     /// Waits until what can answer there does not load any more here, and says that this gateway is ready, unless it would be
-    /// a loss: what could answer there must be able to here.
-    pub async fn replace(mut self, gateway: &Gateway) -> Result<(), String> {
+    /// a loss: what could answer there must be able to here. Returns the number of its process.
+    pub async fn replace(mut self, gateway: &Gateway) -> Result<u32, String> {
         let mut changes = gateway.watch_changes();
         let standing = |name: &String| gateway.standing_of(name);
-        // The sender lives as long as the gateway.
-        while self.ready.iter().any(|name| standing(name) == Standing::Loading) && changes.changed().await.is_ok() {}
+        let loading = || -> Vec<&str> {
+            let loading = self.ready.iter().filter(|name| standing(name) == Standing::Loading);
+            loading.map(String::as_str).collect()
+        };
+        let mut told = Vec::new();
+        loop {
+            let now = loading();
+            if now != told && !now.is_empty() {
+                tracing::info!(pid = self.pid, "waiting for what answers there to be ready here: {}", shortened(&now));
+            }
+            told = now;
+            // The sender lives as long as the gateway.
+            if told.is_empty() || changes.changed().await.is_err() {
+                break;
+            }
+        }
         let lost: Vec<_> =
             self.ready.iter().filter(|name| standing(name) != Standing::Ready).map(String::as_str).collect();
         if !lost.is_empty() {
@@ -129,15 +146,26 @@ impl Predecessor {
         match self.link.get_mut().write_all(format!("{READY}\n").as_bytes()) {
             Ok(()) => {}
             // Everything it had is here.
-            Err(error) => tracing::warn!(%error, "the gateway that was to be replaced is gone"),
+            Err(error) => tracing::warn!(%error, pid = self.pid, "the gateway that was to be replaced is gone"),
         }
-        Ok(())
+        Ok(self.pid)
+    }
+}
+
+/// Names for one line of the log.
+fn shortened(names: &[&str]) -> String {
+    match names.split_at_checked(MOST_NAMES) {
+        Some((shown, rest)) if !rest.is_empty() => format!("{} and {} more", shown.join(", "), rest.len()),
+        _ => names.join(", "),
     }
 }
 
 /// Where a running gateway can be asked for its place.
 pub struct Handover {
     socket: UnixListener,
+    /// Where it lies, and which file that is.
+    path: PathBuf,
+    file: Option<(u64, u64)>,
     sockets: Sockets,
     freezer: Freezer,
     /// For the other one to load its models.
@@ -159,7 +187,10 @@ impl Handover {
             Ok(socket)
         };
         match open() {
-            Ok(socket) => Ok(Handover { socket, sockets, freezer, loading }),
+            Ok(socket) => {
+                let file = identity(&path);
+                Ok(Handover { socket, path, file, sockets, freezer, loading })
+            }
             Err(error) => Err(format!("{} can't be listened on: {error}", path.display())),
         }
     }
@@ -229,6 +260,20 @@ impl Handover {
             Err(error) => Err(end(link, error.to_string()).await),
         }
     }
+}
+
+/// Leaves nothing behind that nobody listens at, unless another gateway has its own there by now.
+impl Drop for Handover {
+    fn drop(&mut self) {
+        if self.file.is_some() && identity(&self.path) == self.file {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Which file lies there.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    std::fs::symlink_metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 /// Ends the process at the other end of a link: in order where it still listens, and else at once. Returns when it is gone,
@@ -313,6 +358,13 @@ fn receive(link: &BlockingStream) -> io::Result<Option<Sockets>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_names_not_all_of_many() {
+        assert_eq!(shortened(&["a", "b"]), "a, b");
+        assert_eq!(shortened(&["a"; MOST_NAMES]), ["a"; MOST_NAMES].join(", "));
+        assert!(shortened(&["a"; MOST_NAMES + 2]).ends_with("a and 2 more"));
+    }
 
     #[test]
     fn descriptors_travel_with_a_byte() {

@@ -7,7 +7,7 @@
 use std::io::{Error, Read};
 use std::ops::Deref;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,18 +37,32 @@ impl Deref for Seen {
 /// What a file holds, or why it can't be told.
 pub type Contents = Result<Seen, String>;
 
+/// A file, and the flag that names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    pub path: PathBuf,
+    pub flag: &'static str,
+}
+
+impl Named {
+    pub fn new(path: impl Into<PathBuf>, flag: &'static str) -> Named {
+        Named { path: path.into(), flag }
+    }
+}
+
 /// Something that is made of files, and made again when they change.
 pub trait Reload: Send + Sync + 'static {
     /// For logs: "the certificate", "the file of API keys".
     fn what(&self) -> &'static str;
-    fn paths(&self) -> Vec<PathBuf>;
-    /// Takes the new contents, in the order of the paths. An error leaves everything as it was.
+    fn files(&self) -> Vec<Named>;
+    /// Takes the new contents, in the order of the files. An error leaves everything as it was.
     fn reload(&self, contents: &[Contents]) -> Result<(), String>;
 }
 
 /// Reads a file of which others may write the next version meanwhile.
-pub fn read(path: &Path) -> Contents {
-    let refused = |error: &dyn std::fmt::Display| format!("{} can't be read: {error}", path.display());
+pub fn read(file: &Named) -> Contents {
+    let Named { path, flag } = file;
+    let refused = |error: &dyn std::fmt::Display| format!("{} can't be read: {error} ({flag})", path.display());
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(|error| refused(&error))?;
     // Of the file that is read, whatever lies at the path by now.
@@ -77,7 +91,7 @@ impl Watched {
 
     /// Looks once. With `at_once` what is found is read again, whether or not it has changed.
     pub fn look(&mut self, at_once: bool) {
-        let found: Vec<_> = self.target.paths().iter().map(|path| read(path)).collect();
+        let found: Vec<_> = self.target.files().iter().map(read).collect();
         if !at_once {
             if found == self.taken {
                 (self.refused, self.pending) = (None, None);
@@ -129,6 +143,8 @@ pub async fn watch(mut files: Vec<Watched>, mut now: watch::Receiver<()>) {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use parking_lot::Mutex;
 
     use super::*;
@@ -141,8 +157,8 @@ mod tests {
             "the test's file"
         }
 
-        fn paths(&self) -> Vec<PathBuf> {
-            vec![self.0.clone()]
+        fn files(&self) -> Vec<Named> {
+            vec![Named::new(&self.0, "--test")]
         }
 
         fn reload(&self, contents: &[Contents]) -> Result<(), String> {
@@ -160,7 +176,7 @@ mod tests {
         std::fs::write(&path, text).unwrap();
         set_mode(&path, 0o600);
         let kept = Arc::new(Kept(path.clone(), Mutex::default()));
-        let watched = Watched::new(kept.clone(), vec![read(&path)]);
+        let watched = Watched::new(kept.clone(), vec![read(&kept.files()[0])]);
         (path, watched, kept)
     }
 
@@ -211,5 +227,12 @@ mod tests {
         twice(&mut watched);
         assert_eq!(kept.1.lock().last().map(String::as_str), Some("not bad"), "it is said again");
         std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_told_with_the_flag_that_names_it() {
+        let error = read(&Named::new("/nowhere/keys.yaml", "--api-keys")).unwrap_err();
+        assert!(error.starts_with("/nowhere/keys.yaml can't be read: No such file"), "{error}");
+        assert!(error.ends_with(" (--api-keys)"), "{error}");
     }
 }

@@ -10,7 +10,7 @@ use weirgate_protocol::{LoadedModel, ModelSpec};
 use weirgate_replicas_core::BatchPolicy;
 
 use crate::remote::Remote;
-use crate::replica::Feed;
+use crate::replica::{FailureKind, Feed};
 
 /// A kind of replica.
 pub(crate) trait Kind: Send + Sync {
@@ -60,7 +60,7 @@ pub(crate) enum EventKind {
     /// It is not ready yet, for this reason: it starts.
     Starts(String),
     /// It goes on and may become ready, but is not, or not any more.
-    NotReady(String),
+    NotReady(FailureKind, String),
     /// Its server takes another number of calls, or speaks, takes or gives something else than before.
     Changed(Option<Arc<LoadedModel>>),
     /// It ended before it was ready.
@@ -68,7 +68,7 @@ pub(crate) enum EventKind {
     /// It failed and goes on until it is replaced.
     Suspect(String),
     /// It ended: asked to, or for the reason that is told.
-    Exited { reason: Option<String> },
+    Exited(Option<(FailureKind, String)>),
 }
 
 impl Tell {
@@ -97,7 +97,8 @@ impl Ending {
 impl Drop for Ending {
     fn drop(&mut self) {
         if let Some(tell) = self.0.take() {
-            tell.tell(EventKind::Exited { reason: Some("a fault of the replica itself".to_owned()) });
+            let reason = "a fault of the replica itself".to_owned();
+            tell.tell(EventKind::Exited(Some((FailureKind::Exit { code: None }, reason))));
         }
     }
 }

@@ -19,12 +19,13 @@ pub mod replica;
 pub mod supervisor;
 mod upstream;
 mod versions;
+mod waits;
 
 pub use credits::{Credits, Grant};
 pub use job::{Answer, BatchOf, Finished, Job, Parts, Timing};
 pub use onnx::{OnnxSource, onnx_loader};
 pub use remote::{Described, Remote};
-pub use replica::{AnsweredCalls, BatchReport, Failure, Feed, Pull, Replica, SetState};
+pub use replica::{AnsweredCalls, BatchReport, Counts, Failure, FailureKind, Feed, Pull, Replica, SetState};
 pub use supervisor::{ReplicaSet, ReplicaSetConfig, Wanted};
 pub use upstream::{RemoteLimits, Upstream, UpstreamsConfig};
 pub use versions::Versions;

@@ -13,7 +13,7 @@ use crate::credits::{Credits, LocalCredits};
 use crate::engine::{Health, execute};
 use crate::job::Job;
 use crate::kind::{EventKind, Kind, Start, Started, Tell};
-use crate::replica::{Feed, Pull, Replica};
+use crate::replica::{FailureKind, Feed, Pull, Replica};
 use crate::supervisor::ReplicaSetConfig;
 use crate::versions::Versions;
 
@@ -117,7 +117,7 @@ impl Body {
         // the supervisor waiting for a thread that is gone.
         let served = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.serve(versions)));
         let reason = served.unwrap_or_else(|_| Some("a fault of the replica itself".to_owned()));
-        self.tell.tell(EventKind::Exited { reason });
+        self.tell.tell(EventKind::Exited(reason.map(|reason| (FailureKind::Exit { code: None }, reason))));
     }
 
     fn serve(&self, mut versions: Versions) -> Option<String> {

@@ -38,6 +38,12 @@ pub trait Feed: Send + Sync {
     /// The set of replicas behind this lane changed.
     fn state_changed(&self, state: SetState);
 
+    /// What the replicas are at, one by one, is another. For people: calls go by the state.
+    fn counts_changed(&self, _counts: Counts) {}
+
+    /// A replica has failed, or takes long to be ready: told each time, and before the state says so. For people, too.
+    fn noted(&self, _failure: &Failure) {}
+
     /// A server is ready to be passed calls to; before the state says so.
     fn remote_joined(&self, remote: Arc<Remote>);
 
@@ -115,8 +121,8 @@ impl AnsweredCalls {
 pub enum SetState {
     /// No replica is ready yet, and not all have failed; calls wait.
     Loading {
-        /// Why the one that was asked last is not ready yet, where it starts for long.
-        reason: Option<Arc<str>>,
+        /// Why the one that was asked last is not ready, where it starts for long, or takes the place of one that is gone.
+        reason: Option<Failure>,
     },
     /// At least one replica is ready. Where others are missing, why the last of them failed.
     Ready {
@@ -136,10 +142,50 @@ pub enum SetState {
     Failed(Failure),
 }
 
-/// Why a replica could not load its model.
+/// Why a replica is not ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
+    pub kind: FailureKind,
     pub reason: Arc<str>,
     /// The last [`Wanted::load`](crate::Wanted::load) that it was to do.
     pub load: u64,
+}
+
+impl Failure {
+    /// Nothing of a process or of a server.
+    pub fn of_loading(reason: impl Into<Arc<str>>, load: u64) -> Failure {
+        Failure { kind: FailureKind::Load, reason: reason.into(), load }
+    }
+}
+
+/// What a replica has failed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The model could not be loaded, or brought here.
+    Load,
+    /// Its process could not be started.
+    Start,
+    /// It ended by itself: its process with this code, as a shell tells it (128 and the signal's number, where one ended
+    /// it), or an engine of this process, which has none.
+    Exit { code: Option<i32> },
+    /// Its process was ended: a probe that says that it lives had failed too often.
+    Unhealthy,
+    /// Its process runs, and is not ready.
+    NotReady,
+    /// It is a server elsewhere, which is not ready.
+    Upstream,
+}
+
+/// The replicas of a set, by what they are at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// They run, or are being started, and are not ready.
+    pub starting: usize,
+    pub ready: usize,
+    /// They have failed, and are started anew later.
+    pub waiting: usize,
+    /// They finish what they hold, and go.
+    pub draining: usize,
+    /// How often one was started because another had ended or failed by itself.
+    pub restarts: u64,
 }

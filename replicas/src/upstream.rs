@@ -12,6 +12,8 @@ use weirgate_replicas_core::BatchPolicy;
 use crate::credits::DEFAULT_MAX_ROWS;
 use crate::kind::{Ending, EventKind, Kind, Start, Started, Tell, undescribed};
 use crate::remote::{Described, Remote, Transport, TransportConfig, WatchConfig, WatchEvent, watch};
+use crate::replica::FailureKind;
+use crate::waits::Waits;
 
 /// Slots of a server without `containerConcurrency`.
 const NO_LIMIT: usize = u32::MAX as usize;
@@ -81,74 +83,117 @@ impl Kind for Upstreams {
             let watched = async {
                 loop {
                     let remote = connect(&server, limits, &ids)?;
-                    let reason = follow(remote, &watch, &start.tell, &mut false).await;
-                    start.tell.tell(EventKind::NotReady(reason));
+                    let mut follow = Follow {
+                        config: &watch,
+                        tell: &start.tell,
+                        kind: FailureKind::Upstream,
+                        waits: &mut None,
+                        reason: &|text, _| of_server(&server.name, text),
+                    };
+                    let reason = follow.until_not_ready(remote).await;
+                    start.tell.tell(EventKind::NotReady(FailureKind::Upstream, reason));
                 }
             };
             let ended: Result<(), String> = tokio::select! {
                 failed = watched => failed,
                 _ = stopping.wait_for(|stop| *stop) => Ok(()),
             };
-            ending.tell(EventKind::Exited { reason: ended.err() });
+            ending.tell(EventKind::Exited(ended.err().map(|reason| (FailureKind::Upstream, reason))));
         });
         Ok(Arc::new(Watched { stop, policy: limits.policy() }))
     }
 }
 
-/// A new one each time: it is a stranger to its lane when it comes back, and its certificates are read anew.
+/// A new one each time: it is a stranger to its lane when it comes back.
 fn connect(server: &Upstream, limits: RemoteLimits, ids: &AtomicU64) -> Result<Arc<Remote>, String> {
     let transport = Transport::new(server.transport.clone()).map_err(|error| format!("{}: {error}", server.name))?;
     let id = ids.fetch_add(1, Ordering::Relaxed);
     Ok(Remote::new(id, server.name.clone(), transport, false, limits.slots()))
 }
 
-/// How long a process may start without the reason why it is not ready yet being told: at first it is that of every start.
-pub(crate) const START: Duration = Duration::from_secs(10);
+/// What is wrong with a server, by its name, unless the text has that already.
+fn of_server(name: &str, text: &str) -> String {
+    if text.contains(name) { text.to_owned() } else { format!("{name}: {text}") }
+}
 
-/// Tells how a server fares until it was ready and is not any more, and returns why. One of a process that `starts` is not a
-/// server that is down: until it was ready once, nothing has failed, unless it says so.
-pub(crate) async fn follow(remote: Arc<Remote>, config: &WatchConfig, tell: &Tell, starts: &mut bool) -> String {
-    let started = Instant::now();
-    // A watch tells at most an event or two each time it is polled, and this is the task that polls it.
-    let (sender, mut told) = mpsc::unbounded_channel();
-    let name = remote.name.clone();
-    let watching = watch(remote.clone(), config.clone(), move |event| drop(sender.send(event)));
-    let patient = tokio::time::sleep(if *starts { START } else { Duration::ZERO });
-    tokio::pin!(watching, patient);
-    let (mut remote, mut unready) = (Some(remote), None);
-    let model = |described: &Described| described.model.clone().unwrap_or_else(undescribed);
-    loop {
-        let event = tokio::select! {
-            event = told.recv() => event,
-            () = &mut watching => None,
-            () = &mut patient, if unready.is_some() => {
-                if let Some(reason) = unready.take() {
-                    tell.tell(if *starts { EventKind::Starts(reason) } else { EventKind::NotReady(reason) });
+/// How a server is followed, and how its reasons are told.
+pub(crate) struct Follow<'a> {
+    pub config: &'a WatchConfig,
+    pub tell: &'a Tell,
+    /// What one that is not ready has failed in.
+    pub kind: FailureKind,
+    /// Of a process that starts, until it was ready once: nothing has failed before, unless it says so. None: it is a server
+    /// that is up or down.
+    pub waits: &'a mut Option<Waits>,
+    /// The reason in full, from what is wrong, and for how long it has been so, where it starts.
+    pub reason: &'a (dyn Fn(&str, Option<Duration>) -> String + Send + Sync),
+}
+
+impl Follow<'_> {
+    /// Tells how a server fares until it was ready and is not any more, and returns why.
+    pub async fn until_not_ready(&mut self, remote: Arc<Remote>) -> String {
+        let started = Instant::now();
+        // A watch tells at most an event or two each time it is polled, and this is the task that polls it.
+        let (sender, mut told) = mpsc::unbounded_channel();
+        let name = remote.name.clone();
+        let watching = watch(remote.clone(), self.config.clone(), move |event| drop(sender.send(event)));
+        tokio::pin!(watching);
+        let (mut remote, mut unready) = (Some(remote), None);
+        let model = |described: &Described| described.model.clone().unwrap_or_else(undescribed);
+        loop {
+            let event = tokio::select! {
+                event = told.recv() => event,
+                () = &mut watching => None,
+                () = due(self.waits.as_ref().filter(|_| unready.is_some())) => {
+                    unready.iter().for_each(|text: &String| self.waiting(text));
+                    continue;
                 }
-                continue;
+            };
+            match event {
+                Some(WatchEvent::Ready(described)) if remote.is_some() => {
+                    (unready, *self.waits) = (None, None);
+                    let (model, took) = (model(&described), started.elapsed());
+                    self.tell.tell(EventKind::Loaded { model, took, remote: remote.take() });
+                }
+                Some(WatchEvent::Ready(described) | WatchEvent::Changed(described)) => {
+                    self.tell.tell(EventKind::Changed(Some(model(&described))));
+                }
+                Some(WatchEvent::Slots(_)) => self.tell.tell(EventKind::Changed(None)),
+                Some(WatchEvent::Draining) => self.tell.tell(EventKind::Suspect(format!("{name} drains"))),
+                Some(WatchEvent::NotReady(text) | WatchEvent::Failed(text)) if remote.is_none() => {
+                    return (self.reason)(&text, None);
+                }
+                Some(WatchEvent::Failed(text)) => {
+                    unready = None;
+                    self.tell.tell(EventKind::NotReady(FailureKind::Load, (self.reason)(&text, None)));
+                }
+                Some(WatchEvent::NotReady(text)) => {
+                    self.waiting(&text);
+                    unready = Some(text);
+                }
+                None => return format!("{name} is not watched any more"),
             }
-        };
-        match event {
-            Some(WatchEvent::Ready(described)) if remote.is_some() => {
-                (unready, *starts) = (None, false);
-                let (model, took) = (model(&described), started.elapsed());
-                tell.tell(EventKind::Loaded { model, took, remote: remote.take() });
-            }
-            Some(WatchEvent::Ready(described) | WatchEvent::Changed(described)) => {
-                tell.tell(EventKind::Changed(Some(model(&described))));
-            }
-            Some(WatchEvent::Slots(_)) => tell.tell(EventKind::Changed(None)),
-            Some(WatchEvent::Draining) => tell.tell(EventKind::Suspect(format!("{name} drains"))),
-            Some(WatchEvent::NotReady(reason) | WatchEvent::Failed(reason)) if remote.is_none() => {
-                return format!("{name}: {reason}");
-            }
-            Some(WatchEvent::Failed(reason)) => {
-                unready = None;
-                tell.tell(EventKind::NotReady(format!("{name}: {reason}")));
-            }
-            Some(WatchEvent::NotReady(reason)) => unready = Some(format!("{name}: {reason}")),
-            None => return format!("{name} is not watched any more"),
         }
+    }
+
+    /// Tells why it is not ready yet; of a process that starts when it is time to.
+    fn waiting(&mut self, text: &str) {
+        match self.waits {
+            Some(waits) => {
+                if let Some(lasted) = waits.found(text, Instant::now()) {
+                    self.tell.tell(EventKind::Starts((self.reason)(text, Some(lasted))));
+                }
+            }
+            None => self.tell.tell(EventKind::NotReady(self.kind, (self.reason)(text, None))),
+        }
+    }
+}
+
+/// Resolves when a start that is not done has to be told of again.
+async fn due(waits: Option<&Waits>) {
+    match waits {
+        Some(waits) => tokio::time::sleep_until(waits.due().into()).await,
+        None => std::future::pending().await,
     }
 }
 

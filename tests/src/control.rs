@@ -74,7 +74,7 @@ impl Server {
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let revision = |value: &Value| Revision {
             name: text(&value["name"]),
-            model: text(&value["storageUri"]).rsplit('/').next().unwrap().to_owned(),
+            model: text(&value["source"]).rsplit('/').next().unwrap().to_owned(),
             percent: value["percent"].as_u64().unwrap(),
             state: text(&value["state"]),
             roles: value["roles"].as_array().unwrap().iter().map(text).collect(),
@@ -119,7 +119,7 @@ impl Server {
 
     /// How often replicas of this service have begun to load their model.
     pub fn loads(&self, service: &str) -> usize {
-        let of = format!("service=\"{service}\"");
+        let of = format!("service=default/{service} ");
         self.log().lines().filter(|line| line.contains("starting a replica") && line.contains(&of)).count()
     }
 

@@ -6,6 +6,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use http::Method;
+use http_body_util::Full;
 use serde_json::json;
 use tokio::task::JoinSet;
 use weirgate_tests::environment::python;
@@ -168,8 +170,16 @@ async fn an_applied_command_runs_only_where_that_is_allowed() {
         let applied = String::from_utf8_lossy(&applied.stdout);
         assert!(applied.contains(told), "{applied}");
     }
+    let applied = server.cli_with_input(&["apply", "-f", "-"], &yaml).await;
+    let warned = String::from_utf8_lossy(&applied.stderr).into_owned();
+    assert!(
+        warned.starts_with("unsupported: inferenceservice default/m: spec.predictor.containers is not run"),
+        "{warned}"
+    );
     let condition = server.condition("m", "Ready").await;
     assert_eq!(condition["status"], "False", "{condition}");
+    let said = condition["message"].as_str().unwrap();
+    assert!(warned.contains(said), "what apply says is what is said of it later: {said}");
     assert!(condition["message"].as_str().unwrap().contains("--allow-commands all"), "{condition}");
     assert_eq!(predict(&server).await.status, 503);
 
@@ -179,6 +189,128 @@ async fn an_applied_command_runs_only_where_that_is_allowed() {
     let object = server.object("m").await;
     let shown = &object["spec"]["predictor"]["containers"][0]["env"][0];
     assert_eq!(shown["value"], "***", "variables may be secrets: {object}");
+}
+
+/// What the owner of the token sees can be applied again; what others see can not, and has no secrets.
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_are_shown_to_those_alone_who_have_the_token() {
+    let arguments = ["--api-key", "hush-1", "--hf-token=hush-2", "--tokenizer=plain"];
+    let probe = json!({ "httpGet": { "path": "/v1/models/m", "httpHeaders": [
+        { "name": "Authorization", "value": "Bearer hush-3" }, { "name": "Accept", "value": "application/json" },
+    ]}});
+    let mut containers = container(&arguments, &[("SAYS", "hush-4")]);
+    containers[0]["readinessProbe"] = probe;
+    let service = Service::passed("m").field("containers", containers);
+    let server = Server::with([]).without_files().flag("--allow-commands", "all").start().await;
+    server.cli_with_input(&["apply", "-f", "-"], &service.yaml()).await;
+    eventually("it to answer", async || (predict(&server).await.status == 200).then_some(())).await;
+    let shows_none = |what: &str, text: &str| assert!(!text.contains("hush-"), "{what} shows secrets: {text}");
+    for format in ["yaml", "json"] {
+        let written = server.done(&["get", "m", "-o", format]).await;
+        for secret in ["hush-1", "hush-2", "hush-3", "hush-4"] {
+            assert!(written.contains(secret), "{secret}: {written}");
+        }
+        let again = server.cli_with_input(&["apply", "-f", "-"], &written).await;
+        assert_eq!(String::from_utf8_lossy(&again.stdout), "inferenceservice.serving.kserve.io/m unchanged\n");
+        let without = server.cli(&["get", "m", "-o", format, "--token-file", "/nowhere/token"]).await;
+        let (shown, warned) = (String::from_utf8_lossy(&without.stdout), String::from_utf8_lossy(&without.stderr));
+        shows_none("get without the token", &shown);
+        assert!(shown.contains("--tokenizer=plain") && shown.contains("application/json"), "{shown}");
+        assert!(warned.starts_with("warning: ") && warned.contains("/nowhere/token"), "{warned}");
+        let refused = server.cli_with_input(&["apply", "-f", "-"], &shown).await;
+        let refused = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.matches("in the place of a secret").count(), 4, "{refused}");
+    }
+    shows_none("the view", &server.view("m").await.unwrap().to_string());
+    let described = server.done(&["describe", "m"]).await;
+    shows_none("describe", &described);
+    shows_none("the log", &server.log());
+    let wrong = server.control(Method::GET, "/inferenceservices").header("authorization", "Bearer wrong");
+    let reply = server.control_send(wrong.body(Full::default()).unwrap()).await;
+    assert_eq!(reply.status, 403, "a wrong token is told: {reply:?}");
+}
+
+/// A server that was ready and ends is told of as long as it is down, and afterwards.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_leaves_its_trace() {
+    let server = Server::start([service(&["--name", "m"], "")]).await;
+    let (first, _) = answered(&server).await;
+    signal(first, "KILL");
+    let event = server.event("m", "ReplicaExited").await;
+    assert!(event.contains("its process was killed by signal 9 (SIGKILL) after "), "{event}");
+    assert!(event.ends_with("; restart 1 at once"), "{event}");
+    eventually("another one to answer", async || (predict(&server).await.status == 200).then_some(())).await;
+    assert_eq!(server.condition("m", "Ready").await["status"], "True");
+    // The next one is not started at once: it is down for a while.
+    let (second, _) = answered(&server).await;
+    signal(second, "SEGV");
+    let down = eventually("it to be down", async || {
+        let condition = server.condition("m", "Ready").await;
+        (condition["status"] == "False").then_some(condition)
+    })
+    .await;
+    assert_eq!(down["reason"], "ReplicaExited", "{down}");
+    let message = down["message"].as_str().unwrap();
+    for part in ["0 of 1 replicas are ready: its process was killed by signal 11 (SIGSEGV)", "; restart 2 at 2"] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    let failure = &server.object("m").await["status"]["modelStatus"]["lastFailureInfo"];
+    assert_eq!((&failure["reason"], &failure["exitCode"]), (&json!("RuntimeUnhealthy"), &json!(139)), "{failure}");
+    eventually("a third one to answer", async || (predict(&server).await.status == 200).then_some(())).await;
+    let described = server.done(&["describe", "m"]).await;
+    let line = described.lines().find(|line| line.contains("ReplicaExited")).unwrap();
+    assert!(line.contains("(x2 over ") && line.contains("SIGSEGV"), "once, with its count: {described}");
+    let revision = described.lines().find(|line| line.contains("stable,latest")).unwrap();
+    let cells: Vec<_> = revision.split_whitespace().collect();
+    assert!(cells.windows(2).any(|cells| cells == ["1/1", "2"]), "its replicas and restarts: {described}");
+    assert!(revision.contains(" -c import http.server, json,") && revision.contains('…'), "its command: {described}");
+    let status = &server.object("m").await["status"]["revisions"][0];
+    let counted = ["ready", "starting", "waiting", "draining", "restarts"].map(|field| status[field].as_u64().unwrap());
+    assert_eq!(counted, [1, 0, 0, 0, 2], "{status}");
+    let metrics = server.metrics().await;
+    assert_eq!(metrics.sum("weirgate_revision_restarts_total", &[("service", "m")]), 2.0);
+    assert_eq!(metrics.sum("weirgate_revision_replicas", &[("service", "m"), ("state", "ready")]), 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_on_another_port_is_told_of_soon_and_once() {
+    let service = service(&[], "");
+    let yaml = service.yaml().replace("int(os.environ[\\\"PORT\\\"])", "0");
+    assert_ne!(yaml, service.yaml(), "it listens on any port: {yaml}");
+    let server = Server::with([]).at_once().start().await;
+    std::fs::write(server.file(&service), yaml).unwrap();
+    let event = server.event("m", "ReplicaNotReady").await;
+    for part in ["told PORT=", "connection refused, for ", "; the process is still running and listens on "] {
+        assert!(event.contains(part), "{part}: {event}");
+    }
+    assert_eq!(event.matches("connection refused").count(), 1, "{event}");
+    let condition = server.condition("m", "Ready").await;
+    assert_eq!(condition["reason"], "ReplicaNotReady", "{condition}");
+    let events = || async {
+        let view = server.view("m").await.unwrap();
+        let events = view["events"].as_array().unwrap().clone();
+        events.into_iter().filter(|event| event["reason"] == "ReplicaNotReady").collect::<Vec<_>>()
+    };
+    let again = async || events().await.into_iter().find(|event| event["count"].as_u64() >= Some(2));
+    eventually("it to be told again", again).await;
+    assert_eq!(events().await.len(), 1, "in the same place");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_stops_leaves_no_sockets_behind() {
+    let mut server = Server::start([isolated(Service::sum(1))]).await;
+    assert_eq!(sum(&server, "sum").await, Some(vec![4.0]));
+    let (handover, run) = (server.state().join("handover.sock"), server.state().join("run"));
+    assert!(handover.exists() && run.exists());
+    assert!(server.stop().await.success());
+    assert!(
+        !handover.exists() && !run.exists(),
+        "{:?}",
+        std::fs::read_dir(server.state()).unwrap().collect::<Vec<_>>()
+    );
+    assert!(!server.log().contains("can't be told"), "{}", server.log());
+    server.restart().await;
+    assert_eq!(sum(&server, "sum").await, Some(vec![4.0]));
 }
 
 /// The answer of an engine of ours, unless there is none.

@@ -155,6 +155,64 @@ fn a_missing_file_exits_with_2_and_its_name() {
     assert!(text(&output.stderr).contains("no/such/file.yaml"), "{output:?}");
 }
 
+/// Of a file that is not there the flag is told that names it.
+#[test]
+fn a_file_that_is_missing_is_told_with_its_flag() {
+    let folder = Folder::new();
+    let state = folder.folder("state");
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--state", state.to_str().unwrap()];
+    let there = folder.file("there.pem", "");
+    let there = there.to_str().unwrap();
+    let cases: [(&[&str], &str, i32); 6] = [
+        (&["--api-keys", "/no/file"], "/no/file can't be read: No such file or directory (os error 2) (--api-keys)", 1),
+        (&["--tls-cert", "/no/file", "--tls-key", there], "(--tls-cert)", 1),
+        (&["--tls-cert", there, "--tls-key", there], "(--tls-cert)", 1),
+        (&["--tls-cert", "/no/cert", "--tls-key", there, "--tls-client-ca", "/no/file"], "(--tls-c", 1),
+        (&["--jwt-jwks", "/no/file", "--jwt-issuer", "a", "--jwt-audience", "b"], "(--jwt-jwks)", 1),
+        (&["-f", "/no/file"], "/no/file: can't be read: No such file or directory (os error 2) (-f)", 2),
+    ];
+    for (arguments, expected, code) in cases {
+        let output = weirgate(&[&serve[..], arguments].concat());
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {told}");
+        assert!(told.contains(expected), "{arguments:?}: {told}");
+        assert_eq!(told.matches("error").count() - told.matches("os error").count(), 1, "once: {told}");
+    }
+    for command in ["apply", "validate", "delete"] {
+        let told = text(&weirgate(&[command, "-f", "/no/file"]).stderr);
+        assert!(told.contains("(os error 2) (-f)"), "{command}: {told}");
+    }
+}
+
+/// What it is for, and what is missing.
+#[test]
+fn a_replica_that_is_started_by_hand_says_what_it_needs() {
+    let folder = Folder::new();
+    let command = Service::passed("a").field("containers", serde_json::json!([{ "name": "a", "command": ["serve"] }]));
+    let file = folder.file("command.yaml", &command.yaml());
+    let file = file.to_str().unwrap();
+    let cases: [(&[&str], &[&str]); 4] = [
+        (
+            &["replica"],
+            &["--file <PATH>", "--listen <WHERE>", "for a gateway that passes calls to it", "isolation: process"],
+        ),
+        (&["replica", "-f", file], &["--listen <WHERE>", "where that gateway reaches it (--listen)"]),
+        (&["replica", "-f", "/no/file", "--listen", "127.0.0.1:0"], &["/no/file: can't be read", "(-f)"]),
+        (
+            &["replica", "-f", file, "--listen", "127.0.0.1:0"],
+            &["spec.predictor.containers is not run here", "weirgate serve -f runs all"],
+        ),
+    ];
+    for (arguments, parts) in cases {
+        let output = weirgate(arguments);
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {told}");
+        for part in parts {
+            assert!(told.contains(part), "{arguments:?}: {part} is missing: {told}");
+        }
+    }
+}
+
 #[test]
 fn a_port_in_use_exits_with_1_and_names_flag_and_address() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -252,8 +252,8 @@ fn what_a_replica_can_not_run_is_told_at_once() {
     };
     let two = format!("{}---\n{}", Service::sum(1).yaml(), Service::new("slow").yaml());
     for (yaml, why) in [
-        (two, "exactly one"),
-        (Service::from("a", "https://example.com/a.onnx").yaml(), "at a URL"),
+        (two, "holds 2 InferenceServices: weirgate replica runs the model of one service"),
+        (Service::from("a", "https://example.com/a.onnx").yaml(), "storageUri is a URL, which a gateway fetches"),
         ("kind: nonsense".to_owned(), "kind"),
     ] {
         let (code, stderr) = run(&yaml, &listen);

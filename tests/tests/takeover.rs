@@ -135,9 +135,19 @@ async fn three_takeovers_refuse_no_connection_and_lose_no_call() {
         server.take_over().await;
         assert_ne!(server.pid(), before);
         load.goes_on(50).await;
+        let log = server.log();
+        for part in
+            ["taking over: ", "waiting for what answers there to be ready here: default/identity@", "taken over: "]
+        {
+            let line =
+                log.lines().find(|line| line.contains(part)).unwrap_or_else(|| panic!("{part} is missing: {log}"));
+            assert!(line.contains(&format!("pid={before}")), "{line}");
+        }
     }
     load.stop(3).await;
+    assert!(server.state().join("handover.sock").exists(), "those that ended took their own away, and not this one's");
     assert_eq!(server.stop().await.code(), Some(0));
+    assert!(!server.state().join("handover.sock").exists());
 }
 
 /// The models' own processes too: the new gateway's are ready before the old one's end.
@@ -364,6 +374,7 @@ async fn a_takeover_by_one_that_can_not_do_as_much_is_given_up() {
 async fn without_a_running_gateway_it_just_starts() {
     let mut server = Server::with([Service::new("identity")]).switch("--takeover").start().await;
     answers(&server).await;
+    assert!(server.log().contains("no gateway runs with this state folder"), "{}", server.log());
     server.kill().await;
     // The socket of one that was killed leads nowhere.
     server.restart().await;

@@ -14,6 +14,7 @@ use crate::plan::{CommandPlan, Executor, PortProtocol, UpstreamProtocol};
 use crate::probe::{Ports, ProbeSpec, probe};
 use crate::problem::{Report, quoted};
 use crate::values::{check_within, count};
+use crate::variables::{check_variables, check_words};
 
 /// The container that answers, where there are several.
 pub(crate) const SERVING_CONTAINER: &str = "kserve-container";
@@ -82,6 +83,7 @@ pub(crate) fn draw(
     check_resources(&container.resources, &path, report);
     let memory = memory(&container.resources, &path, report);
     check_texts(&container, &path, report);
+    check_references(&container, &path, report);
     let plan = command_plan(container, protocols, grace, &path, report)?;
     Some(Drawn { executor: Executor::Command(Box::new(plan)), cpu_limit: None::<NonZeroUsize>, memory })
 }
@@ -176,8 +178,8 @@ fn check_texts(container: &Container, at: &str, report: &mut Report) {
             report.error(&format!("{path}.value"), "holds the character 0: remove it");
         }
         if name == "STORAGE_URI" {
-            let message = "names STORAGE_URI, which is not supported for containers: copy the model to this machine and \
-                           give the program its path";
+            let message = "names STORAGE_URI, which is not supported for containers: nothing is brought to /mnt/models; \
+                           use model, or copy the model to this machine and give the program its path";
             report.unsupported(&path, message);
         }
     }
@@ -186,6 +188,18 @@ fn check_texts(container: &Container, at: &str, report: &mut Report) {
     {
         report.error(&format!("{at}.workingDir"), "holds the character 0: remove it");
     }
+}
+
+/// `$(NAME)` where there is nothing to fill in.
+fn check_references(container: &Container, at: &str, report: &mut Report) {
+    let variables: Vec<(&str, &str)> =
+        container.env.iter().map(|EnvVar { name, value }| (name.as_str(), value.as_str())).collect();
+    check_variables(&variables, at, report);
+    let names: Vec<&str> = variables.iter().map(|(name, _)| *name).collect();
+    let words = [("command", &container.command), ("args", &container.args)].into_iter().flat_map(|(field, words)| {
+        words.iter().enumerate().map(move |(index, word)| (format!("{at}.{field}[{index}]"), word.as_str()))
+    });
+    check_words(&words.collect::<Vec<_>>(), &names, report);
 }
 
 /// A port of this machine.

@@ -51,7 +51,11 @@ pub(crate) fn draw(predictor: &PredictorSpec, notes: Notes<'_>, report: &mut Rep
         return Some(Drawn { executor, cpu_limit, memory });
     }
     let Some(containers) = containers else {
-        report.error(&format!("{at}.model"), "is missing: write its modelFormat and storageUri");
+        let message = format!(
+            "is missing, and nothing else says who answers: write its modelFormat and storageUri, or {at}.containers with a \
+             command, or the annotation {UPSTREAM} with URLs of servers"
+        );
+        report.error(&format!("{at}.model"), message);
         return None;
     };
     if isolation.is_some() {

@@ -33,12 +33,14 @@ mod reference;
 mod revision;
 pub mod rollout;
 pub mod rollout_edit;
+pub mod secrets;
 mod shape;
 pub mod status;
 mod storage;
 mod suggest;
 mod upstream;
 mod values;
+mod variables;
 
 pub use claims::claimed_twice;
 pub use edit::set_canary_percent;

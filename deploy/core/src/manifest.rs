@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::Value;
+use weirgate_protocol::remote_url::HIDDEN;
 
 use crate::defaults;
 use crate::documents::documents;
@@ -14,6 +15,7 @@ use crate::inference_service::{InferenceService, Metadata, PredictorSpec};
 use crate::kind::{Document, kind, list_items};
 use crate::plan::{RevisionPlan, ServicePlan};
 use crate::problem::{Problem, Report, Severity};
+use crate::secrets;
 use crate::shape::{Fields, admit};
 use crate::values::subject;
 
@@ -112,6 +114,11 @@ impl Loaded {
 
 /// The service with its defaults, and its plan. The report says whether that is all of it.
 fn read(found: &Fields, base: &Path, report: &mut Report) -> Option<(InferenceService, Option<ServicePlan>)> {
+    // What the server writes for itself may hold anything.
+    let written = found.iter().filter(|(name, _)| ["metadata", "spec"].contains(&name.as_str()));
+    for path in secrets::hidden(&written.map(|(name, value)| (name.clone(), value.clone())).collect()) {
+        report.error(&path, format!("holds {HIDDEN} in the place of a secret: write it in full"));
+    }
     let mut admitted = admit(found, &ROOT, &ROOT, "", report);
     if let Some(Value::Object(spec)) = admitted.get_mut("spec") {
         implementation::settle(spec, report);

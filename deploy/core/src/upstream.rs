@@ -93,17 +93,24 @@ pub(crate) fn upstream(notes: Notes<'_>, listed: &str, report: &mut Report) -> O
 
 fn urls(listed: &str, path: &str, report: &mut Report) -> Vec<UpstreamUrl> {
     let mut urls: Vec<UpstreamUrl> = Vec::new();
-    for text in words(listed) {
+    // All of them in one: they are of one field.
+    let mut wrongs = Vec::new();
+    for (index, text) in words(listed).enumerate() {
         match UpstreamUrl::parse(text) {
-            Ok(url) if urls.contains(&url) => report.error(path, format!("names {url} twice: name each once")),
+            Ok(url) if urls.contains(&url) => wrongs.push(format!("names {url} twice: name each once")),
             Ok(url) => urls.push(url),
             // Its user and password are nobody's to see.
-            Err(wrong) if text.contains('@') => report.error(path, format!("names a URL that {wrong}")),
-            Err(wrong) => report.error(path, format!("names {}, which {wrong}", quoted(text))),
+            Err(wrong) if text.contains('@') => {
+                wrongs.push(format!("names a URL, the {}. one, that {wrong}", index + 1))
+            }
+            Err(wrong) => wrongs.push(format!("names {}, which {wrong}", quoted(text))),
         }
     }
-    if urls.is_empty() {
-        report.error(path, format!("names no server: write {}", UpstreamUrl::ALLOWED));
+    if urls.is_empty() && wrongs.is_empty() {
+        wrongs.push(format!("names no server: write {}", UpstreamUrl::ALLOWED));
+    }
+    if !wrongs.is_empty() {
+        report.error(path, wrongs.join("; and "));
     }
     urls
 }

@@ -93,6 +93,7 @@ impl<P: DataPlane> Controller<P> {
         }
         let mut applied = Vec::with_capacity(wanted.len());
         for (named, wanted) in wanted {
+            let refused = wanted.refused.clone();
             let change = match self.services.get(&named).filter(|service| !service.deleted) {
                 None => Change::Created,
                 Some(service) if service.differs(&wanted.owner, &wanted.manifest, wanted.unsupported.as_deref()) => {
@@ -103,7 +104,7 @@ impl<P: DataPlane> Controller<P> {
             if change != Change::Unchanged {
                 self.want(named.clone(), wanted);
             }
-            applied.push(Applied { named, change });
+            applied.push(Applied { named, change, refused });
         }
         Ok(applied)
     }
@@ -184,7 +185,7 @@ impl<P: DataPlane> Controller<P> {
                 } else {
                     Change::Unchanged
                 };
-                Ok(Applied { named, change })
+                Ok(Applied { named, change, refused: wanted.refused })
             }
         }
     }
@@ -228,5 +229,5 @@ fn wanted(manifest: InferenceService, owner: &Owner) -> Result<Wanted, Refused> 
     let unsupported: Vec<_> =
         problems.into_iter().filter(|problem| problem.severity == Severity::Unsupported).collect();
     let unsupported = (!unsupported.is_empty()).then(|| reasons(&unsupported));
-    Ok(Wanted { owner: owner.clone(), manifest, plan, unsupported })
+    Ok(Wanted { owner: owner.clone(), manifest, plan, unsupported, refused: None })
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch as channel};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
-use weirgate_deploy_core::rollout::Health;
+use weirgate_deploy_core::rollout::{Fault, Health};
 use weirgate_deploy_core::{Problem, Service, Severity};
 use weirgate_replicas::{Failure, SetState};
 
@@ -294,14 +294,28 @@ impl<P: DataPlane> Controller<P> {
         self.dirty.insert(key.service.clone());
         let running = &mut service.running[index];
         match told {
-            Told::State(health, loads, waits_for) => {
-                (running.loads, running.waits_for) = (loads, waits_for);
+            Told::State(health, loads) => {
+                running.loads = loads;
+                let health = Health { counts: running.health.counts, ..health };
                 let before = std::mem::replace(&mut running.health, health.clone());
                 if running.phase == Phase::Running {
                     let name = running.plan.name.clone();
-                    service.record.rollout.observe(&name, health.clone());
-                    note_health(service, &name, &before, &health);
+                    let ready = health.ready > 0 && before.ready == 0;
+                    service.record.rollout.observe(&name, health);
+                    if ready {
+                        service.event("Normal", "RevisionReady", format!("revision {name} is ready"));
+                    }
                 }
+            }
+            Told::Counts(counts) => {
+                running.health.counts = counts;
+                if running.phase == Phase::Running {
+                    service.record.rollout.observe(&running.plan.name, running.health.clone());
+                }
+            }
+            Told::Trouble(Fault { kind, message }) => {
+                let name = running.plan.name.clone();
+                service.trouble(&name, kind.reason(), format!("revision {name}: {message}"));
             }
             Told::Drained if running.phase == Phase::Draining => {
                 running.phase = Phase::Ending;
@@ -325,7 +339,7 @@ impl<P: DataPlane> Controller<P> {
                 }
                 let reason = "its replicas have ended by a fault of the platform";
                 service.event("Warning", "ReplicasLost", format!("revision {name}: {reason}"));
-                feed.state_changed(SetState::Failed(Failure { reason: reason.into(), load: 0 }));
+                feed.state_changed(SetState::Failed(Failure::of_loading(reason, 0)));
                 self.plane.retire_lane(&lane);
                 self.tasks.spawn(tell_drained(self.plane.lane_drained(&lane), key, self.news.0.clone()));
             }
@@ -339,15 +353,6 @@ pub(super) async fn tell_drained(drained: impl Future<Output = ()>, key: Key, ne
     let _ = news.send((key, Told::Drained));
 }
 
-fn note_health<L>(service: &mut Managed<L>, revision: &str, before: &Health, now: &Health) {
-    if now.ready > 0 && before.ready == 0 {
-        service.event("Normal", "RevisionReady", format!("revision {revision} is ready"));
-    }
-    if let Some(failure) = now.failure.as_ref().filter(|failure| before.failure.as_ref() != Some(failure)) {
-        service.event("Warning", "ModelLoadFailed", format!("revision {revision}: {failure}"));
-    }
-}
-
 pub(super) fn wanted_by_file(service: Service, allowed: AllowCommands) -> Wanted {
     wanted_by(file_of(&service), service, allowed)
 }
@@ -358,7 +363,7 @@ pub(super) fn wanted_by_apply(service: Service, allowed: AllowCommands) -> Wante
 
 fn wanted_by(owner: Owner, service: Service, allowed: AllowCommands) -> Wanted {
     let unsupported = unsupported(&service);
-    Wanted { owner, manifest: service.service, plan: service.plan, unsupported }.within(allowed)
+    Wanted { owner, manifest: service.service, plan: service.plan, unsupported, refused: None }.within(allowed)
 }
 
 fn wanted_by_state(named: &Named, record: &Record, allowed: AllowCommands) -> Wanted {
@@ -368,7 +373,7 @@ fn wanted_by_state(named: &Named, record: &Record, allowed: AllowCommands) -> Wa
         tracing::warn!(service = %named, problems = reasons(&problems), "what was applied can't be acted on");
     }
     let unsupported = (!problems.is_empty()).then(|| reasons(&problems));
-    Wanted { owner: Owner::State, manifest: record.manifest.clone(), plan, unsupported }.within(allowed)
+    Wanted { owner: Owner::State, manifest: record.manifest.clone(), plan, unsupported, refused: None }.within(allowed)
 }
 
 pub(super) fn shown(owner: &Owner) -> String {

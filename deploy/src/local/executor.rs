@@ -59,7 +59,7 @@ pub(super) fn replica_set(
             ReplicaSet::children(children(service, plan, platform, runs, protocols, grace), feed)
         }
         Executor::Upstream(upstream) => {
-            ReplicaSet::upstreams(service.name.clone(), upstreams(service, plan, upstream), feed)
+            ReplicaSet::upstreams(service.to_string(), upstreams(service, plan, upstream), feed)
         }
     }
 }

@@ -107,7 +107,8 @@ impl<L> Managed<L> {
                 continue;
             }
             running.loads.failed.filter(|failed| *failed >= load)?;
-            let failure = running.health.failure.as_deref().unwrap_or("the log says more");
+            let failure =
+                running.health.failure.as_ref().map_or("the log says more", |failure| failure.message.as_str());
             return Some(Err(Refused::Failed(format!(
                 "revision {} failed to load its model: {failure}",
                 run.revision

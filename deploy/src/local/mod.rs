@@ -14,6 +14,7 @@ mod absent;
 mod children;
 mod commands;
 mod controller;
+mod events;
 mod executor;
 mod files;
 mod loading;

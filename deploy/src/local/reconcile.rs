@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use weirgate_deploy_core::rollout::{Decision, Health};
+use weirgate_deploy_core::rollout::{Decision, Fault, FaultKind, Health};
 use weirgate_deploy_core::{Executor, RevisionPlan, TrafficPlan, revision};
 use weirgate_router::RouteTable;
 
@@ -154,8 +154,9 @@ impl<P: DataPlane> Controller<P> {
                         service.running.push(running);
                         service.running.len() - 1
                     }
-                    Err(failure) => {
-                        service.record.rollout.observe(&run.revision, Health { ready: 0, failure: Some(failure) });
+                    Err(message) => {
+                        let failure = Fault { kind: FaultKind::ReplicaNotStarted, message };
+                        service.record.rollout.observe(&run.revision, Health::failed(0, failure));
                         continue;
                     }
                 },
@@ -166,10 +167,15 @@ impl<P: DataPlane> Controller<P> {
                 running.phase = if running.started() { Phase::Running } else { Phase::Waiting };
                 service.record.rollout.observe(&run.revision, running.health.clone());
             }
+            // Servers elsewhere run already, and the first of them may be the one that is down.
+            let replicas = match &running.plan.executor {
+                Executor::Upstream(_) => running.plan.replicas.get(),
+                Executor::Model { .. } | Executor::Command(_) => run.replicas,
+            };
             if running.started() {
-                running.scale(run.replicas);
+                running.scale(replicas);
             } else if (run.after.is_none() || !others) && leaving < MOST_LEAVING {
-                running.start(run.replicas, config, tasks, &news.0);
+                running.start(replicas, config, tasks, &news.0);
                 let name = running.plan.name.clone();
                 service.event("Normal", "RevisionStarted", format!("replicas of revision {name} start"));
             }

@@ -6,8 +6,11 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch as channel;
 use tokio::task::JoinSet;
 use weirgate_deploy_core::RevisionPlan;
-use weirgate_deploy_core::rollout::Health;
-use weirgate_replicas::{BatchReport, Feed, Finished, Pull, Remote, Replica, SetState, Wanted};
+use weirgate_deploy_core::rollout::{self, Fault, FaultKind, Health};
+use weirgate_deploy_core::status::RevisionStatus;
+use weirgate_replicas::{
+    BatchReport, Counts, Failure, FailureKind, Feed, Finished, Pull, Remote, Replica, SetState, Wanted,
+};
 
 use super::LocalConfig;
 use super::executor::replica_set;
@@ -23,8 +26,12 @@ pub(super) struct Key {
 /// What the tasks of a revision tell the controller.
 #[derive(Debug)]
 pub(super) enum Told {
-    /// How the replicas fare, what they have loaded, and why they start for long.
-    State(Health, Loads, Option<Arc<str>>),
+    /// How the replicas fare, but for what they are at, and what they have loaded.
+    State(Health, Loads),
+    /// What they are at.
+    Counts(rollout::Counts),
+    /// One has failed, or starts for long.
+    Trouble(Fault),
     /// The lane is empty and closed.
     Drained,
     /// The replicas have ended.
@@ -49,8 +56,6 @@ pub(super) struct Running<L> {
     pub phase: Phase,
     pub health: Health,
     pub loads: Loads,
-    /// Why its replicas are not ready yet, where they start for long.
-    pub waits_for: Option<Arc<str>>,
     pub feed: Arc<dyn Feed>,
     started: bool,
     wanted: channel::Sender<Wanted>,
@@ -71,18 +76,7 @@ impl<L> Running<L> {
     pub fn new(key: Key, plan: RevisionPlan, lane: L, feed: Arc<dyn Feed>) -> Self {
         let (wanted, _) = channel::channel(Wanted::default());
         let (phase, health) = (Phase::Waiting, Health::default());
-        Running {
-            key,
-            plan,
-            lane,
-            phase,
-            health,
-            loads: Loads::default(),
-            waits_for: None,
-            feed,
-            started: false,
-            wanted,
-        }
+        Running { key, plan, lane, phase, health, loads: Loads::default(), feed, started: false, wanted }
     }
 
     pub fn started(&self) -> bool {
@@ -107,6 +101,12 @@ impl<L> Running<L> {
             let _ending = Ending { key, news };
             run.await;
         });
+    }
+
+    /// What its replicas are at, as people are told.
+    pub fn status(&self) -> RevisionStatus {
+        let Health { ready, counts: rollout::Counts { starting, waiting, draining, restarts }, .. } = self.health;
+        RevisionStatus { name: self.plan.name.clone(), ready, starting, waiting, draining, restarts }
     }
 
     /// Has so many replicas run from now on; with 0 the set ends for good. Dropping this ends it too.
@@ -165,13 +165,43 @@ impl Feed for Reporting {
 
     fn state_changed(&self, state: SetState) {
         let (ready, done, failure, waits_for) = match &state {
-            SetState::Loading { reason } => (0, 0, None, reason.clone()),
-            SetState::Ready { ready, load, failure, .. } => (*ready, *load, failure.clone(), None),
-            SetState::Failed(failure) => (0, 0, Some(failure.clone()), None),
+            SetState::Loading { reason } => (0, 0, None, reason.as_ref()),
+            SetState::Ready { ready, load, failure, .. } => (*ready, *load, failure.as_ref(), None),
+            SetState::Failed(failure) => (0, 0, Some(failure), None),
         };
-        let loads = Loads { done, failed: failure.as_ref().map(|failure| failure.load) };
-        let health = Health { ready, failure: failure.map(|failure| failure.reason.to_string()) };
+        let loads = Loads { done, failed: failure.map(|failure| failure.load) };
+        let (failure, waits_for) = (failure.map(fault), waits_for.map(fault));
+        let health = Health { ready, failure, waits_for, ..Health::default() };
         self.feed.state_changed(state);
-        let _ = self.news.send((self.key.clone(), Told::State(health, loads, waits_for)));
+        self.tell(Told::State(health, loads));
     }
+
+    fn counts_changed(&self, counts: Counts) {
+        let Counts { starting, waiting, draining, restarts, .. } = counts;
+        self.feed.counts_changed(counts);
+        self.tell(Told::Counts(rollout::Counts { starting, waiting, draining, restarts }));
+    }
+
+    fn noted(&self, failure: &Failure) {
+        self.feed.noted(failure);
+        self.tell(Told::Trouble(fault(failure)));
+    }
+}
+
+impl Reporting {
+    fn tell(&self, told: Told) {
+        let _ = self.news.send((self.key.clone(), told));
+    }
+}
+
+fn fault(failure: &Failure) -> Fault {
+    let kind = match failure.kind {
+        FailureKind::Load => FaultKind::ModelLoadFailed,
+        FailureKind::Start => FaultKind::ReplicaNotStarted,
+        FailureKind::Exit { code } => FaultKind::ReplicaExited { code },
+        FailureKind::Unhealthy => FaultKind::ReplicaUnhealthy,
+        FailureKind::NotReady => FaultKind::ReplicaNotReady,
+        FailureKind::Upstream => FaultKind::UpstreamNotReady,
+    };
+    Fault { kind, message: failure.reason.to_string() }
 }

@@ -1,6 +1,5 @@
 //! One service: its manifest, its revisions, what runs of them, and what has happened.
 
-use std::collections::VecDeque;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,13 +9,11 @@ use weirgate_deploy_core::{InferenceService, Problem, Service, ServicePlan, Sett
 use weirgate_router::Turns;
 
 use super::children::AllowCommands;
+use super::events::Events;
 use super::loading::Waiting;
 use super::record::Record;
 use super::running::{Phase, Running};
 use crate::control::{Event, Named, Owner};
-
-/// Events that are kept of one service.
-const MOST_EVENTS: usize = 50;
 
 pub(super) struct Managed<L> {
     pub named: Named,
@@ -31,7 +28,7 @@ pub(super) struct Managed<L> {
     pub running: Vec<Running<L>>,
     pub turns: Turns,
     pub status: Status,
-    pub events: VecDeque<Event>,
+    pub events: Events,
     /// Its model is out of memory by request.
     pub unloaded: bool,
     /// How often its model was asked to be loaded.
@@ -49,6 +46,8 @@ pub(super) struct Wanted {
     pub manifest: InferenceService,
     pub plan: Option<ServicePlan>,
     pub unsupported: Option<String>,
+    /// What of the latter is no matter of the manifest, but of who wrote it.
+    pub refused: Option<String>,
 }
 
 impl Wanted {
@@ -56,7 +55,8 @@ impl Wanted {
     pub fn within(mut self, allowed: AllowCommands) -> Wanted {
         if let Some(refused) = self.plan.as_ref().and_then(|plan| allowed.refuses(&self.owner, plan)) {
             self.plan = None;
-            self.unsupported = Some(refused);
+            self.unsupported = Some(refused.clone());
+            self.refused = Some(refused);
         }
         self
     }
@@ -87,7 +87,7 @@ impl<L> Managed<L> {
             running: Vec::new(),
             turns: Turns::default(),
             status: Status::default(),
-            events: VecDeque::new(),
+            events: Events::default(),
             unloaded: false,
             loads: 0,
             waiting: Vec::new(),
@@ -112,7 +112,7 @@ impl<L> Managed<L> {
 
     /// Acts on a manifest from now on.
     pub fn want(&mut self, wanted: Wanted) {
-        let Wanted { owner, manifest, plan, unsupported } = wanted;
+        let Wanted { owner, manifest, plan, unsupported, refused: _ } = wanted;
         if self.record.manifest != manifest {
             self.record.generation += 1;
         }
@@ -158,11 +158,12 @@ impl<L> Managed<L> {
             "Warning" => tracing::warn!(%service, reason, "{message}"),
             _ => tracing::info!(%service, reason, "{message}"),
         }
-        if self.events.len() == MOST_EVENTS {
-            self.events.pop_front();
-        }
-        let (kind, reason) = (kind.to_owned(), reason.to_owned());
-        self.events.push_back(Event { time: timestamp(SystemTime::now()), kind, reason, message });
+        self.events.add(Event::new(timestamp(SystemTime::now()), kind, reason, message));
+    }
+
+    /// Notes that a replica has failed, or takes long. Whoever looks after it has logged that, and says it again.
+    pub fn trouble(&mut self, revision: &str, reason: &str, message: String) {
+        self.events.add_about(revision, Event::new(timestamp(SystemTime::now()), "Warning", reason, message));
     }
 
     /// Works the status out anew.
@@ -171,6 +172,8 @@ impl<L> Managed<L> {
         let annotations = &self.record.manifest.metadata.annotations;
         let mode = annotations.get("serving.kserve.io/deploymentMode").map_or("Standard", String::as_str);
         let now = timestamp(SystemTime::now());
+        let revisions: Vec<_> =
+            self.running.iter().rev().filter(|running| running.started()).map(Running::status).collect();
         let observed = Observed {
             rollout: &self.record.rollout,
             decision: &self.decision,
@@ -180,6 +183,7 @@ impl<L> Managed<L> {
             namespace_url: &namespace_url,
             name: &self.named.name,
             deployment_mode: mode,
+            revisions: &revisions,
             now: &now,
         };
         self.status = status(&observed, Some(&self.status));

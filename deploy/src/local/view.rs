@@ -3,29 +3,36 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Map, Value};
-use weirgate_deploy_core::rollout::Known;
-use weirgate_deploy_core::{InferenceService, PredictorSpec};
+use weirgate_deploy_core::rollout::{Counts, Known};
+use weirgate_deploy_core::{PredictorSpec, secrets};
 use weirgate_protocol::remote_url::redacted;
 
 use super::running::{Phase, Running};
 use super::service::{Managed, timestamp};
 use crate::control::{RevisionView, ServiceView};
 
+/// Characters of a command that a view has.
+const LONGEST_COMMAND: usize = 80;
+
 pub(super) fn view<L>(service: &Managed<L>) -> ServiceView {
     let rollout = &service.record.rollout;
     let known = rollout.revisions().iter().rev().map(|known| known_revision(service, known));
     let leaving = service.running.iter().filter(|running| rollout.known(&running.plan.name).is_none());
+    let manifest = serde_json::to_value(&service.record.manifest).unwrap_or_default();
+    let mut shown = manifest.clone();
+    secrets::hide(&mut shown);
     ServiceView {
         named: service.named.clone(),
         owner: service.record.owner.clone(),
-        object: object(service),
+        object: with_status(service, shown),
+        written: Some(with_status(service, manifest)),
         revisions: known.chain(leaving.map(leaving_revision)).collect(),
-        events: service.events.iter().cloned().collect(),
+        events: service.events.all().cloned().collect(),
     }
 }
 
-fn object<L>(service: &Managed<L>) -> Value {
-    let mut object = serde_json::to_value(without_secrets(&service.record.manifest)).unwrap_or_default();
+/// The object in full.
+fn with_status<L>(service: &Managed<L>, mut object: Value) -> Value {
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.insert("namespace".to_owned(), service.named.namespace.clone().into());
         metadata.insert("creationTimestamp".to_owned(), created(service.record.created).into());
@@ -36,27 +43,6 @@ fn object<L>(service: &Managed<L>) -> Value {
         object.insert("status".to_owned(), status);
     }
     object
-}
-
-/// A manifest with no more of its URLs than may be seen, and without the values of variables, which may be secrets.
-fn without_secrets(manifest: &InferenceService) -> InferenceService {
-    let mut manifest = manifest.clone();
-    // A copy of the manifest as it was applied.
-    manifest.metadata.annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
-    let spec = &mut manifest.spec;
-    let predictors =
-        std::iter::once(&mut spec.predictor).chain(spec.canary.iter_mut().map(|canary| &mut canary.predictor));
-    for predictor in predictors {
-        if let Some(uri) = predictor.model.as_mut().and_then(|model| model.storage_uri.as_mut()) {
-            *uri = redacted(uri);
-        }
-        let containers = predictor.pod.get_mut("containers").and_then(Value::as_array_mut).into_iter().flatten();
-        let variables = containers.filter_map(|container| container.get_mut("env")?.as_array_mut()).flatten();
-        for value in variables.filter_map(|variable| variable.get_mut("value")) {
-            *value = "***".into();
-        }
-    }
-    manifest
 }
 
 fn created(seconds: u64) -> String {
@@ -74,6 +60,8 @@ fn known_revision<L>(service: &Managed<L>, known: &Known) -> RevisionView {
         ("previous", service.record.rollout.previous().is_some_and(|previous| previous.name == known.name)),
     ];
     let running = service.running.iter().rev().find(|running| running.plan.name == known.name);
+    let Counts { starting, waiting, draining, restarts } =
+        running.map(|running| running.health.counts).unwrap_or_default();
     let state = match running.map(|running| running.phase) {
         None if known.failure().is_some() => "Failed",
         None => "Stopped",
@@ -89,10 +77,14 @@ fn known_revision<L>(service: &Managed<L>, known: &Known) -> RevisionView {
         roles: roles.iter().filter(|(_, has)| *has).map(|(role, _)| (*role).to_owned()).collect(),
         percent: share.map_or(0, |share| share.percent),
         state: state.to_owned(),
-        message: known.failure().map(str::to_owned).or_else(|| running?.waits_for.as_deref().map(str::to_owned)),
+        message: known.trouble().map(|trouble| trouble.message.clone()),
         ready_replicas: known.health.ready,
+        starting_replicas: starting,
+        waiting_replicas: waiting,
+        draining_replicas: draining,
         replicas: if running.is_some() { known.replicas.max(1) } else { 0 },
-        storage_uri: storage_uri(&known.predictor),
+        restarts,
+        source: source(&known.predictor),
         created: created(known.created),
     }
 }
@@ -107,22 +99,68 @@ fn leaving_revision<L>(running: &Running<L>) -> RevisionView {
         state: "Draining".to_owned(),
         message: None,
         ready_replicas: running.health.ready,
+        starting_replicas: running.health.counts.starting,
+        waiting_replicas: running.health.counts.waiting,
+        draining_replicas: running.health.counts.draining,
         replicas: 0,
-        storage_uri: storage_uri(&running.plan.predictor),
+        restarts: running.health.counts.restarts,
+        source: source(&running.plan.predictor),
         created: String::new(),
     }
 }
 
-/// Where the model lies, or who answers for it.
-fn storage_uri(predictor: &PredictorSpec) -> String {
-    let upstream = predictor.component.annotations.get("weirgate.dev/upstream").filter(|urls| !urls.is_empty());
+/// Who answers: servers elsewhere, a command, or a model where it lies.
+fn source(predictor: &PredictorSpec) -> String {
+    let upstream = predictor.component.annotations.get("weirgate.dev/upstream").filter(|urls| !urls.trim().is_empty());
     if let Some(upstream) = upstream {
         return upstream.clone();
     }
-    let command = predictor.pod.get("containers").and_then(|list| list.pointer("/0/command/0")).and_then(Value::as_str);
-    if let (None, Some(command)) = (&predictor.model, command) {
-        return command.to_owned();
+    match &predictor.model {
+        Some(model) => model.storage_uri.as_deref().map(redacted).unwrap_or_default(),
+        None => predictor.pod.get("containers").map(command).unwrap_or_default(),
     }
-    let uri = predictor.model.as_ref().and_then(|model| model.storage_uri.as_deref());
-    uri.map(redacted).unwrap_or_default()
+}
+
+/// The command of the container that answers, as far as it fits into a table.
+fn command(containers: &Value) -> String {
+    let serves = |container: &&Value| container["name"] == "kserve-container";
+    let containers = containers.as_array().map(Vec::as_slice).unwrap_or_default();
+    let Some(container) = containers.iter().find(serves).or(containers.first()) else { return String::new() };
+    let words = ["command", "args"].into_iter().filter_map(|field| container[field].as_array()).flatten();
+    let words: Vec<String> = words.filter_map(|word| word.as_str().map(str::to_owned)).collect();
+    // A script has lines.
+    let line = secrets::shown_words(&words).join(" ").split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= LONGEST_COMMAND {
+        return line;
+    }
+    line.chars().take(LONGEST_COMMAND).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn shown(predictor: Value) -> String {
+        source(&serde_json::from_value(predictor).unwrap())
+    }
+
+    #[test]
+    fn who_answers_in_a_few_words() {
+        let url = "http://a:1,http://b:2";
+        let upstream = json!({ "annotations": { "weirgate.dev/upstream": url }, "model": { "storageUri": "/m" } });
+        assert_eq!(shown(upstream), url);
+        assert_eq!(shown(json!({ "model": { "storageUri": "https://u:p@h/m?s" } })), "https://***@h/m?***");
+        let others = json!({ "name": "logger", "image": "a", "command": ["log"] });
+        let command = ["python3", "server.py"];
+        let args = ["--api-key", "hush", "--http_port=$(PORT)"];
+        let container = json!({ "name": "kserve-container", "command": command, "args": args });
+        let containers = json!({ "containers": [others, container] });
+        assert_eq!(shown(containers), "python3 server.py --api-key *** --http_port=$(PORT)");
+        let script = format!("set -e\n  {}", "serve ".repeat(40));
+        let shown = shown(json!({ "containers": [{ "command": ["sh", "-c", script] }] }));
+        assert!(shown.starts_with("sh -c set -e serve serve") && shown.ends_with('…'), "{shown}");
+        assert_eq!(shown.chars().count(), LONGEST_COMMAND + 1);
+    }
 }

@@ -5,7 +5,7 @@
 //! handover.sock                     0600; where another process can ask for that one's place
 //! token                             0600
 //! services/{namespace}/{name}.json  one record per service
-//! run/{random}/                     sockets of child processes; one whose lock nobody holds is removed
+//! run/{random}/                     sockets of child processes; goes with its process, or else when nobody holds its lock
 //! models/{hash of a URL}            a model that was downloaded; written by who runs it, and may go at any time
 //! ```
 //!
@@ -35,8 +35,7 @@ const SERVICES: &str = "services";
 pub struct StateFolder {
     path: PathBuf,
     _lock: File,
-    /// Of the folder for sockets.
-    sockets: Mutex<Option<File>>,
+    sockets: Mutex<Option<sockets::Sockets>>,
 }
 
 impl StateFolder {
@@ -87,8 +86,9 @@ impl StateFolder {
     /// Where the state folder's path is too long for the address of a socket it lies elsewhere. Those of processes that are
     /// gone are removed.
     pub fn sockets(&self) -> Result<PathBuf, String> {
-        let (path, lock) = sockets::make(&self.path.join("run"))?;
-        *self.sockets.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock);
+        let made = sockets::make(&self.path.join("run"))?;
+        let path = made.path.clone();
+        *self.sockets.lock().unwrap_or_else(PoisonError::into_inner) = Some(made);
         Ok(path)
     }
 

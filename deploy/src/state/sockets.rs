@@ -16,17 +16,41 @@ const ELSEWHERE: &str = "weirgate-run-";
 /// Another process may take a folder for one that was left, just when it is made.
 const TRIES: u32 = 10;
 
+/// A folder for the sockets of this process, which goes when this is dropped.
+#[derive(Debug)]
+pub(super) struct Sockets {
+    pub path: PathBuf,
+    /// All of them lie in it; none where this one lies elsewhere.
+    run: Option<PathBuf>,
+    _lock: File,
+}
+
+impl Drop for Sockets {
+    fn drop(&mut self) {
+        // What can't be removed is removed by the next process.
+        let _ = std::fs::remove_dir_all(&self.path);
+        if let Some(run) = &self.run {
+            // As long as others have theirs in it, it stays.
+            let _ = std::fs::remove_dir(run);
+        }
+    }
+}
+
 /// Makes a folder below `run`, or among the temporary ones where that path is too long, and removes those that were left.
-pub(super) fn make(run: &Path) -> Result<(PathBuf, File), String> {
+pub(super) fn make(run: &Path) -> Result<Sockets, String> {
     let is_short = std::path::absolute(run).is_ok_and(|path| path.as_os_str().len() <= LONGEST);
     let (base, prefix) = if is_short { (run.to_owned(), "") } else { (std::env::temp_dir(), ELSEWHERE) };
+    let make_one_of_several = || {
+        // A process that ends takes an empty folder away.
+        make_folder(&base)?;
+        make_one(&base, prefix)
+    };
     let make = || {
-        make_folder(run)?;
         sweep(run, "");
         sweep(&std::env::temp_dir(), ELSEWHERE);
-        (0..TRIES)
-            .find_map(|_| make_one(&base, prefix).transpose())
-            .unwrap_or_else(|| Err(ErrorKind::AlreadyExists.into()))
+        let made = (0..TRIES).find_map(|_| make_one_of_several().transpose());
+        let (path, lock) = made.unwrap_or_else(|| Err(ErrorKind::AlreadyExists.into()))?;
+        Ok(Sockets { path, run: is_short.then(|| run.to_owned()), _lock: lock })
     };
     make().map_err(|error: io::Error| format!("a folder for sockets can't be made in {}: {error}", base.display()))
 }
@@ -34,7 +58,10 @@ pub(super) fn make(run: &Path) -> Result<(PathBuf, File), String> {
 /// A new folder; none where another process has taken it away.
 fn make_one(base: &Path, prefix: &str) -> io::Result<Option<(PathBuf, File)>> {
     let path = base.join(format!("{prefix}{:016x}", rand::random::<u64>()));
-    DirBuilder::new().mode(0o700).create(&path)?;
+    match DirBuilder::new().mode(0o700).create(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        made => made?,
+    }
     let lock = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path.join(LOCK)) {
         Ok(lock) => lock,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),

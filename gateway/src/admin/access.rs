@@ -30,7 +30,8 @@ impl Access {
         check_origin(parts, &host)?;
         let reads = parts.method == Method::GET || parts.method == Method::HEAD;
         let here = peer.is_some_and(|peer| peer.is_loopback()) && is_loopback(&host) && !is_forwarded(&parts.headers);
-        if reads && here { Ok(()) } else { self.check_token(&parts.headers) }
+        // Whoever shows a token wants to see more than others do: that it is a wrong one is to be told.
+        if reads && here && !shows_token(&parts.headers) { Ok(()) } else { self.check_token(&parts.headers) }
     }
 
     /// The one host that the request names. A page of a foreign site that has its own name resolve to this machine would
@@ -78,10 +79,8 @@ impl Access {
 
     /// Whether the token was sent.
     pub(crate) fn check_token(&self, headers: &HeaderMap) -> Result<()> {
-        let header = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
-        let bearer = header.and_then(|header| header.split_at_checked(7));
-        match bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer ")) {
-            Some((_, token)) if self.token.is(token.trim_ascii()) => Ok(()),
+        match bearer(headers) {
+            Some(token) if self.token.is(token.trim_ascii()) => Ok(()),
             Some(_) => Err(Error::forbidden(
                 "the token is not this server's: take the one in the file token of its state folder",
             )),
@@ -91,6 +90,15 @@ impl Access {
             )),
         }
     }
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.as_bytes().split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
+}
+
+fn shows_token(headers: &HeaderMap) -> bool {
+    bearer(headers).is_some()
 }
 
 /// A host without its port, brackets and final dot; none where it is no plain host.

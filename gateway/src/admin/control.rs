@@ -1,5 +1,6 @@
 //! The control API, in the shape of Kubernetes' paths: list, get, apply, delete, and change a rollout.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,13 +32,14 @@ const BODY_TIME: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 struct Api {
     control: Control,
+    access: Arc<Access>,
     client_timeout: Duration,
 }
 
 /// The routes. Each asks `access` first. A client that pauses for `client_timeout` is given up.
 pub fn router(control: Control, access: Arc<Access>, client_timeout: Duration) -> Router {
-    let guard = Guard { access, client_timeout };
-    let api = Api { control, client_timeout };
+    let guard = Guard { access: access.clone(), client_timeout };
+    let api = Api { control, access, client_timeout };
     Router::new()
         .route(&format!("{API}/inferenceservices"), get(list_all))
         .route(&format!("{API}/namespaces/{{namespace}}/inferenceservices"), get(list_namespace))
@@ -49,27 +51,39 @@ pub fn router(control: Control, access: Arc<Access>, client_timeout: Duration) -
         .with_state(api)
 }
 
+impl Api {
+    /// A service as whoever asks may see it: as it was written, secrets and all, where the token was shown.
+    fn shown<'a>(&self, view: &'a ServiceView, request: &Request) -> Cow<'a, ServiceView> {
+        match &view.written {
+            Some(written) if self.access.check_token(request.headers()).is_ok() => {
+                Cow::Owned(ServiceView { object: written.clone(), written: None, ..view.clone() })
+            }
+            _ => Cow::Borrowed(view),
+        }
+    }
+}
+
 async fn method_not_allowed(request: Request) -> Response {
     let text = format!("method {} is not allowed on '{}'", request.method(), request.uri().path());
     respond::rest_error(&Error::method_not_allowed(text))
 }
 
 async fn list_all(State(api): State<Api>, request: Request) -> Response {
-    list(&api.control, |_| true, &request)
+    list(&api, |_| true, &request)
 }
 
 async fn list_namespace(State(api): State<Api>, Path(namespace): Path<String>, request: Request) -> Response {
-    list(&api.control, |view| view.named.namespace == namespace, &request)
+    list(&api, |view| view.named.namespace == namespace, &request)
 }
 
-fn list(control: &Control, wanted: impl Fn(&ServiceView) -> bool, request: &Request) -> Response {
-    let views = control.list();
-    let views = views.iter().map(Arc::as_ref).filter(|view| wanted(view));
+fn list(api: &Api, wanted: impl Fn(&ServiceView) -> bool, request: &Request) -> Response {
+    let views = api.control.list();
+    let views = views.iter().filter(|view| wanted(view)).map(|view| api.shown(view, request));
     respond(full_view(request).map(|full| {
         if full {
-            return respond::to_json(&Views { items: views.collect() });
+            return respond::to_json(&Views { items: views.collect::<Vec<_>>() });
         }
-        let items: Vec<_> = views.map(|view| &view.object).collect();
+        let items: Vec<_> = views.map(|view| view.object.clone()).collect();
         respond::to_json(&json!({
             "apiVersion": "serving.kserve.io/v1beta1", "kind": "InferenceServiceList", "metadata": {}, "items": items,
         }))
@@ -80,6 +94,7 @@ async fn one(State(api): State<Api>, Path(named): Path<Named>, request: Request)
     let answer = || {
         let full = full_view(&request)?;
         let view = api.control.get(&named).ok_or_else(|| refused(Refused::NotFound(named.to_string())))?;
+        let view = api.shown(&view, &request);
         Ok(if full { respond::to_json(view.as_ref()) } else { respond::to_json(&view.object) })
     };
     respond(answer())
@@ -111,7 +126,8 @@ async fn apply(State(api): State<Api>, request: Request) -> Response {
             return Ok(wrong_manifests(&problems));
         }
         let applied = api.control.apply(services).await.map_err(refused)?;
-        Ok(respond::to_json(&ApplyAnswer { applied, problems: problems.iter().map(Told::from).collect() }))
+        let problems = problems.iter().map(Told::from).chain(applied.iter().filter_map(Told::of_refused));
+        Ok(respond::to_json(&ApplyAnswer { problems: problems.collect(), applied }))
     };
     respond(answer.await)
 }

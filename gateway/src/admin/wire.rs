@@ -120,6 +120,15 @@ impl From<&Problem> for Told {
     }
 }
 
+impl Told {
+    /// What was taken, and does not run here.
+    pub fn of_refused(applied: &Applied) -> Option<Told> {
+        let Applied { named, refused, .. } = applied;
+        let text = format!("inferenceservice {named}: {}", refused.as_ref()?);
+        Some(Told { severity: Grade::Unsupported, text })
+    }
+}
+
 impl std::fmt::Display for Told {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}", self.severity.label(), self.text)

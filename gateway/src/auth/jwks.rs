@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::watched::{Contents, Reload, read};
+use crate::watched::{Contents, Named, Reload, read};
 
 /// A URL is asked again after this time, and after a token with an unknown key, but not sooner than [`AT_MOST_EVERY`].
 const REFRESH: Duration = Duration::from_secs(600);
@@ -129,7 +129,7 @@ impl Jwks {
     /// Reads a file, which must be there, and also returns what it held. A URL is asked by [`Jwks::refresh`].
     pub fn open(source: KeySource) -> Result<(Arc<Jwks>, Vec<Contents>), String> {
         let jwks = Jwks { source, keys: ArcSwapOption::empty(), attempts: watch::Sender::default() };
-        let contents: Vec<_> = jwks.paths().iter().map(|path| read(path)).collect();
+        let contents: Vec<_> = jwks.files().iter().map(read).collect();
         if !contents.is_empty() {
             jwks.reload(&contents)?;
         }
@@ -212,15 +212,15 @@ impl Reload for Jwks {
         "the file of the tokens' keys"
     }
 
-    fn paths(&self) -> Vec<PathBuf> {
+    fn files(&self) -> Vec<Named> {
         match &self.source {
-            KeySource::File(path) => vec![path.clone()],
+            KeySource::File(path) => vec![Named::new(path, "--jwt-jwks")],
             KeySource::Url(_) => Vec::new(),
         }
     }
 
     fn reload(&self, contents: &[Contents]) -> Result<(), String> {
-        for (path, bytes) in self.paths().iter().zip(contents) {
+        for (Named { path, .. }, bytes) in self.files().iter().zip(contents) {
             let keys = KeySet::parse(bytes.as_ref().map_err(String::clone)?);
             let keys = keys.map_err(|error| format!("{}: {error} (--jwt-jwks)", path.display()))?;
             self.keys.store(Some(Arc::new(keys)));

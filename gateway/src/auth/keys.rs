@@ -17,7 +17,7 @@ use weirgate_router::limits::Meter;
 
 use super::caller::{Caller, Reason, count};
 use super::policy::Policy;
-use crate::watched::{Contents, Reload, read};
+use crate::watched::{Contents, Named, Reload, read};
 
 /// How the hash in an entry begins.
 pub const HASH: &str = "sha256:";
@@ -64,8 +64,8 @@ pub struct KeyFile {
 impl KeyFile {
     /// Reads the file, and also returns what it held.
     pub fn open(path: PathBuf) -> Result<(Arc<KeyFile>, Vec<Contents>), String> {
-        let contents = vec![read(&path)];
         let file = KeyFile { path, keys: ArcSwap::default() };
+        let contents: Vec<_> = file.files().iter().map(read).collect();
         file.reload(&contents)?;
         Ok((Arc::new(file), contents))
     }
@@ -140,8 +140,8 @@ impl Reload for KeyFile {
         "the file of API keys"
     }
 
-    fn paths(&self) -> Vec<PathBuf> {
-        vec![self.path.clone()]
+    fn files(&self) -> Vec<Named> {
+        vec![Named::new(&self.path, "--api-keys")]
     }
 
     fn reload(&self, contents: &[Contents]) -> Result<(), String> {

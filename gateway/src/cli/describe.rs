@@ -3,11 +3,11 @@
 use std::time::SystemTime;
 
 use clap::Args;
-use weirgate_deploy::control::ServiceView;
+use weirgate_deploy::control::{Event, ServiceView};
 
 use super::age::age;
 use super::args::{NamespaceArgs, ServerArgs};
-use super::object::{conditions, owner, percent, replicas, text, traffic};
+use super::object::{condition, conditions, counts, owner, percent, replicas, text, traffic};
 use super::progress::view;
 use super::table::{indented, one_line, table};
 use super::{Wrong, print};
@@ -62,14 +62,18 @@ fn described(view: &ServiceView, now: SystemTime) -> String {
 }
 
 fn conditions_table(view: &ServiceView, now: SystemTime) -> Option<String> {
-    let rows = conditions(&view.object).iter().map(|condition| {
+    let all = conditions(&view.object);
+    // That a service is not ready is mostly said of its predictor in the same words.
+    let predictor = condition(&view.object, "PredictorReady").map(|predictor| text(predictor, "/message"));
+    let rows = all.iter().map(|condition| {
         let of = |pointer| one_line(text(condition, pointer));
+        let same = text(condition, "/type") == "Ready" && Some(text(condition, "/message")) == predictor;
         vec![
             of("/type"),
             of("/status"),
             age(text(condition, "/lastTransitionTime"), now),
             of("/reason"),
-            of("/message"),
+            if same && !of("/message").is_empty() { "as PredictorReady".to_owned() } else { of("/message") },
         ]
     });
     table_of(&["TYPE", "STATUS", "SINCE", "REASON", "MESSAGE"], rows.collect())
@@ -83,13 +87,14 @@ fn revisions_table(view: &ServiceView, now: SystemTime) -> Option<String> {
             revision.roles.join(","),
             revision.state.clone(),
             format!("{} %", revision.percent),
-            format!("{}/{}", revision.ready_replicas, revision.replicas),
+            counts(revision),
+            revision.restarts.to_string(),
             age(&revision.created, now),
-            one_line(&revision.storage_uri),
+            one_line(&revision.source),
             one_line(revision.message.as_deref().unwrap_or_default()),
         ]
     });
-    let headings = ["NAME", "VARIANT", "ROLES", "STATE", "CALLS", "REPLICAS", "AGE", "STORAGE", "MESSAGE"];
+    let headings = ["NAME", "VARIANT", "ROLES", "STATE", "CALLS", "REPLICAS", "RESTARTS", "AGE", "SOURCE", "MESSAGE"];
     table_of(&headings, rows.collect())
 }
 
@@ -111,8 +116,17 @@ fn events_table(view: &ServiceView, now: SystemTime) -> Option<String> {
     let rows = view
         .events
         .iter()
-        .map(|event| vec![age(&event.time, now), event.kind.clone(), event.reason.clone(), one_line(&event.message)]);
+        .map(|event| vec![when(event, now), event.kind.clone(), event.reason.clone(), one_line(&event.message)]);
     table_of(&["AGE", "TYPE", "REASON", "MESSAGE"], rows.collect())
+}
+
+/// The last time, and how often since when: `3m (x5 over 10m)`.
+fn when(event: &Event, now: SystemTime) -> String {
+    let last = age(&event.time, now);
+    match &event.first_time {
+        Some(first) => format!("{last} (x{} over {})", event.count, age(first, now)),
+        None => last,
+    }
 }
 
 fn table_of(headings: &[&str], rows: Vec<Vec<String>>) -> Option<String> {
@@ -122,7 +136,7 @@ fn table_of(headings: &[&str], rows: Vec<Vec<String>>) -> Option<String> {
 #[cfg(test)]
 pub mod tests {
     use serde_json::json;
-    use weirgate_deploy::control::{Event, Named, Owner, RevisionView};
+    use weirgate_deploy::control::{Named, Owner, RevisionView};
 
     use super::*;
 
@@ -136,8 +150,12 @@ pub mod tests {
             state: "Ready".to_owned(),
             message: None,
             ready_replicas,
+            starting_replicas: replicas - ready_replicas,
+            waiting_replicas: 0,
+            draining_replicas: 0,
             replicas,
-            storage_uri: format!("file:///models/{name}"),
+            restarts: 3 * (replicas - ready_replicas) as u64,
+            source: format!("file:///models/{name}"),
             created: "2026-01-01T00:00:00Z".to_owned(),
         };
         ServiceView {
@@ -153,10 +171,16 @@ pub mod tests {
                 "status": {
                     "url": "http://digits-default.example.com",
                     "address": { "url": "http://127.0.0.1:8080" },
-                    "conditions": [{
-                        "type": "Ready", "status": "True", "reason": "Rolling", "message": "a\nb",
-                        "lastTransitionTime": "2026-01-01T00:04:00Z",
-                    }],
+                    "conditions": [
+                        {
+                            "type": "PredictorReady", "status": "True", "message": "a\nb",
+                            "lastTransitionTime": "2026-01-01T00:04:00Z",
+                        },
+                        {
+                            "type": "Ready", "status": "True", "reason": "Rolling", "message": "a\nb",
+                            "lastTransitionTime": "2026-01-01T00:04:00Z",
+                        },
+                    ],
                     "components": { "predictor": {
                         "latestCreatedRevision": "digits-predictor-b",
                         "latestReadyRevision": "digits-predictor-b",
@@ -172,12 +196,15 @@ pub mod tests {
                 },
             }),
             revisions: vec![revision("b", "latest", 20, 1, 1), revision("a", "stable", 80, 1, 2)],
-            events: vec![Event {
-                time: "2026-01-01T00:04:30Z".to_owned(),
-                kind: "Normal".to_owned(),
-                reason: "TrafficChanged".to_owned(),
-                message: "20 % to digits-predictor-b".to_owned(),
-            }],
+            written: None,
+            events: vec![
+                Event::new("2026-01-01T00:04:30Z".to_owned(), "Normal", "TrafficChanged", "20 % to b".to_owned()),
+                Event {
+                    count: 3,
+                    first_time: Some("2026-01-01T00:03:00Z".to_owned()),
+                    ..Event::new("2026-01-01T00:04:50Z".to_owned(), "Warning", "ReplicaExited", "code 3".to_owned())
+                },
+            ],
         }
     }
 
@@ -195,19 +222,21 @@ Address:    http://127.0.0.1:8080
 Replicas:   2/3 ready
 Created:    2026-01-01T00:00:00Z (5m ago)
 Conditions:
-  TYPE    STATUS   SINCE   REASON    MESSAGE
-  Ready   True     60s     Rolling   a b
+  TYPE             STATUS   SINCE   REASON    MESSAGE
+  PredictorReady   True     60s               a b
+  Ready            True     60s     Rolling   as PredictorReady
 Revisions:
-  NAME                 VARIANT   ROLES    STATE   CALLS   REPLICAS   AGE   STORAGE            MESSAGE
-  digits-predictor-b             latest   Ready   20 %    1/1        5m    file:///models/b
-  digits-predictor-a             stable   Ready   80 %    1/2        5m    file:///models/a
+  NAME                 VARIANT   ROLES    STATE   CALLS   REPLICAS          RESTARTS   AGE   SOURCE             MESSAGE
+  digits-predictor-b             latest   Ready   20 %    1/1               0          5m    file:///models/b
+  digits-predictor-a             stable   Ready   80 %    1/2, 1 starting   3          5m    file:///models/a
 Traffic:
   REVISION             CALLS   LATEST   TAG    URL
   digits-predictor-b   20 %    yes
   digits-predictor-a   80 %             prev   http://prev-digits
 Events:
-  AGE   TYPE     REASON           MESSAGE
-  30s   Normal   TrafficChanged   20 % to digits-predictor-b
+  AGE                TYPE      REASON           MESSAGE
+  30s                Normal    TrafficChanged   20 % to b
+  10s (x3 over 2m)   Warning   ReplicaExited    code 3
 "
         );
     }

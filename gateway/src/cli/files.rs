@@ -17,7 +17,7 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<Document>, Wrong> {
     for path in paths {
         match read_path(path) {
             Ok(read) => documents.extend(read),
-            Err(error) => errors.push(format!("error: {error}")),
+            Err(error) => errors.push(format!("error: {error} (-f)")),
         }
     }
     if errors.is_empty() { Ok(documents) } else { Err(Wrong::Failed(errors)) }

@@ -3,16 +3,18 @@
 use std::time::SystemTime;
 
 use clap::{Args, ValueEnum};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use weirgate_deploy::control::ServiceView;
+use weirgate_protocol::remote_url::HIDDEN;
 
 use super::age::age;
 use super::args::{NamespaceArgs, ServerArgs};
 use super::object::{condition, latest_percent, owner, predictor, prev_percent, replicas, text};
-use super::progress::view;
 use super::table::{one_line, table};
 use super::{Wrong, print};
-use crate::admin::wire::{Views, list_path};
+use crate::admin::wire::{Views, list_path, service_path};
+use crate::client::Client;
 
 #[derive(Args, Clone, Debug)]
 pub struct Get {
@@ -52,13 +54,12 @@ impl Get {
                     "a service of all namespaces can't be named: leave out -A or the name".to_owned(),
                 ));
             }
-            let view = view(&client, &named)?;
+            let view: ServiceView = self.ask(&client, &format!("{}?view=full", service_path(&named)))?;
             return self.show(&view.object, std::slice::from_ref(&view));
         }
         let namespace = (!self.all_namespaces).then_some(self.namespace.namespace.as_str());
-        let Views { items } = client.get::<Views>(&format!("{}?view=full", list_path(namespace)))?;
-        let as_table = !matches!(self.output, Some(Output::Yaml | Output::Json));
-        if items.is_empty() && as_table {
+        let Views { items } = self.ask::<Views>(&client, &format!("{}?view=full", list_path(namespace)))?;
+        if items.is_empty() && !self.prints_objects() {
             match namespace {
                 Some(namespace) => eprintln!("No resources found in {namespace} namespace."),
                 None => eprintln!("No resources found."),
@@ -67,6 +68,24 @@ impl Get {
         }
         let objects: Vec<_> = items.iter().map(|view| &view.object).collect();
         self.show(&json!({ "apiVersion": "v1", "kind": "List", "metadata": {}, "items": objects }), &items)
+    }
+
+    fn prints_objects(&self) -> bool {
+        matches!(self.output, Some(Output::Yaml | Output::Json))
+    }
+
+    /// What is printed to be applied again is asked for with its secrets, which the token opens.
+    fn ask<T: DeserializeOwned>(&self, client: &Client, path: &str) -> Result<T, Wrong> {
+        if !self.prints_objects() {
+            return Ok(client.get(path)?);
+        }
+        let (found, without_token) = client.get_as_written(path)?;
+        if let Some(error) = without_token {
+            eprintln!(
+                "warning: what may be secret is shown as {HIDDEN}, and can't be applied again like that: {error}"
+            );
+        }
+        Ok(found)
     }
 
     fn show(&self, object: &Value, views: &[ServiceView]) -> Result<(), Wrong> {

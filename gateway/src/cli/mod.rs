@@ -29,6 +29,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use weirgate_loadtest::cli::Loadtest;
@@ -159,7 +160,26 @@ impl From<weirgate_loadtest::cli::Wrong> for Wrong {
     }
 }
 
+/// For those who start a replica by hand, and leave out what a gateway tells it.
+const REPLICA: &str = "weirgate replica runs the model of one service in a process of its own, for a gateway that passes \
+                       calls to it: it needs a manifest (--file) and where that gateway reaches it (--listen). weirgate serve \
+                       starts it by itself for services with weirgate.dev/isolation: process.";
+
 impl Cli {
+    /// Reads the command line, or ends the process with what is wrong there.
+    pub fn from_command_line() -> Cli {
+        let refused = |error: clap::Error| -> Cli {
+            let is_replica = std::env::args_os().nth(1).is_some_and(|word| word == "replica");
+            if is_replica && error.kind() == ErrorKind::MissingRequiredArgument {
+                let _ = error.print();
+                eprintln!("\n{REPLICA}");
+                std::process::exit(error.exit_code());
+            }
+            error.exit()
+        };
+        Cli::try_parse().unwrap_or_else(refused)
+    }
+
     pub fn run(self) -> ExitCode {
         let result = match self.command {
             Command::Serve(config) => return crate::serve::serve(*config),

@@ -1,7 +1,7 @@
 //! What the commands read of an InferenceService's `status`, by the paths that KServe's printer columns read.
 
 use serde_json::Value;
-use weirgate_deploy::control::{Owner, ServiceView};
+use weirgate_deploy::control::{Owner, RevisionView, ServiceView};
 
 use super::table::one_line;
 
@@ -49,6 +49,18 @@ pub fn replicas(view: &ServiceView) -> String {
     let ready: usize = view.revisions.iter().map(|revision| revision.ready_replicas).sum();
     let all: usize = view.revisions.iter().map(|revision| revision.replicas).sum();
     format!("{ready}/{all}")
+}
+
+/// A revision's replicas: those that are ready, of how many, and what others are at.
+pub fn counts(revision: &RevisionView) -> String {
+    let RevisionView { ready_replicas: ready, replicas: all, .. } = revision;
+    let others = [
+        (revision.starting_replicas, "starting"),
+        (revision.waiting_replicas, "waiting"),
+        (revision.draining_replicas, "draining"),
+    ];
+    let others = others.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!(", {count} {what}"));
+    format!("{ready}/{all}{}", others.collect::<String>())
 }
 
 pub fn owner(view: &ServiceView) -> String {

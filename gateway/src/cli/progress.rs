@@ -141,8 +141,11 @@ fn is_split_as_asked(view: &ServiceView) -> bool {
 /// Every revision that runs or should, the newest first.
 fn state(revisions: &[RevisionView]) -> String {
     let running = revisions.iter().filter(|revision| revision.state != "Stopped");
-    let each = running.map(|RevisionView { name, state, ready_replicas, replicas, percent, .. }| {
-        format!("{name} {state}, {ready_replicas}/{replicas} replicas, {percent} % of the calls")
+    let each = running.map(|revision| {
+        let RevisionView { name, state, ready_replicas, replicas, percent, message, .. } = revision;
+        let why = message.as_ref().filter(|_| state == "Loading").map(|why| format!(" ({})", one_line(why)));
+        let why = why.unwrap_or_default();
+        format!("{name} {state}{why}, {ready_replicas}/{replicas} replicas, {percent} % of the calls")
     });
     let each: Vec<_> = each.collect();
     if each.is_empty() { "no revision runs yet".to_owned() } else { each.join("; ") }
@@ -164,8 +167,12 @@ mod tests {
             state: state.to_owned(),
             message: (state == "Failed").then(|| "no such\nfile".to_owned()),
             ready_replicas: usize::from(state == "Ready"),
+            starting_replicas: 0,
+            waiting_replicas: 0,
+            draining_replicas: 0,
             replicas: 1,
-            storage_uri: "file:///m".to_owned(),
+            restarts: 0,
+            source: "file:///m".to_owned(),
             created: "2026-01-01T00:00:00Z".to_owned(),
         }
     }
@@ -193,6 +200,7 @@ mod tests {
                 },
             }),
             revisions: vec![revision("b", "latest", state, percent), revision("a", "stable", "Ready", 100 - percent)],
+            written: None,
             events: Vec::new(),
         }
     }

@@ -9,7 +9,7 @@ use super::apply::changed;
 use super::args::{NamespaceArgs, ServerArgs};
 use super::progress::{GiveUp, Progress, follow, progress, view};
 use super::{Wrong, print};
-use crate::admin::wire::{RolloutRequest, rollout_path};
+use crate::admin::wire::{RolloutRequest, Told, rollout_path};
 use crate::config::parse_seconds;
 
 #[derive(Clone, Debug, Subcommand)]
@@ -139,6 +139,7 @@ fn change(service: &ServiceArgs, rollout: Change, file: &FileArgs) -> Result<(),
     let named = service.namespace.one(std::slice::from_ref(&service.name))?;
     let request = RolloutRequest { rollout, write_back: file.write_back };
     let applied: Applied = service.server.client()?.post(&rollout_path(&named), &request)?;
+    Told::of_refused(&applied).iter().for_each(|told| eprintln!("{told}"));
     print(&changed(&applied));
     Ok(())
 }

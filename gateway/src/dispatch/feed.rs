@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use weirgate_replicas::{BatchReport, Feed, Finished, Grant, Job, Pull, Remote, Replica, SetState};
+use weirgate_replicas::{BatchReport, Counts, Feed, Finished, Grant, Job, Pull, Remote, Replica, SetState};
 use weirgate_replicas_core::{Candidate, Decision};
 use weirgate_router::Ticket;
 
@@ -97,6 +97,10 @@ impl Feed for Lane {
 
     fn remote_left(&self, id: u64) {
         self.with_remotes(|remotes| remotes.leave(id));
+    }
+
+    fn counts_changed(&self, counts: Counts) {
+        *self.metrics.counts.lock() = counts;
     }
 
     fn state_changed(&self, state: SetState) {

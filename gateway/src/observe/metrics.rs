@@ -8,8 +8,9 @@ use metrics::{
     Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use parking_lot::Mutex;
 use weirgate_protocol::{ErrorCode, Protocol};
-use weirgate_replicas::BatchReport;
+use weirgate_replicas::{BatchReport, Counts};
 use weirgate_replicas_core::CloseReason;
 use weirgate_router::pool::Outcome;
 
@@ -35,6 +36,8 @@ pub(super) const REVISION_SECONDS: &str = "weirgate_revision_request_seconds";
 pub const REFUSED: &str = "weirgate_refused_total";
 pub(super) const SERVERS: &str = "weirgate_upstream_servers";
 pub(super) const REVISION_TRAFFIC: &str = "weirgate_revision_traffic_percent";
+pub(super) const REVISION_REPLICAS: &str = "weirgate_revision_replicas";
+pub(super) const REVISION_RESTARTS: &str = "weirgate_revision_restarts_total";
 
 const SECONDS: [f64; 18] = [
     25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 1.0, 5.0, 30.0,
@@ -161,6 +164,16 @@ pub const METRICS: &[Metric] = &[
         help: "the share of the calls that a `revision` is to get",
     },
     Metric {
+        name: REVISION_REPLICAS,
+        kind: MetricKind::Gauge,
+        help: "replicas of a `revision`, by `state`: `starting`, `ready`, `waiting` (to be started again), `draining`",
+    },
+    Metric {
+        name: REVISION_RESTARTS,
+        kind: MetricKind::Counter,
+        help: "replicas of a `revision` that were started because another had failed",
+    },
+    Metric {
         name: SERVERS,
         kind: MetricKind::Gauge,
         help: "servers that a `revision`'s calls are passed to, by `standing`: `in`, `open` and `half_open` (their breakers), `ejected`",
@@ -255,6 +268,8 @@ pub struct LaneMetrics {
     load: Gauge,
     /// What this lane's revision alone answered.
     pub tally: Tally,
+    /// What its replicas are at.
+    pub counts: Mutex<Counts>,
 }
 
 impl LaneMetrics {
@@ -284,6 +299,7 @@ impl LaneMetrics {
             replicas: Part::new(gauge!(REPLICAS, &labels)),
             load: gauge!(LOAD, &labels),
             tally: Tally::default(),
+            counts: Mutex::default(),
         }
     }
 

@@ -3,7 +3,11 @@
 
 use std::fmt::{Display, Write};
 
-use super::metrics::{METRICS, REVISION_REQUESTS, REVISION_SECONDS, REVISION_TRAFFIC, SERVERS};
+use weirgate_replicas::Counts;
+
+use super::metrics::{
+    METRICS, REVISION_REPLICAS, REVISION_REQUESTS, REVISION_RESTARTS, REVISION_SECONDS, REVISION_TRAFFIC, SERVERS,
+};
 use super::tally::Tally;
 use crate::dispatch::Standings;
 
@@ -15,15 +19,18 @@ pub struct RevisionRow<'a> {
     pub revision: &'a str,
     pub percent: u8,
     pub tally: &'a Tally,
+    pub counts: Counts,
     /// None where its calls are not passed on.
     pub servers: Option<Standings>,
 }
 
+const OWN: [&str; 6] =
+    [REVISION_REQUESTS, REVISION_SECONDS, REVISION_TRAFFIC, REVISION_REPLICAS, REVISION_RESTARTS, SERVERS];
+
 /// The revisions' metrics as Prometheus text.
 pub fn render_revisions(rows: &[RevisionRow<'_>]) -> String {
     let mut text = String::new();
-    let own = |name: &str| [REVISION_REQUESTS, REVISION_SECONDS, REVISION_TRAFFIC, SERVERS].contains(&name);
-    for metric in METRICS.iter().filter(|metric| own(metric.name)) {
+    for metric in METRICS.iter().filter(|metric| OWN.contains(&metric.name)) {
         // Writing to a string can't fail.
         let _ = writeln!(text, "# HELP {0} {1}\n# TYPE {0} {2}", metric.name, metric.help, metric.kind.label());
         for row in rows {
@@ -44,6 +51,14 @@ pub fn render_revisions(rows: &[RevisionRow<'_>]) -> String {
                     line("_sum", "", &row.tally.answer_time().as_secs_f64());
                     line("_count", "", &row.tally.answers());
                 }
+                REVISION_REPLICAS => {
+                    let Counts { starting, ready, waiting, draining, .. } = row.counts;
+                    line("", ",state=\"starting\"", &starting);
+                    line("", ",state=\"ready\"", &ready);
+                    line("", ",state=\"waiting\"", &waiting);
+                    line("", ",state=\"draining\"", &draining);
+                }
+                REVISION_RESTARTS => line("", "", &row.counts.restarts),
                 SERVERS => {
                     let Some(Standings { inside, open, half_open, ejected }) = row.servers else { continue };
                     line("", ",standing=\"in\"", &inside);
@@ -80,6 +95,7 @@ mod tests {
             revision: "a-1",
             percent: 20,
             tally: &tally,
+            counts: Counts { starting: 1, ready: 2, waiting: 3, draining: 4, restarts: 5 },
             servers: Some(servers),
         };
         let text = render_revisions(&[row]);
@@ -93,6 +109,11 @@ mod tests {
                 format!("weirgate_revision_request_seconds_sum{{{labels}}} 1.75"),
                 format!("weirgate_revision_request_seconds_count{{{labels}}} 2"),
                 format!("weirgate_revision_traffic_percent{{{labels}}} 20"),
+                format!("weirgate_revision_replicas{{{labels},state=\"starting\"}} 1"),
+                format!("weirgate_revision_replicas{{{labels},state=\"ready\"}} 2"),
+                format!("weirgate_revision_replicas{{{labels},state=\"waiting\"}} 3"),
+                format!("weirgate_revision_replicas{{{labels},state=\"draining\"}} 4"),
+                format!("weirgate_revision_restarts_total{{{labels}}} 5"),
                 format!("weirgate_upstream_servers{{{labels},standing=\"in\"}} 2"),
                 format!("weirgate_upstream_servers{{{labels},standing=\"open\"}} 1"),
                 format!("weirgate_upstream_servers{{{labels},standing=\"half_open\"}} 0"),

@@ -12,6 +12,10 @@ use weirgate_replicas::{ReplicaSetConfig, Source};
 /// YAML's mark of a document's end, which ends a manifest where more is to come by the same way.
 const DOCUMENT_END: &str = "...";
 
+/// For those who start it by hand.
+const WHAT_IT_DOES: &str = "weirgate replica runs the model of one service, for a gateway that passes calls to it; weirgate \
+                            serve -f runs all that a manifest can ask for";
+
 /// A manifest of one service whose model engines of ours run.
 pub struct Manifest {
     pub plan: ServicePlan,
@@ -22,7 +26,7 @@ impl Manifest {
     /// Reads a file, or standard input where that is `-`. `marked`: it ends by a line of three dots there, and not before
     /// what follows it. An error says all that is wrong, a line each.
     pub fn read(file: &Path, marked: bool) -> Result<Manifest, Vec<String>> {
-        let unreadable = |error: std::io::Error| vec![format!("{}: can't be read: {error}", file.display())];
+        let unreadable = |error: std::io::Error| vec![format!("{}: can't be read: {error} (-f)", file.display())];
         let base = std::env::current_dir().map_err(unreadable)?;
         if file == Path::new("-") {
             let text = read_document(std::io::stdin().lock(), marked).map_err(unreadable)?;
@@ -40,9 +44,10 @@ impl Manifest {
         if !wrong.is_empty() {
             return Err(wrong);
         }
+        let services = loaded.services.len();
         let mut plans = loaded.services.into_iter().filter_map(|service| service.plan);
         let (Some(plan), None) = (plans.next(), plans.next()) else {
-            return Err(vec![format!("{origin}: holds not one InferenceService: a replica runs exactly one")]);
+            return Err(vec![format!("{origin}: holds {services} InferenceServices: {WHAT_IT_DOES}")]);
         };
         let set = replica_set(&plan).map_err(|error| vec![format!("{origin}: {error}")])?;
         Ok(Manifest { plan, set })
@@ -66,11 +71,16 @@ fn read_document(mut input: impl BufRead, marked: bool) -> std::io::Result<Strin
 
 fn replica_set(plan: &ServicePlan) -> Result<ReplicaSetConfig, String> {
     let revision = &plan.predictor;
-    let Executor::Model { model, .. } = &revision.executor else {
-        return Err("asks for no model that engines of ours run, which is all that a replica does".to_owned());
+    let model = match &revision.executor {
+        Executor::Model { model, .. } => model,
+        Executor::Command(_) => return Err(format!("spec.predictor.containers is not run here: {WHAT_IT_DOES}")),
+        Executor::Upstream(_) => return Err(format!("weirgate.dev/upstream is not passed on to here: {WHAT_IT_DOES}")),
     };
     let Location::Path(path) = &model.location else {
-        return Err("its model lies at a URL: the gateway fetches it, and gives a replica the path".to_owned());
+        return Err(
+            "spec.predictor.model.storageUri is a URL, which a gateway fetches before it starts a replica: write a path"
+                .to_owned(),
+        );
     };
     // The gateway has seen to it that the model may be read from there.
     let source = Source::Local { location: path.clone(), roots: Arc::from([]) };
@@ -98,9 +108,18 @@ mod tests {
         let onnx = manifest("model: {modelFormat: {name: onnx}, storageUri: /models/a}");
         let Ok(Manifest { plan, .. }) = Manifest::parse(&onnx, "test", Path::new("/")) else { panic!() };
         assert_eq!((plan.name.as_str(), plan.predictor.replicas.get()), ("a", 1));
-        assert!(refusal(&format!("{onnx}---\n{}", onnx.replace("name: a", "name: b"))).contains("exactly one"));
+        assert!(
+            refusal(&format!("{onnx}---\n{}", onnx.replace("name: a", "name: b")))
+                .contains("holds 2 InferenceServices: weirgate replica runs")
+        );
         let url = manifest("model: {modelFormat: {name: onnx}, storageUri: 'https://example.com/a.onnx'}");
-        assert!(refusal(&url).contains("at a URL"));
+        assert!(refusal(&url).contains("storageUri is a URL"));
+        let command = manifest("containers: [{name: a, command: [serve]}]");
+        assert!(
+            refusal(&command).contains("spec.predictor.containers is not run here: weirgate replica runs the model")
+        );
+        let upstream = manifest("annotations: {weirgate.dev/upstream: 'http://a:1'}");
+        assert!(refusal(&upstream).contains("weirgate.dev/upstream is not passed on to here"));
         assert!(refusal("").contains("is empty"));
     }
 

@@ -127,10 +127,14 @@ pub fn replica(config: ReplicaConfig) -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
+    let format = config.log_format;
     match runtime(config.threads).and_then(|runtime| runtime.block_on(run(config, manifest))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(error, "weirgate replica failed");
+            match format {
+                LogFormat::Text => eprintln!("error: {error}"),
+                LogFormat::Json => tracing::error!(error, "weirgate replica failed"),
+            }
             ExitCode::FAILURE
         }
     }
@@ -147,7 +151,8 @@ async fn run(config: ReplicaConfig, manifest: Manifest) -> Result<(), String> {
     let (wanted, wants) = watch::channel(Wanted::replicas(1));
     let mut engines = JoinSet::new();
     engines.spawn(ReplicaSet::new(set, feed).run(wants));
-    tracing::info!(service = plan.name, revision = plan.predictor.name, "serving");
+    let service = format!("{}/{}", plan.namespace, plan.name);
+    tracing::info!(%service, revision = %plan.predictor.name, "serving");
 
     let grants = Grants::new(gateway.clone(), lane, concurrency);
     let routes = ReplicaRoutes::new(DataRoutes::new(gateway.clone(), None), gateway.clone(), grants);
@@ -158,7 +163,7 @@ async fn run(config: ReplicaConfig, manifest: Manifest) -> Result<(), String> {
     tokio::select! {
         signal = signals.next() => tracing::info!(signal, "stopping: finishing what runs"),
         () = parent.is_gone() => {
-            tracing::info!("stopping: whoever started this is gone");
+            tracing::info!("stopping: standard input has ended, and so has whoever started this (--stop-at-eof)");
             return Ok(());
         }
     }

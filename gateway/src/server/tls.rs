@@ -11,7 +11,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 
-use crate::watched::{Contents, Reload, read};
+use crate::watched::{Contents, Named, Reload, read};
 
 /// What a connection begins with that speaks TLS: the type of a handshake record.
 pub const HANDSHAKE: u8 = 22;
@@ -35,7 +35,7 @@ pub struct Tls {
 impl Tls {
     /// Reads the files, and also returns what they held.
     pub fn open(files: TlsFiles) -> Result<(Arc<Tls>, Vec<Contents>), String> {
-        let contents: Vec<_> = files.paths().iter().map(|path| read(path)).collect();
+        let contents: Vec<_> = files.named().iter().map(read).collect();
         let config = ArcSwap::from(files.config(&contents)?);
         Ok((Arc::new(Tls { files, config }), contents))
     }
@@ -51,8 +51,8 @@ impl Reload for Tls {
         "the certificate of the data port"
     }
 
-    fn paths(&self) -> Vec<PathBuf> {
-        self.files.paths()
+    fn files(&self) -> Vec<Named> {
+        self.files.named()
     }
 
     fn reload(&self, contents: &[Contents]) -> Result<(), String> {
@@ -62,11 +62,13 @@ impl Reload for Tls {
 }
 
 impl TlsFiles {
-    fn paths(&self) -> Vec<PathBuf> {
-        [&self.certificate, &self.key].into_iter().chain(&self.client_authorities).cloned().collect()
+    fn named(&self) -> Vec<Named> {
+        let authorities = self.client_authorities.iter().map(|path| Named::new(path, "--tls-client-ca"));
+        let own = [Named::new(&self.certificate, "--tls-cert"), Named::new(&self.key, "--tls-key")];
+        own.into_iter().chain(authorities).collect()
     }
 
-    /// `contents` are those of the paths, in their order.
+    /// `contents` are those of the files, in their order.
     fn config(&self, contents: &[Contents]) -> Result<Arc<ServerConfig>, String> {
         let [certificate, key, ..] = contents else { return Err("a certificate and its key are needed".to_owned()) };
         let chain = certificates(certificate.as_ref().map_err(String::clone)?)

@@ -34,7 +34,7 @@ pub async fn remember(mut asked: mpsc::Receiver<Command>, publish: watch::Sender
                         Some(before) if before == view => Change::Unchanged,
                         Some(_) => Change::Configured,
                     };
-                    applied.push(Applied { named, change });
+                    applied.push(Applied { named, change, refused: None });
                 }
                 show(&known);
                 let full = applied.iter().any(|applied| applied.named.name == "full");
@@ -56,18 +56,13 @@ pub async fn remember(mut asked: mpsc::Receiver<Command>, publish: watch::Sender
                     (None, _) => Err(Refused::NotFound(named.to_string())),
                     (_, Some(refused)) => Err(refused),
                     (Some(view), None) => {
-                        let event = |message| Event {
-                            time: "2026-01-01T00:00:00Z".to_owned(),
-                            kind: "Normal".to_owned(),
-                            reason: "Asked".to_owned(),
-                            message,
-                        };
+                        let event = |text| Event::new("2026-01-01T00:00:00Z".to_owned(), "Normal", "Asked", text);
                         view.events.push(event(format!("{rollout:?}")));
                         match rollout {
                             Rollout::Promote { canary: Some(canary) } => {
                                 Err(Refused::Invalid(format!("there is no canary '{canary}'")))
                             }
-                            _ => Ok(Applied { named, change: Change::Configured }),
+                            _ => Ok(Applied { named, change: Change::Configured, refused: None }),
                         }
                     }
                 };
@@ -95,6 +90,7 @@ fn view(named: &Named, mut object: Value) -> ServiceView {
         named: named.clone(),
         owner: Owner::State,
         object,
+        written: None,
         revisions: vec![RevisionView {
             name: revision,
             variant: None,
@@ -103,8 +99,12 @@ fn view(named: &Named, mut object: Value) -> ServiceView {
             state: if failed { "Failed" } else { "Ready" }.to_owned(),
             message: failed.then(|| "the file is no model".to_owned()),
             ready_replicas: 1,
+            starting_replicas: 0,
+            waiting_replicas: 0,
+            draining_replicas: 0,
             replicas: 1,
-            storage_uri: "file:///models/digits".to_owned(),
+            restarts: 0,
+            source: "file:///models/digits".to_owned(),
             created: "2026-01-01T00:00:00Z".to_owned(),
         }],
         events: Vec::new(),

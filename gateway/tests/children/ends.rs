@@ -1,5 +1,9 @@
 //! Nothing outlives what started it.
 
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -97,4 +101,39 @@ async fn a_killed_guard_takes_its_command_along_and_both_are_replaced() {
     set.ready(1).await;
     assert_ne!(set.pid().await, process);
     set.end().await;
+}
+
+/// The gateway has let the command go, and does not listen any more: nobody is to be told of that.
+#[test]
+fn a_guard_that_nobody_listens_to_says_nothing() {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_weirgate"));
+    // The command ends by itself, when the socket is closed already.
+    command.args(["child-guard", "--", "sh", "-c", "trap '' TERM; read -r _ < \"$1\"; exit 0", "sh"]);
+    let folder = Folder::new("silent");
+    let pipe = folder.file("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    command.arg(&pipe).stdin(OwnedFd::from(theirs)).stderr(Stdio::piped());
+    let mut guard = command.spawn().unwrap();
+    drop(command);
+    ours.shutdown(std::net::Shutdown::Read).unwrap();
+    std::fs::write(&pipe, "go\n").unwrap();
+    let status = guard.wait().unwrap();
+    let mut said = String::new();
+    guard.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(status.success() && said.is_empty(), "{status}: {said}");
+    drop(ours);
+}
+
+#[test]
+fn a_guard_that_was_started_by_hand_says_what_it_is_for() {
+    let output = Command::new(env!("CARGO_BIN_EXE_weirgate"))
+        .args(["child-guard", "--", "sh", "-c", "echo it runs"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && output.stdout.is_empty(), "{said}");
+    assert!(said.contains("weirgate serve puts child-guard before each command"), "{said}");
 }

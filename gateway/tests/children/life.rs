@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use weirgate_replicas::child::{Guard, Ports};
 use weirgate_replicas::remote::Address;
-use weirgate_replicas::{RemoteLimits, Wanted};
+use weirgate_replicas::{Counts, FailureKind, RemoteLimits, Wanted};
 
-use crate::world::{Folder, Set, Told, alive, command, config, dead, exec, free_port, pid, server, shell};
+use crate::world::{Folder, Set, Told, alive, command, config, dead, exec, free_port, parent, pid, server, shell};
 
 /// A process that is to end and has an hour for it lives as long as its server is held, and no longer.
 async fn ends_with_its_calls<T>(process: u32, held: T) {
@@ -62,6 +62,76 @@ async fn a_crash_loop_slows_down_and_says_why() {
     // 0.25 + 0.5 + 1 seconds between the starts; nothing can make them shorter.
     assert!(started.elapsed() >= Duration::from_millis(1_750));
     set.end().await;
+}
+
+/// What is told of a replica that was ready and is gone: how it ended, the how manieth start comes next, and when.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_is_noted_with_its_signal_or_code_and_what_comes_next() {
+    let folder = Folder::new("crashes");
+    let file = folder.file("exit");
+    let script =
+        format!("(while ! test -e {file}; do sleep 0.05; done; rm {file}; exit 3) & \"$@\" & wait -n; exit $?");
+    let mut command = command(shell(&script));
+    command.command[0] = "bash".to_owned();
+    let set = Set::of(1, config(command));
+    set.ready(1).await;
+    std::fs::write(&file, "").unwrap();
+    let by_code = set.noted("its code", |noted| noted.kind == FailureKind::Exit { code: Some(3) }).await;
+    for part in
+        ["its process exited with code 3 after ", "; told PORT=", " (there is no containerPort); restart 1 at once"]
+    {
+        assert!(by_code.reason.contains(part), "{part}: {}", by_code.reason);
+    }
+    set.joined(2).await;
+    let process = set.pid().await;
+    kill_process(Pid::from_raw(parent(process).try_into().unwrap()).unwrap(), Signal::SEGV).unwrap();
+    let by_signal = set.noted("its signal", |noted| noted.kind == FailureKind::Exit { code: Some(139) }).await;
+    for part in ["its process was killed by signal 11 (SIGSEGV) after ", "; restart 2 at 2"] {
+        assert!(by_signal.reason.contains(part), "{part}: {}", by_signal.reason);
+    }
+    set.joined(3).await;
+    let counted = |counts: Counts| set.notes.counts.lock().contains(&counts);
+    assert!(counted(Counts { ready: 1, ..Counts::default() }) && counted(Counts { starting: 1, ..Counts::default() }));
+    assert!(counted(Counts { waiting: 1, restarts: 2, ..Counts::default() }), "{:?}", set.notes.counts.lock());
+    let notes = set.notes.clone();
+    set.end().await;
+    assert_eq!(notes.counts.lock().last(), Some(&Counts { draining: 1, restarts: 2, ..Counts::default() }));
+}
+
+/// A program that ignores what it is told, and its port was given away with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_takes_the_place_of_a_dead_one_has_its_port() {
+    let wanted = free_port();
+    let mut command = command(server());
+    command.port = Some(wanted);
+    let set = Set::of(1, config(command));
+    for turn in 1..=2 {
+        set.joined(turn).await;
+        let Address::Url(url) = set.notes.remotes.lock()[0].transport.address().clone() else {
+            panic!("it has a port")
+        };
+        assert_eq!(url.port, wanted);
+        kill_process(Pid::from_raw(set.pid().await.try_into().unwrap()).unwrap(), Signal::KILL).unwrap();
+    }
+    set.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_listens_elsewhere_says_soon_where() {
+    let (wanted, other) = (free_port(), free_port());
+    let mut command = command(shell(&format!("PORT={other} exec \"$@\"")));
+    command.port = Some(wanted);
+    let set = Set::of(1, config(command));
+    let noted = set.noted("it listens elsewhere", |noted| noted.reason.contains("instead")).await;
+    assert_eq!(noted.kind, FailureKind::NotReady);
+    let reason = &noted.reason;
+    let told = format!(
+        "told PORT={wanted} (containerPort); can't connect to http://127.0.0.1:{wanted}: connection refused, for "
+    );
+    assert!(reason.starts_with(&told), "{reason}");
+    assert!(reason.ends_with(&format!(" s; the process is still running and listens on {other} instead")), "{reason}");
+    let told = set.end().await;
+    assert!(!told.iter().any(|told| matches!(told, Told::Failed(_))), "it may still come: {told:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -161,7 +231,7 @@ async fn one_that_drains_ends_when_its_calls_have() {
 /// It is loading: calls wait for it, and nothing has failed.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_loads_for_long_says_why_and_has_not_failed() {
-    let set = Set::of(1, config(command(shell("sleep 13; exec \"$@\""))));
+    let set = Set::of(1, config(command(shell("sleep 4; exec \"$@\""))));
     let says = |told: &Told| matches!(told, Told::Starts(reason) if reason.contains("127.0.0.1"));
     set.until("it says why it is not ready", |told| told.iter().any(says)).await;
     set.ready(1).await;

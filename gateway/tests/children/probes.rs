@@ -22,7 +22,7 @@ async fn readiness_decides_who_gets_calls() {
     std::fs::remove_file(&file).unwrap();
     set.until(
         "it is not ready any more",
-        |told| matches!(told.last(), Some(Told::Failed(reason)) if reason.contains("readiness probe failed")),
+        |told| matches!(told.last(), Some(Told::Failed(reason)) if reason.contains("readiness probe fails")),
     )
     .await;
     assert_eq!(set.count(|told| *told == Told::Left(0)), 1);

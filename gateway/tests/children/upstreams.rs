@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use weirgate_protocol::UpstreamUrl;
 use weirgate_replicas::remote::{Address, TransportConfig};
-use weirgate_replicas::{RemoteLimits, ReplicaSet, Upstream, UpstreamsConfig};
+use weirgate_replicas::{FailureKind, RemoteLimits, ReplicaSet, Upstream, UpstreamsConfig};
 
 use crate::world::{SERVER, Set, Told, free_port, python, watching};
 
@@ -42,6 +42,9 @@ async fn one_that_is_down_at_the_start_may_come_later_go_and_come_again() {
     let set = set(&[port]);
     let down = |told: &[Told]| matches!(told.last(), Some(Told::Failed(reason)) if reason.contains(&port.to_string()));
     set.until("it is down", down).await;
+    let noted = set.noted("it is down", |_| true).await;
+    let reason = format!("can't connect to http://127.0.0.1:{port}: connection refused");
+    assert_eq!((noted.kind, &*noted.reason), (FailureKind::Upstream, reason.as_str()), "it is said once");
     let theirs = Theirs::start(port);
     set.ready(1).await;
     drop(theirs);

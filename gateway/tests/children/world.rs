@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use weirgate_replicas::child::{Check, ChildrenConfig, Command, Guard, Ports, Probe, Runs, Speaks};
 use weirgate_replicas::remote::WatchConfig;
 use weirgate_replicas::{
-    BatchReport, Feed, Finished, Pull, Remote, RemoteLimits, Replica, ReplicaSet, SetState, Wanted,
+    BatchReport, Counts, Failure, Feed, Finished, Pull, Remote, RemoteLimits, Replica, ReplicaSet, SetState, Wanted,
 };
 
 /// Longer than anything takes here, on a machine that has other things to do.
@@ -115,6 +115,8 @@ pub enum Told {
 pub struct Notes {
     pub told: Mutex<Vec<Told>>,
     pub remotes: Mutex<Vec<Arc<Remote>>>,
+    pub noted: Mutex<Vec<Failure>>,
+    pub counts: Mutex<Vec<Counts>>,
 }
 
 impl Feed for Notes {
@@ -129,12 +131,20 @@ impl Feed for Notes {
     fn state_changed(&self, state: SetState) {
         self.told.lock().push(match state {
             SetState::Loading { reason: None } => Told::Loading,
-            SetState::Loading { reason: Some(reason) } => Told::Starts(reason.to_string()),
+            SetState::Loading { reason: Some(reason) } => Told::Starts(reason.reason.to_string()),
             SetState::Ready { ready, load, failure, .. } => {
                 Told::Ready { ready, load, failure: failure.map(|failure| failure.reason.to_string()) }
             }
             SetState::Failed(failure) => Told::Failed(failure.reason.to_string()),
         });
+    }
+
+    fn counts_changed(&self, counts: Counts) {
+        self.counts.lock().push(counts);
+    }
+
+    fn noted(&self, failure: &Failure) {
+        self.noted.lock().push(failure.clone());
     }
 
     fn remote_joined(&self, remote: Arc<Remote>) {
@@ -182,12 +192,28 @@ impl Set {
         });
     }
 
+    /// Waits until something was noted of a replica that is like that.
+    pub async fn noted(&self, what: &str, like: impl Fn(&Failure) -> bool) -> Failure {
+        let found = || self.notes.noted.lock().iter().find(|failure| like(failure)).cloned();
+        within(what, || found().is_some()).await.unwrap_or_else(|| {
+            panic!("not within {PATIENCE:?}: {what}: {:?}", self.notes.noted.lock());
+        });
+        found().unwrap()
+    }
+
     pub async fn ready(&self, replicas: usize) {
         self.until(
             &format!("{replicas} are ready"),
             |told| matches!(told.last(), Some(Told::Ready { ready, .. }) if *ready == replicas),
         )
         .await;
+    }
+
+    /// Waits until a server has joined for the how manieth time, and is ready.
+    pub async fn joined(&self, times: usize) {
+        let joined = |told: &&Told| matches!(told, Told::Joined(_));
+        self.until(&format!("{times} have joined"), |told| told.iter().filter(joined).count() == times).await;
+        self.ready(1).await;
     }
 
     /// How often something was told.

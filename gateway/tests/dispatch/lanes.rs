@@ -32,6 +32,7 @@ impl Rig {
         let record = Record::default();
         let config = ReplicaSetConfig {
             name: "plus-one".to_owned(),
+            service: "test/plus-one".to_owned(),
             max_batch_size: NonZeroUsize::new(max_rows),
             max_latency: (!linger.is_zero()).then_some(linger),
             container_concurrency: None,
@@ -261,8 +262,7 @@ fn complaint_38_a_run_nobody_waits_for_is_stopped() {
 fn a_call_that_is_decoded_while_its_revision_fails_is_told_at_once() {
     runtime().block_on(async {
         let rig = Rig::start(1, 8, Duration::ZERO, Duration::ZERO);
-        let fails =
-            |lane: &Lane| lane.state_changed(SetState::Failed(Failure { reason: "it is broken".into(), load: 0 }));
+        let fails = |lane: &Lane| lane.state_changed(SetState::Failed(Failure::of_loading("it is broken", 0)));
         let hour = Duration::from_secs(3_600);
         let told = call_while(rig.lane.clone(), [1, 1], vec![7], hour, false, fails);
         let error = tokio::time::timeout(Duration::from_secs(20), told).await.unwrap().unwrap_err();

@@ -274,7 +274,7 @@ fn complaint_50_calls_that_wait_are_told_when_the_last_server_has_failed() {
         let mut waits = Waits::for_lease(&rig.lane, |lease| lease.map(drop));
         eventually("it waits", || rig.lane.load().0 == 1).await;
         rig.lane.remote_left(1);
-        rig.lane.state_changed(SetState::Failed(Failure { reason: "it is gone".into(), load: 0 }));
+        rig.lane.state_changed(SetState::Failed(Failure::of_loading("it is gone", 0)));
         let error = waits.ended().await.unwrap_err();
         assert_eq!(error.code(), ErrorCode::Unavailable);
         assert!(error.message().contains("it is gone"), "{error}");

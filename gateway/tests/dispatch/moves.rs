@@ -171,7 +171,7 @@ fn held_calls_of_a_revision_that_fails_go_to_the_base() {
         calls.send(&world, call(1, &[]));
         calls.send(&world, call(2, &[("x-weirgate-revision", "latest")]));
         eventually("both are held", || canary.lane.load() == (2, 0)).await;
-        canary.feed.state_changed(SetState::Failed(Failure { reason: "it is broken".into(), load: 0 }));
+        canary.feed.state_changed(SetState::Failed(Failure::of_loading("it is broken", 0)));
         let mut replies = [calls.reply().await, calls.reply().await];
         replies.sort_by_key(|reply| reply.status);
         replies[0].is_from("adds-1", 1_001);

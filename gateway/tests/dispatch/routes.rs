@@ -155,7 +155,7 @@ fn calls_with_a_key_stay_together() {
 fn a_broken_revision_takes_only_what_asks_for_it() {
     runtime().block_on(async {
         let (world, _stable, canary) = canary().await;
-        canary.feed.state_changed(SetState::Failed(Failure { reason: "it is broken".into(), load: 0 }));
+        canary.feed.state_changed(SetState::Failed(Failure::of_loading("it is broken", 0)));
         for value in 0..200 {
             world.infer(value, &[]).await.is_from("adds-1", value + 1_000);
         }

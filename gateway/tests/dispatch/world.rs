@@ -144,6 +144,7 @@ impl Running {
     pub fn load(&mut self, pace: Duration) {
         let config = ReplicaSetConfig {
             name: self.name.clone(),
+            service: format!("test/{}", self.name),
             max_batch_size: None,
             max_latency: None,
             container_concurrency: None,

@@ -37,13 +37,13 @@ impl<'a> Progress<'a> {
     pub fn again(&self, reason: &str, bytes: u64, pause: Duration) {
         let Progress { service, url, .. } = self;
         let what = if bytes == 0 { "the download can't begin" } else { "the download is interrupted" };
-        tracing::warn!(service, url, reason, bytes, retry_in = ?pause, "{what}");
+        tracing::warn!(%service, url, reason, bytes, retry_in = ?pause, "{what}");
     }
 
     fn tell(&self, what: &str, bytes: u64, total: Option<u64>) {
         let Progress { service, url, .. } = self;
         let per_second = self.came as f64 / 1e6 / self.started.elapsed().as_secs_f64().max(1e-3);
         let mb_per_second = (per_second * 10.0).round() / 10.0;
-        tracing::info!(service, url, bytes, total, mb_per_second, "{what}");
+        tracing::info!(%service, url, bytes, total, mb_per_second, "{what}");
     }
 }

@@ -252,7 +252,7 @@ impl Hold {
             },
             (Ok(Brought::Unchanged), Some(copy)) => copy,
             (Err(Failed::Again(reason)), Some(copy)) => {
-                tracing::warn!(service, url = shown, reason, "the server can't be asked: the copy from before is used");
+                tracing::warn!(%service, url = shown, reason, "the server can't be asked: the copy from before is used");
                 copy
             }
             (Ok(Brought::Unchanged), None) => return Err(Failed::Again("the copy is gone".to_owned())),

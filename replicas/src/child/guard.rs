@@ -9,7 +9,7 @@
 //! end of the socket is the end of the gateway, also where that was killed.
 
 use std::ffi::OsString;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -48,6 +48,12 @@ fn run(command: &[OsString]) -> Result<(), String> {
     let (program, arguments) = command.split_first().ok_or("no command to guard")?;
     let socket = std::io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from);
     let mut socket = socket.map_err(|error| format!("standard input can't be used: {error}"))?;
+    socket.peer_addr().map_err(|error| {
+        format!(
+            "standard input is no socket of a gateway's ({error}): weirgate serve puts child-guard before each command \
+             that it runs, and it is of no use by hand"
+        )
+    })?;
     let mut gateway = socket.try_clone().map_err(|error| format!("standard input can't be used: {error}"))?;
     outlive_signals().map_err(|error| format!("signals can't be handled: {error}"))?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
@@ -77,8 +83,12 @@ fn outlive_signals() -> std::io::Result<()> {
     NOT_FOR_US.into_iter().try_for_each(|kind| signal(kind).map(drop))
 }
 
+/// Tells the gateway, unless that listens no more: it has let the command go, or is gone itself.
 fn say(socket: &mut UnixStream, line: &str) -> Result<(), String> {
-    socket.write_all(format!("{line}\n").as_bytes()).map_err(|error| format!("the gateway can't be told: {error}"))
+    match socket.write_all(format!("{line}\n").as_bytes()) {
+        Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => Ok(()),
+        told => told.map_err(|error| format!("the gateway can't be told: {error}")),
+    }
 }
 
 /// Passes the gateway's wishes on; where it is gone, so is the command.

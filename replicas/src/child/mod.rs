@@ -5,6 +5,7 @@
 //! process  a command that runs: its start, its end, its lines
 //! log      its lines in our log, cut and counted
 //! port     the port it listens on
+//! listens  the ports that it does listen on
 //! expand   $(NAME) in its arguments
 //! probe    what Kubernetes would ask of it
 //! replica  all of that, as a replica of a set
@@ -12,6 +13,7 @@
 
 mod expand;
 mod guard;
+mod listens;
 mod log;
 mod port;
 mod probe;

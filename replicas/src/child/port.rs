@@ -16,6 +16,8 @@ pub struct Ports(Mutex<BTreeSet<u16>>);
 #[derive(Debug)]
 pub(super) struct Port {
     pub number: u16,
+    /// The one that was asked for, which somebody else may have.
+    pub wanted: Option<u16>,
     ports: Arc<Ports>,
 }
 
@@ -28,12 +30,12 @@ impl Ports {
         if let Some(wanted) = wanted.filter(|port| is_free(*port))
             && self.0.lock().insert(wanted)
         {
-            return Ok(Port { number: wanted, ports: self.clone() });
+            return Ok(Port { number: wanted, wanted: Some(wanted), ports: self.clone() });
         }
         for _ in 0..TRIES {
             let number = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
             if Some(number) != wanted && self.0.lock().insert(number) {
-                return Ok(Port { number, ports: self.clone() });
+                return Ok(Port { number, wanted, ports: self.clone() });
             }
         }
         Err(io::Error::new(io::ErrorKind::AddrInUse, "no port is free"))

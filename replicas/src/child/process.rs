@@ -36,12 +36,10 @@ pub(super) struct Invocation {
 }
 
 /// How a command ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Exit {
-    /// With this code.
-    Code(String),
-    /// By this signal.
-    Signal(String),
+    Code(i32),
+    Signal(i32),
     /// Its guard is gone, and it was killed.
     Lost,
 }
@@ -59,6 +57,10 @@ pub(super) struct Process {
 
 /// Variables of the gateway's that are nobody else's: they hold its settings, paths of keys among them.
 const OWN: &str = "WEIRGATE_";
+/// Added to the number of a signal that ended a command, where a code is asked for.
+const BY_SIGNAL: i32 = 128;
+/// What a guard says that can't be read: its command has ended all the same.
+const UNKNOWN: i32 = 255;
 /// After a command has ended, for what it left behind to be killed and its last lines to be read.
 const BURIAL: Duration = Duration::from_secs(5);
 
@@ -120,8 +122,8 @@ impl Process {
     /// Waits until the command ends. Nothing is lost where this is dropped before.
     pub async fn ended(&mut self) -> Exit {
         match self.news().await.as_deref().and_then(|line| line.split_once(' ')) {
-            Some(("exited", code)) => Exit::Code(code.to_owned()),
-            Some(("killed", signal)) => Exit::Signal(signal.to_owned()),
+            Some(("exited", code)) => Exit::Code(code.parse().unwrap_or(UNKNOWN)),
+            Some(("killed", signal)) => Exit::Signal(signal.parse().unwrap_or(UNKNOWN)),
             _ => {
                 // What it watched over has lost its guard.
                 if let Some(group) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) {
@@ -156,8 +158,17 @@ impl Process {
 }
 
 impl Exit {
-    pub fn is_success(&self) -> bool {
-        matches!(self, Exit::Code(code) if code == "0")
+    pub fn is_success(self) -> bool {
+        self == Exit::Code(0)
+    }
+
+    /// As a shell tells it.
+    pub fn code(self) -> Option<i32> {
+        match self {
+            Exit::Code(code) => Some(code),
+            Exit::Signal(signal) => Some(BY_SIGNAL.saturating_add(signal)),
+            Exit::Lost => None,
+        }
     }
 }
 
@@ -165,22 +176,40 @@ impl Exit {
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Exit::Code(_) if self.is_success() => f.write_str("exited with code 0, though it should go on"),
+            Exit::Code(0) => f.write_str("exited with code 0, though it should go on"),
             Exit::Code(code) => write!(f, "exited with code {code}"),
-            Exit::Signal(signal) => write!(f, "was killed by signal {signal}{}", signal_name(signal)),
+            Exit::Signal(signal) => match signal_name(*signal) {
+                Some(name) => write!(f, "was killed by signal {signal} ({name})"),
+                None => write!(f, "was killed by signal {signal}"),
+            },
             Exit::Lost => f.write_str("lost its guard and was killed"),
         }
     }
 }
 
-fn signal_name(number: &str) -> &'static str {
-    match number {
-        "6" => " (SIGABRT)",
-        "9" => " (SIGKILL)",
-        "11" => " (SIGSEGV)",
-        "15" => " (SIGTERM)",
-        _ => "",
-    }
+/// Those that end a process, as Linux numbers them on all machines that we run on.
+fn signal_name(number: i32) -> Option<&'static str> {
+    const NAMES: [(i32, &str); 18] = [
+        (1, "SIGHUP"),
+        (2, "SIGINT"),
+        (3, "SIGQUIT"),
+        (4, "SIGILL"),
+        (5, "SIGTRAP"),
+        (6, "SIGABRT"),
+        (7, "SIGBUS"),
+        (8, "SIGFPE"),
+        (9, "SIGKILL"),
+        (10, "SIGUSR1"),
+        (11, "SIGSEGV"),
+        (12, "SIGUSR2"),
+        (13, "SIGPIPE"),
+        (14, "SIGALRM"),
+        (15, "SIGTERM"),
+        (24, "SIGXCPU"),
+        (25, "SIGXFSZ"),
+        (31, "SIGSYS"),
+    ];
+    NAMES.iter().find(|(known, _)| *known == number).map(|(_, name)| *name)
 }
 
 /// The log's idea of whose a process is.

@@ -12,18 +12,23 @@ use weirgate_models::{LoadError, Stop};
 use weirgate_protocol::UpstreamUrl;
 
 use super::expand::{expand, find, variables};
+use super::listens::listens;
 use super::port::Port;
 use super::probe::{Probe, Probed};
 use super::process::{Exit, Invocation, Process, whose};
 use super::{ChildrenConfig, Command, Ours, Runs, Speaks};
 use crate::kind::{Ending, EventKind, Tell};
 use crate::remote::{Address, Remote, Transport, TransportConfig};
-use crate::upstream::{START, follow};
+use crate::replica::FailureKind;
+use crate::upstream::Follow;
+use crate::waits::Waits;
 
 /// For connections to a process of this machine.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The news that a process has ended comes later than that it refuses connections, if only by moments.
 const REFUSAL_PAUSE: Duration = Duration::from_millis(50);
+/// Ports that a reason names.
+const MOST_PORTS: usize = 5;
 /// For a guard to say that the command runs.
 const GUARD_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -61,9 +66,12 @@ impl Drop for Files {
 enum Over {
     Exited(Exit),
     /// It hangs, or never became what it should be.
-    Failed(String),
+    Failed(Wrong),
     Stop,
 }
+
+/// What has failed, and why.
+type Wrong = (FailureKind, String);
 
 impl Body {
     pub async fn run(self) {
@@ -71,15 +79,16 @@ impl Body {
         let name: Arc<str> = format!("child {}", self.tell.replica).into();
         let started = tokio::select! {
             started = self.start() => started,
-            () = stop_asked(self.stopping.clone()) => return ending.tell(EventKind::Exited { reason: None }),
+            () = stop_asked(self.stopping.clone()) => return ending.tell(EventKind::Exited(None)),
         };
-        let (place, mut process) = match started {
+        let (mut place, mut process) = match started {
             Ok(started) => started,
-            Err(error) => return ending.tell(EventKind::Exited { reason: Some(error) }),
+            Err(wrong) => return ending.tell(EventKind::Exited(Some(wrong))),
         };
+        let started = Instant::now();
         let (config, replica, pid) = (&self.config, self.tell.replica, process.pid);
-        tracing::info!(service = &*config.service, revision = &*config.revision, replica, pid, "process started");
-        let care = Care { body: &self, place: &place, name, remotes: Mutex::default() };
+        tracing::info!(service = %config.service, revision = %config.revision, replica, pid, "process started");
+        let care = Care { body: &self, place: &place, name, pid, started, remotes: Mutex::default() };
         let over = tokio::select! {
             exit = process.ended() => Over::Exited(exit),
             reason = care.take() => Over::Failed(reason),
@@ -88,13 +97,17 @@ impl Body {
         let remotes = care.remotes.into_inner();
         match over {
             Over::Exited(exit) => {
+                let lived = started.elapsed().as_secs();
+                let reason = format!("its process {exit} after {lived} s{}", place.hint());
+                // Whoever takes its place may have the port: nobody listens there any more.
+                place.port = None;
                 // At once: calls are not to be passed to what is gone.
-                let reason = format!("its process {exit}{}", place.hint());
-                ending.tell(EventKind::Exited { reason: Some(reason) });
+                let kind = FailureKind::Exit { code: exit.code() };
+                ending.tell(EventKind::Exited(Some((kind, reason))));
                 process.bury().await;
             }
-            Over::Failed(reason) => {
-                ending.tell(EventKind::Exited { reason: Some(reason) });
+            Over::Failed(wrong) => {
+                ending.tell(EventKind::Exited(Some(wrong)));
                 process.stop(config.grace).await;
             }
             Over::Stop => {
@@ -105,29 +118,32 @@ impl Body {
                 };
                 let _ = tokio::time::timeout(config.grace, finished).await;
                 process.stop(config.grace).await;
-                ending.tell(EventKind::Exited { reason: None });
+                ending.tell(EventKind::Exited(None));
             }
         }
     }
 
     /// Dropping this before it is done kills what was started.
-    async fn start(&self) -> Result<(Place, Process), String> {
+    async fn start(&self) -> Result<(Place, Process), Wrong> {
+        let not_started = |reason| (FailureKind::Start, reason);
         let place = self.place().await?;
         let whose = whose(&self.config.service, &self.config.revision, self.tell.replica);
         let started = Process::start(&self.config.guard, &place.invocation, Some(&whose));
         let late = |_| format!("its guard did not say within {GUARD_PATIENCE:?} that it runs");
-        let process = tokio::time::timeout(GUARD_PATIENCE, started).await.map_err(late)??;
-        Ok((place, process))
+        let process = tokio::time::timeout(GUARD_PATIENCE, started).await.map_err(late).and_then(|started| started);
+        Ok((place, process.map_err(not_started)?))
     }
 
-    async fn place(&self) -> Result<Place, String> {
-        match &self.config.runs {
+    async fn place(&self) -> Result<Place, Wrong> {
+        let place = match &self.config.runs {
             Runs::Command(command) => place_of(command),
             Runs::Ours(ours) => {
-                let model = fetch(ours.source.clone(), self.config.service.clone()).await?;
+                let fetched = fetch(ours.source.clone(), self.config.service.clone()).await;
+                let model = fetched.map_err(|reason| (FailureKind::Load, reason))?;
                 place_of_ours(ours, &model)
             }
-        }
+        };
+        place.map_err(|reason| (FailureKind::Start, reason))
     }
 }
 
@@ -206,10 +222,35 @@ impl Files {
 impl Place {
     /// What may explain that a program ended: it wanted a port that it was not given.
     fn hint(&self) -> String {
-        match &self.port {
-            Some(port) => format!(" (PORT was {})", port.number),
-            None => String::new(),
+        self.told().map(|told| format!("; {told}")).unwrap_or_default()
+    }
+
+    /// What it was told to listen on, and why.
+    fn told(&self) -> Option<String> {
+        let Port { number, wanted, .. } = self.port.as_ref()?;
+        Some(match wanted {
+            Some(wanted) if wanted == number => format!("told PORT={number} (containerPort)"),
+            Some(wanted) => format!("told PORT={number} (containerPort {wanted} is taken)"),
+            None => format!("told PORT={number} (there is no containerPort)"),
+        })
+    }
+
+    /// Why the process, which runs, is not ready.
+    fn not_ready(&self, pid: u32, text: &str, lasted: Option<Duration>) -> String {
+        let told = self.told().map(|told| format!("{told}; ")).unwrap_or_default();
+        let lasted = lasted.map(|lasted| format!(", for {} s", lasted.as_secs())).unwrap_or_default();
+        format!("{told}{text}{lasted}; the process is still running{}", self.elsewhere(pid))
+    }
+
+    /// Where the process listens, if not where it was told.
+    fn elsewhere(&self, pid: u32) -> String {
+        let Some(port) = &self.port else { return String::new() };
+        let ports = listens(pid);
+        if ports.is_empty() || ports.contains(&port.number) {
+            return String::new();
         }
+        let ports: Vec<String> = ports.iter().take(MOST_PORTS).map(u16::to_string).collect();
+        format!(" and listens on {} instead", ports.join(", "))
     }
 }
 
@@ -218,18 +259,22 @@ struct Care<'a> {
     body: &'a Body,
     place: &'a Place,
     name: Arc<str>,
+    pid: u32,
+    started: Instant,
     /// The servers that may hold calls: the one that is ready, and those before it that were.
     remotes: Mutex<Vec<Weak<Remote>>>,
 }
 
 impl Care<'_> {
     /// Returns why the process has to go.
-    async fn take(&self) -> String {
-        let Runs::Command(command) = &self.body.config.runs else { return self.be_ready(None).await };
+    async fn take(&self) -> Wrong {
+        let mut waits = Waits::new(self.started);
+        let Runs::Command(command) = &self.body.config.runs else { return self.be_ready(None, waits).await };
         if let Some(startup) = &command.startup
-            && let Err(reason) = self.until(startup).await
+            && let Err(reason) = self.until(startup, &mut waits).await
         {
-            return format!("its startup probe failed {} times: {reason}", startup.failure_threshold);
+            let reason = format!("its startup probe failed {} times: {reason}", startup.failure_threshold);
+            return (FailureKind::Unhealthy, format!("{reason}{}", self.place.hint()));
         }
         let alive = async {
             match &command.liveness {
@@ -241,39 +286,61 @@ impl Care<'_> {
             }
         };
         tokio::select! {
-            reason = alive => reason,
-            reason = self.be_ready(command.readiness.as_ref()) => reason,
+            reason = alive => (FailureKind::Unhealthy, reason),
+            wrong = self.be_ready(command.readiness.as_ref(), waits) => wrong,
         }
     }
 
     /// Tells when the process is ready and when it is not, for as long as it runs; an error that no time heals is returned.
-    async fn be_ready(&self, readiness: Option<&Probe>) -> String {
+    async fn be_ready(&self, readiness: Option<&Probe>, waits: Waits) -> Wrong {
         let started = Instant::now();
-        let mut starts = true;
+        let mut waits = Some(waits);
+        // Why it is not ready any more, as it was told last.
+        let mut told = None;
         loop {
             if let Some(probe) = readiness {
-                self.until_ready(probe, started, starts).await;
+                self.until_ready(probe, started, &mut waits, told.take()).await;
             }
             let remote = match self.connect() {
                 Ok(remote) => remote,
-                Err(error) => return error,
+                Err(error) => return (FailureKind::Start, error),
             };
             let not_ready = async {
                 match readiness {
-                    Some(probe) => format!("its readiness probe failed: {}", self.while_good(probe).await),
+                    Some(probe) => format!("its readiness probe fails: {}", self.while_good(probe).await),
                     None => std::future::pending().await,
                 }
             };
-            let reason = tokio::select! {
-                reason = follow(remote, &self.body.config.watch, &self.body.tell, &mut starts) => reason,
-                reason = not_ready => reason,
+            let mut follow = Follow {
+                config: &self.body.config.watch,
+                tell: &self.body.tell,
+                kind: FailureKind::NotReady,
+                waits: &mut waits,
+                reason: &|text, lasted| self.not_ready(text, lasted),
             };
-            self.unready(reason, starts);
+            let reason = tokio::select! {
+                reason = follow.until_not_ready(remote) => Some(reason),
+                text = not_ready => self.unready(&text, &mut waits),
+            };
+            told.clone_from(&reason);
+            if let Some(reason) = reason {
+                self.body.tell.tell(EventKind::NotReady(FailureKind::NotReady, reason));
+            }
         }
     }
 
-    fn unready(&self, reason: String, starts: bool) {
-        self.body.tell.tell(if starts { EventKind::Starts(reason) } else { EventKind::NotReady(reason) });
+    /// Tells what a process that starts waits for, where it is time to. The reason that one which was ready is not any more is
+    /// the caller's to tell.
+    fn unready(&self, text: &str, waits: &mut Option<Waits>) -> Option<String> {
+        let Some(waits) = waits else { return Some(self.not_ready(text, None)) };
+        if let Some(lasted) = waits.found(text, Instant::now()) {
+            self.body.tell.tell(EventKind::Starts(self.not_ready(text, Some(lasted))));
+        }
+        None
+    }
+
+    fn not_ready(&self, text: &str, lasted: Option<Duration>) -> String {
+        self.place.not_ready(self.pid, text, lasted)
     }
 
     fn connect(&self) -> Result<Arc<Remote>, String> {
@@ -304,7 +371,7 @@ impl Care<'_> {
     }
 
     /// Asks until a probe succeeds, or fails as often as it may.
-    async fn until(&self, probe: &Probe) -> Result<(), String> {
+    async fn until(&self, probe: &Probe, waits: &mut Waits) -> Result<(), String> {
         tokio::time::sleep(probe.initial_delay).await;
         let mut failures = 0;
         loop {
@@ -313,21 +380,26 @@ impl Care<'_> {
             if failures >= probe.failure_threshold {
                 return Err(reason);
             }
+            if let Some(lasted) = waits.found(&reason, Instant::now()) {
+                let reason = self.not_ready(&format!("its startup probe fails: {reason}"), Some(lasted));
+                self.body.tell.tell(EventKind::Starts(reason));
+            }
             tokio::time::sleep(probe.period).await;
         }
     }
 
-    /// Asks until a probe has succeeded often enough.
-    async fn until_ready(&self, probe: &Probe, started: Instant, starts: bool) {
+    /// Asks until a probe has succeeded often enough. `told`: why the replica is not ready, as far as it was told.
+    async fn until_ready(&self, probe: &Probe, started: Instant, waits: &mut Option<Waits>, mut told: Option<String>) {
         tokio::time::sleep(probe.initial_delay.saturating_sub(started.elapsed())).await;
-        let (mut successes, mut told) = (0, None);
+        let mut successes = 0;
         loop {
             match probe.ask(self.probed()).await {
                 Ok(()) => successes += 1,
                 Err(reason) => {
                     successes = 0;
-                    if (!starts || started.elapsed() >= START) && told.as_ref() != Some(&reason) {
-                        self.unready(format!("its readiness probe failed: {reason}"), starts);
+                    let reason = self.unready(&format!("its readiness probe fails: {reason}"), waits);
+                    if let Some(reason) = reason.filter(|reason| told.as_ref() != Some(reason)) {
+                        self.body.tell.tell(EventKind::NotReady(FailureKind::NotReady, reason.clone()));
                         told = Some(reason);
                     }
                 }

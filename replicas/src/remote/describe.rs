@@ -10,6 +10,7 @@ use weirgate_protocol::{LoadedModel, ModelSpec, Protocol, oip};
 
 use super::Described;
 use super::ask::{Whole, ask, get, may_speak_h2, reason, refusal, segment};
+use super::fault::{Fault, FaultKind};
 use super::grpc::{self, Failed};
 use super::transport::{Address, Transport};
 
@@ -26,6 +27,8 @@ pub(crate) enum Said {
     Ready,
     /// The model is not there, or not yet, and this is how the server said so.
     No(String),
+    /// There is no connection to it: whatever it is asked, this is what comes of it.
+    Unreachable(String),
     /// It could not be asked, or what it answered is of no protocol.
     Failed(String),
     /// It knows no such question. Where somebody else says that it speaks the protocol, it may all the same.
@@ -35,7 +38,7 @@ pub(crate) enum Said {
 /// Asks a server for `model` in every protocol that may be spoken at its address, or in those of `protocols`: each of them
 /// must be spoken then. One that knows no question for the model is believed to be ready by the manifest's word.
 ///
-/// An error says what was asked and what came back. `patience` is for each question.
+/// An error says what was asked and what came back, or that there is no connection. `patience` is for each question.
 pub async fn describe(
     transport: &Transport,
     model: &str,
@@ -59,6 +62,7 @@ pub async fn describe(
         let speaks = match answer {
             Said::Ready => true,
             Said::Unknown(_) if protocols.is_some() => true,
+            Said::Unreachable(text) => return Err(text),
             Said::No(text) | Said::Failed(text) | Said::Unknown(text) => {
                 said.push(format!("{}: {text}", name(protocol)));
                 false
@@ -141,14 +145,14 @@ impl Questions<'_> {
         judge(self.model, &self.get(path).await, ready)
     }
 
-    async fn get(&self, path: &str) -> Result<(String, Whole), String> {
-        let question =
-            async { ask(self.transport, get(path)?, LARGEST_ANSWER).await.map_err(|fault| fault.error.to_string()) };
-        let answer = match tokio::time::timeout(self.patience, question).await {
-            Ok(answer) => answer,
-            Err(_) => Err(format!("no answer in {:?}", self.patience)),
-        };
-        answer.map(|whole| (format!("GET {path}"), whole)).map_err(|error| format!("GET {path}: {error}"))
+    async fn get(&self, path: &str) -> Result<(String, Whole), Unasked> {
+        let question = format!("GET {path}");
+        let request = get(path).map_err(|error| Unasked::Failed(format!("{question}: {error}")))?;
+        match tokio::time::timeout(self.patience, ask(self.transport, request, LARGEST_ANSWER)).await {
+            Ok(Ok(whole)) => Ok((question, whole)),
+            Ok(Err(fault)) => Err(Unasked::by(&fault, &question)),
+            Err(_) => Err(Unasked::Failed(format!("{question}: no answer in {:?}", self.patience))),
+        }
     }
 
     async fn grpc<Answer: prost::Message + Default>(
@@ -170,7 +174,7 @@ impl Questions<'_> {
                 Said::Unknown(format!("ModelReady answered {status}"))
             }
             Err(Failed::Status(status)) => Said::No(format!("ModelReady answered {status}")),
-            Err(Failed::Fault(fault)) => Said::Failed(format!("ModelReady: {}", fault.error)),
+            Err(Failed::Fault(fault)) => Unasked::by(&fault, "ModelReady").into(),
             Err(Failed::Foreign(text)) => Said::Failed(format!("ModelReady answered what is no gRPC: {text}")),
         }
     }
@@ -223,11 +227,38 @@ impl Questions<'_> {
     }
 }
 
+/// Why there is no answer to a question.
+#[derive(Clone, Debug)]
+enum Unasked {
+    /// There is no connection.
+    Unreachable(String),
+    /// Names the question too.
+    Failed(String),
+}
+
+impl Unasked {
+    fn by(fault: &Fault, question: &str) -> Unasked {
+        match fault.kind {
+            FaultKind::Connect => Unasked::Unreachable(fault.error.to_string()),
+            _ => Unasked::Failed(format!("{question}: {}", fault.error)),
+        }
+    }
+}
+
+impl From<Unasked> for Said {
+    fn from(unasked: Unasked) -> Said {
+        match unasked {
+            Unasked::Unreachable(text) => Said::Unreachable(text),
+            Unasked::Failed(text) => Said::Failed(text),
+        }
+    }
+}
+
 /// Judges an answer: by `ready` where it is a success, and else by its status.
-fn judge(model: &str, answer: &Result<(String, Whole), String>, ready: impl Fn(&[u8]) -> Option<bool>) -> Said {
+fn judge(model: &str, answer: &Result<(String, Whole), Unasked>, ready: impl Fn(&[u8]) -> Option<bool>) -> Said {
     let (question, whole) = match answer {
         Ok(answer) => answer,
-        Err(error) => return Said::Failed(error.clone()),
+        Err(unasked) => return unasked.clone().into(),
     };
     let text = || format!("{question} answered {}", refusal(whole.status, &whole.body));
     match whole.status {

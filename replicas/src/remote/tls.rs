@@ -4,12 +4,13 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use rustls::client::WantsClientCert;
+use parking_lot::Mutex;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{AlertDescription, ClientConfig, ConfigBuilder, RootCertStore};
+use rustls::{AlertDescription, ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -24,24 +25,86 @@ pub struct TlsFiles {
     pub client: Option<(PathBuf, PathBuf)>,
 }
 
-/// What handshakes with one server need.
+/// Between two looks at the files, at least.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What handshakes with one server need. The files are looked at again before a handshake: what they hold by then counts for
+/// it, if it can be used.
 pub(super) struct Tls {
     name: ServerName<'static>,
-    config: Arc<ClientConfig>,
+    files: TlsFiles,
+    offers: Vec<Vec<u8>>,
+    taken: Mutex<Taken>,
 }
+
+/// What was read last.
+struct Taken {
+    config: Arc<ClientConfig>,
+    contents: Contents,
+    /// What could not be used, which is told once.
+    refused: Option<Contents>,
+    looked: Instant,
+}
+
+/// What the files hold, in the order of [`TlsFiles::paths`].
+type Contents = Vec<Result<Vec<u8>, String>>;
 
 impl Tls {
     /// `offers`: protocols, the preferred one first.
     pub fn new(host: &str, files: &TlsFiles, offers: &[&[u8]]) -> Result<Tls, String> {
         let name = ServerName::try_from(host.to_owned()).map_err(|error| format!("host '{host}': {error}"))?;
-        let mut config = shown(trusted(files.ca.as_deref())?, files.client.as_ref())?;
-        config.alpn_protocols = offers.iter().map(|offer| offer.to_vec()).collect();
-        Ok(Tls { name, config: config.into() })
+        let (files, offers) = (files.clone(), offers.iter().map(|offer| offer.to_vec()).collect::<Vec<_>>());
+        let contents = files.read();
+        let config = files.config(&contents, &offers)?;
+        let taken = Taken { config, contents, refused: None, looked: Instant::now() };
+        Ok(Tls { name, files, offers, taken: Mutex::new(taken) })
+    }
+
+    /// For one handshake.
+    async fn config(&self) -> Arc<ClientConfig> {
+        if self.files.paths().next().is_some() && self.is_due(Instant::now()) {
+            let files = self.files.clone();
+            // Fails only where the runtime ends.
+            if let Ok(contents) = tokio::task::spawn_blocking(move || files.read()).await {
+                self.take(contents);
+            }
+        }
+        self.taken.lock().config.clone()
+    }
+
+    /// Whether it is time to look; one of several handshakes does.
+    fn is_due(&self, now: Instant) -> bool {
+        let mut taken = self.taken.lock();
+        let due = now.saturating_duration_since(taken.looked) >= PAUSE;
+        if due {
+            taken.looked = now;
+        }
+        due
+    }
+
+    fn take(&self, contents: Contents) {
+        let mut taken = self.taken.lock();
+        if contents == taken.contents {
+            taken.refused = None;
+            return;
+        }
+        match self.files.config(&contents, &self.offers) {
+            Ok(config) => {
+                tracing::info!(host = ?self.name, "files of TLS to a server were read again");
+                *taken = Taken { config, contents, refused: None, looked: taken.looked };
+            }
+            // A certificate and its key are seldom replaced in the same moment.
+            Err(error) if taken.refused.as_ref() != Some(&contents) => {
+                tracing::error!(host = ?self.name, error, "files of TLS to a server can't be used: what was read before holds on");
+                taken.refused = Some(contents);
+            }
+            Err(_) => {}
+        }
     }
 
     /// The connection, and whether the server picked h2.
     pub async fn handshake(&self, stream: TcpStream) -> Result<(Box<TlsStream<TcpStream>>, bool), String> {
-        match TlsConnector::from(self.config.clone()).connect(self.name.clone(), stream).await {
+        match TlsConnector::from(self.config().await).connect(self.name.clone(), stream).await {
             Ok(stream) => {
                 let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                 Ok((Box::new(stream), is_h2))
@@ -54,34 +117,57 @@ impl Tls {
     }
 }
 
-fn trusted(ca: Option<&Path>) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, String> {
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    let Some(path) = ca else {
-        return builder.with_platform_verifier().map_err(|error| format!("the machine's authorities: {error}"));
-    };
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(path)? {
-        roots.add(certificate).map_err(|error| format!("{}: {error}", path.display()))?;
+impl TlsFiles {
+    fn paths(&self) -> impl Iterator<Item = &Path> {
+        let client = self.client.iter().flat_map(|(chain, key)| [chain, key]);
+        self.ca.iter().chain(client).map(PathBuf::as_path)
     }
-    Ok(builder.with_root_certificates(roots))
+
+    fn read(&self) -> Contents {
+        let read = |path: &Path| {
+            fs::read(path).map_err(|error| format!("{}: {}", path.display(), super::transport::why(error)))
+        };
+        self.paths().map(read).collect()
+    }
+
+    /// `contents` are those of the paths, in their order.
+    fn config(&self, contents: &[Result<Vec<u8>, String>], offers: &[Vec<u8>]) -> Result<Arc<ClientConfig>, String> {
+        let mut contents = contents.iter();
+        let mut next = |path: &Path| match contents.next() {
+            Some(Ok(pem)) => Ok(pem.as_slice()),
+            Some(Err(error)) => Err(error.clone()),
+            None => Err(format!("{}: it was not read", path.display())),
+        };
+        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?;
+        let builder = match &self.ca {
+            None => builder.with_platform_verifier().map_err(|error| format!("the machine's authorities: {error}"))?,
+            Some(path) => {
+                let mut roots = RootCertStore::empty();
+                for certificate in certificates(path, next(path)?)? {
+                    roots.add(certificate).map_err(|error| format!("{}: {error}", path.display()))?;
+                }
+                builder.with_root_certificates(roots)
+            }
+        };
+        let mut config = match &self.client {
+            None => builder.with_no_client_auth(),
+            Some((chain, key)) => {
+                let shown = certificates(chain, next(chain)?)?;
+                let private = PrivateKeyDer::from_pem_slice(next(key)?)
+                    .map_err(|error| format!("{}: no private key: {error}", key.display()))?;
+                let config = builder.with_client_auth_cert(shown, private);
+                config.map_err(|error| format!("{} and {}: {error}", chain.display(), key.display()))?
+            }
+        };
+        config.alpn_protocols = offers.to_vec();
+        Ok(config.into())
+    }
 }
 
-fn shown(
-    builder: ConfigBuilder<ClientConfig, WantsClientCert>,
-    client: Option<&(PathBuf, PathBuf)>,
-) -> Result<ClientConfig, String> {
-    let Some((chain, key)) = client else { return Ok(builder.with_no_client_auth()) };
-    let pem = read(key)?;
-    let private =
-        PrivateKeyDer::from_pem_slice(&pem).map_err(|error| format!("{}: no private key: {error}", key.display()))?;
-    let config = builder.with_client_auth_cert(certificates(chain)?, private);
-    config.map_err(|error| format!("{} and {}: {error}", chain.display(), key.display()))
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let certificates = CertificateDer::pem_slice_iter(&read(path)?).collect::<Result<Vec<_>, _>>();
+fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let certificates = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
     match certificates {
         Ok(certificates) if certificates.is_empty() => {
             Err(format!("{}: there is no certificate in it", path.display()))
@@ -89,10 +175,6 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
         Ok(certificates) => Ok(certificates),
         Err(error) => Err(format!("{}: {error}", path.display())),
     }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    fs::read(path).map_err(|error| format!("{}: {}", path.display(), super::transport::why(error)))
 }
 
 /// Whether it is what a server says that does not take our certificate. With TLS 1.3 it says so when its client has begun to

@@ -145,7 +145,7 @@ impl<T: Fn(WatchEvent) + Send + Sync> Watch<T> {
             Said::Ready => Ok(()),
             // It was taken at the manifest's word from the start.
             Said::Unknown(_) if protocols.is_some() => Ok(()),
-            Said::No(reason) | Said::Failed(reason) | Said::Unknown(reason) => Err(reason),
+            Said::No(reason) | Said::Failed(reason) | Said::Unknown(reason) | Said::Unreachable(reason) => Err(reason),
         }
     }
 

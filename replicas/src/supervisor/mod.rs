@@ -16,7 +16,7 @@ mod slot;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
@@ -26,14 +26,16 @@ use self::slot::{Handle, Slot};
 use crate::child::{Children, ChildrenConfig};
 use crate::kind::{Event, EventKind, Kind, Start, Tell};
 use crate::local::{Engines, Loader};
-use crate::replica::{Failure, Feed, SetState};
+use crate::replica::{Counts, Failure, FailureKind, Feed, SetState};
 use crate::upstream::{Upstreams, UpstreamsConfig};
 
 /// What a set of engines of this process runs.
 #[derive(Clone)]
 pub struct ReplicaSetConfig {
-    /// Shown in thread names and logs: the service's name.
+    /// Shown in thread names: the service's name.
     pub name: String,
+    /// Shown in logs: `namespace/name`.
+    pub service: String,
     pub max_batch_size: Option<NonZeroUsize>,
     pub max_latency: Option<Duration>,
     pub container_concurrency: Option<NonZeroUsize>,
@@ -62,8 +64,8 @@ const HELD: Duration = Duration::from_secs(5);
 
 /// The replicas of one revision.
 pub struct ReplicaSet {
-    /// Shown in logs: the service's name.
-    name: String,
+    /// Shown in logs: `namespace/name`.
+    service: String,
     kind: Box<dyn Kind>,
     feed: Arc<dyn Feed>,
     slots: Vec<Slot>,
@@ -77,6 +79,10 @@ pub struct ReplicaSet {
     load: u64,
     /// Failures so far.
     failures: u64,
+    /// How often one was started, or is to be, because another had failed.
+    restarts: u64,
+    /// As the feed was told them last.
+    counts: Counts,
     /// What replicas outside of this process need here.
     tasks: JoinSet<()>,
 }
@@ -84,12 +90,12 @@ pub struct ReplicaSet {
 impl ReplicaSet {
     /// Engines of this process.
     pub fn new(config: ReplicaSetConfig, feed: Arc<dyn Feed>) -> Self {
-        ReplicaSet::of(config.name.clone(), Box::new(Engines(config)), feed)
+        ReplicaSet::of(config.service.clone(), Box::new(Engines(config)), feed)
     }
 
-    /// Servers elsewhere, one in each place.
-    pub fn upstreams(name: String, config: UpstreamsConfig, feed: Arc<dyn Feed>) -> Self {
-        ReplicaSet::of(name, Box::new(Upstreams::new(config)), feed)
+    /// Servers elsewhere, one in each place, of `service`: `namespace/name`.
+    pub fn upstreams(service: String, config: UpstreamsConfig, feed: Arc<dyn Feed>) -> Self {
+        ReplicaSet::of(service, Box::new(Upstreams::new(config)), feed)
     }
 
     /// Processes of this machine.
@@ -97,9 +103,9 @@ impl ReplicaSet {
         ReplicaSet::of(config.service.to_string(), Box::new(Children::new(config)), feed)
     }
 
-    fn of(name: String, kind: Box<dyn Kind>, feed: Arc<dyn Feed>) -> Self {
+    fn of(service: String, kind: Box<dyn Kind>, feed: Arc<dyn Feed>) -> Self {
         ReplicaSet {
-            name,
+            service,
             kind,
             feed,
             slots: Vec::new(),
@@ -109,6 +115,8 @@ impl ReplicaSet {
             took: Duration::ZERO,
             load: 0,
             failures: 0,
+            restarts: 0,
+            counts: Counts::default(),
             tasks: JoinSet::new(),
         }
     }
@@ -125,6 +133,7 @@ impl ReplicaSet {
             self.scale(now.replicas, Instant::now());
             self.replace_next(Instant::now());
             self.start_due(Instant::now());
+            self.count();
             let waits = self.slots.iter().filter(|slot| slot.loading.is_none());
             let due = waits.filter_map(|slot| slot.start_at).min();
             tokio::select! {
@@ -207,14 +216,14 @@ impl ReplicaSet {
             slot.start_at = None;
             let id = self.next_id;
             self.next_id += 1;
-            tracing::info!(service = self.name, replica = id, "starting a replica");
+            tracing::info!(service = %self.service, replica = id, "starting a replica");
             let tell = Tell { replica: id, events: self.events.0.clone() };
             let start = Start { id, place: slot.place, feed: self.feed.clone(), tell };
             match self.kind.start(start, &mut self.tasks) {
                 Ok(replica) => {
                     slot.loading = Some(Handle { id, replica, load: self.load, model: None, remote: None });
                 }
-                Err(error) => self.failed_to_load(index, &error, now),
+                Err(error) => self.failed_to_load(index, (FailureKind::Start, error), now),
             }
         }
     }
@@ -225,11 +234,11 @@ impl ReplicaSet {
             self.left(&event);
             return;
         };
-        let name = self.name.as_str();
+        let service = self.service.as_str();
         let slot = &mut self.slots[index];
         match event.kind {
             EventKind::Loaded { model, took, remote } => {
-                tracing::info!(service = name, replica = id, seconds = took.as_secs_f64(), "replica is ready");
+                tracing::info!(%service, replica = id, seconds = took.as_secs_f64(), "replica is ready");
                 let Some(mut loaded) = slot.loading.take() else { return };
                 if let Some(remote) = &remote {
                     self.feed.remote_joined(remote.clone());
@@ -245,11 +254,13 @@ impl ReplicaSet {
                 self.report();
             }
             EventKind::Starts(reason) => {
-                tracing::info!(service = name, replica = id, reason, "replica is not ready yet");
-                slot.waits_for = Some(reason.into());
+                tracing::info!(%service, replica = id, reason, "replica is not ready yet");
+                let failure = Failure { kind: FailureKind::NotReady, reason: reason.into(), load: self.load };
+                self.feed.noted(&failure);
+                slot.waits_for = Some(failure);
                 self.report();
             }
-            EventKind::NotReady(reason) => self.not_ready(index, id, &reason),
+            EventKind::NotReady(kind, reason) => self.not_ready(index, id, kind, &reason),
             EventKind::Changed(model) => {
                 let Some(serving) = slot.serving.as_mut().filter(|serving| serving.id == id) else { return };
                 serving.model = model.or(serving.model.take());
@@ -258,20 +269,20 @@ impl ReplicaSet {
                 }
                 self.report();
             }
-            EventKind::LoadFailed(error) => self.load_failed(index, &error.0, now),
+            EventKind::LoadFailed(error) => self.load_failed(index, (FailureKind::Load, error.0), now),
             EventKind::Suspect(error) => {
                 let delay = slot.policy.failed(now);
                 slot.start_at = Some(now + delay);
-                tracing::error!(service = name, replica = id, %error, ?delay, "replica failed and will be replaced");
+                tracing::error!(%service, replica = id, %error, ?delay, "replica failed and will be replaced");
             }
-            EventKind::Exited { reason } => self.exited(index, id, reason.as_deref(), now),
+            EventKind::Exited(ended) => self.exited(index, id, ended, now),
         }
     }
 
     /// A replica that goes on without being ready is one that loads.
-    fn not_ready(&mut self, index: usize, id: u64, reason: &str) {
+    fn not_ready(&mut self, index: usize, id: u64, kind: FailureKind, reason: &str) {
         let slot = &mut self.slots[index];
-        tracing::warn!(service = self.name, replica = id, reason, "replica is not ready");
+        tracing::warn!(service = %self.service, replica = id, reason, "replica is not ready");
         let load = slot.handles().find(|handle| handle.id == id).map_or(self.load, |handle| handle.load);
         if let Some(mut lost) = slot.serving.take_if(|serving| serving.id == id) {
             if let Some(remote) = lost.remote.take() {
@@ -284,15 +295,18 @@ impl ReplicaSet {
                 Some(_) => self.stop_replica(lost),
             }
         }
-        self.fail(index, Failure { reason: reason.into(), load });
+        let failure = Failure { kind, reason: reason.into(), load };
+        self.feed.noted(&failure);
+        self.fail(index, failure);
     }
 
     /// A replica is gone: calls are not passed to it any more, and another one is started. Calls are held meanwhile; where
     /// the start has to wait long, they are told why.
-    fn exited(&mut self, index: usize, id: u64, reason: Option<&str>, now: Instant) {
+    fn exited(&mut self, index: usize, id: u64, ended: Option<(FailureKind, String)>, now: Instant) {
+        let (kind, reason) = ended.unwrap_or((FailureKind::Exit { code: None }, "it ended".to_owned()));
         let slot = &mut self.slots[index];
         if slot.loading.as_ref().is_some_and(|loading| loading.id == id && loading.model.is_none()) {
-            return self.load_failed(index, reason.unwrap_or("it ended"), now);
+            return self.load_failed(index, (kind, reason), now);
         }
         let serving = slot.serving.take_if(|serving| serving.id == id);
         let Some(gone) = serving.or_else(|| slot.loading.take_if(|loading| loading.id == id)) else { return };
@@ -302,16 +316,17 @@ impl ReplicaSet {
         let delay = slot.policy.failed(now);
         // What it failed by before is over with it.
         (slot.start_at, slot.failure) = (Some(now + delay), None);
-        let reason = reason.unwrap_or("it ended");
-        tracing::error!(service = self.name, replica = id, reason, ?delay, "replica is gone: starting another");
+        tracing::error!(service = %self.service, replica = id, reason, ?delay, "replica is gone: starting another");
+        let failure = self.starts_again(kind, reason, gone.load, delay);
         if delay > HELD {
-            return self.fail(index, Failure { reason: reason.into(), load: gone.load });
+            return self.fail(index, failure);
         }
+        self.slots[index].waits_for = Some(failure);
         self.report();
     }
 
     /// A replica ended before it was ready.
-    fn load_failed(&mut self, index: usize, error: &str, now: Instant) {
+    fn load_failed(&mut self, index: usize, error: (FailureKind, String), now: Instant) {
         let slot = &mut self.slots[index];
         match slot.loading.take() {
             // What it tried to load is not what is asked for any more.
@@ -320,11 +335,26 @@ impl ReplicaSet {
         }
     }
 
-    fn failed_to_load(&mut self, index: usize, error: &str, now: Instant) {
+    fn failed_to_load(&mut self, index: usize, (kind, error): (FailureKind, String), now: Instant) {
         let delay = self.slots[index].policy.failed(now);
         self.slots[index].start_at = Some(now + delay);
-        tracing::error!(service = self.name, error, retry_in = ?delay, "replica failed to start");
-        self.fail(index, Failure { reason: error.into(), load: self.load });
+        tracing::error!(service = %self.service, error, retry_in = ?delay, "replica failed to start");
+        let failure = self.starts_again(kind, error, self.load, delay);
+        self.fail(index, failure);
+    }
+
+    /// The failure of a replica whose place another takes after `delay`. Of a process it says the how manieth that is, and when.
+    fn starts_again(&mut self, kind: FailureKind, reason: String, load: u64, delay: Duration) -> Failure {
+        self.restarts += 1;
+        let reason = match kind {
+            FailureKind::Start | FailureKind::Exit { .. } | FailureKind::Unhealthy => {
+                format!("{reason}; restart {} {}", self.restarts, when(delay))
+            }
+            FailureKind::Load | FailureKind::NotReady | FailureKind::Upstream => reason,
+        };
+        let failure = Failure { kind, reason: reason.into(), load };
+        self.feed.noted(&failure);
+        failure
     }
 
     fn fail(&mut self, index: usize, failure: Failure) {
@@ -354,8 +384,24 @@ impl ReplicaSet {
         self.feed.state_changed(state);
     }
 
+    /// Tells what the replicas are at, where that has changed.
+    fn count(&mut self) {
+        let at = |is: fn(&Slot) -> bool| self.slots.iter().filter(|slot| is(slot)).count();
+        let counts = Counts {
+            starting: at(|slot| slot.loading.is_some()),
+            ready: at(|slot| slot.serving.is_some()),
+            waiting: at(|slot| slot.handles().next().is_none()),
+            draining: self.leaving.len(),
+            restarts: self.restarts,
+        };
+        if self.counts != counts {
+            self.counts = counts;
+            self.feed.counts_changed(counts);
+        }
+    }
+
     fn left(&mut self, event: &Event) {
-        if matches!(event.kind, EventKind::Exited { .. } | EventKind::LoadFailed(_)) {
+        if matches!(event.kind, EventKind::Exited(_) | EventKind::LoadFailed(_)) {
             self.leaving.retain(|leaving| *leaving != event.replica);
         }
     }
@@ -369,6 +415,7 @@ impl ReplicaSet {
             self.stop_slot(slot);
         }
         while !self.leaving.is_empty() {
+            self.count();
             let Some(event) = self.events.1.recv().await else { return };
             self.left(&event);
         }
@@ -383,6 +430,14 @@ impl Drop for ReplicaSet {
         for handle in self.slots.iter().flat_map(Slot::handles) {
             handle.replica.stop();
         }
+    }
+}
+
+/// When another one is started, in UTC: people read it later.
+fn when(delay: Duration) -> String {
+    match delay {
+        Duration::ZERO => "at once".to_owned(),
+        delay => format!("at {}", humantime::format_rfc3339_seconds(SystemTime::now() + delay)),
     }
 }
 

@@ -20,8 +20,8 @@ pub(super) struct Slot {
     pub start_at: Option<Instant>,
     /// Why nobody serves here, and the how manieth failure of the set it is.
     pub failure: Option<(u64, Failure)>,
-    /// Why whoever starts here is not ready yet.
-    pub waits_for: Option<Arc<str>>,
+    /// Why whoever starts here is not ready yet, or what became of the one before it.
+    pub waits_for: Option<Failure>,
 }
 
 /// A replica that was started.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject;
@@ -176,4 +177,36 @@ fn files_that_are_not_what_they_should_be() {
         let error = Transport::new(config).err().expect("it was taken");
         assert!(error.contains(part), "{error}");
     }
+}
+
+/// Looks are a second apart.
+const NEXT_LOOK: Duration = Duration::from_millis(1_200);
+
+#[tokio::test]
+async fn files_are_looked_at_again_before_a_handshake() {
+    let folder = tempfile::tempdir().unwrap();
+    let (authority, other) = (Authority::new(folder.path(), "ca"), Authority::new(folder.path(), "other"));
+    let mut tasks = JoinSet::new();
+    let server = authority.signs(folder.path(), "localhost");
+    let port = start(&mut tasks, &server, &["http/1.1"], Some(&authority)).await;
+    let (certificate, key) = other.signs(folder.path(), "gateway");
+    let mut config = config(&format!("https://localhost:{port}"));
+    config.tls = TlsFiles { ca: Some(authority.file.clone()), client: Some((certificate.clone(), key.clone())) };
+    // No connection is kept: each call has its own handshake.
+    config.max_idle = 0;
+    let transport = Transport::new(config).unwrap();
+    let refused = async || call(&transport, post("a")).await.err().map(|fault| fault.kind);
+    assert_eq!(refused().await, Some(FaultKind::Connect), "a stranger has signed it");
+    // The certificate is there, and its key is not yet: what was read before holds on.
+    let good = authority.signs(folder.path(), "good");
+    std::fs::copy(&good.0, &certificate).unwrap();
+    tokio::time::sleep(NEXT_LOOK).await;
+    assert_eq!(refused().await, Some(FaultKind::Connect));
+    std::fs::copy(&good.1, &key).unwrap();
+    tokio::time::sleep(NEXT_LOOK).await;
+    assert_eq!(call(&transport, post("a")).await.unwrap(), (200, "a".into()));
+    std::fs::remove_file(&key).unwrap();
+    tokio::time::sleep(NEXT_LOOK).await;
+    assert_eq!(call(&transport, post("a")).await.unwrap(), (200, "a".into()), "what was read is still there");
+    assert!(transport.stats().connects >= 4, "each had a handshake: {:?}", transport.stats());
 }

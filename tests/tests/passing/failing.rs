@@ -60,6 +60,19 @@ async fn a_call_whose_server_is_down_is_executed_elsewhere_exactly_once() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_down_from_the_start_holds_the_others_not_up() {
+    let (mut down, up) = (answers("down").await, answers("up").await);
+    let service = far(&[&down, &up]);
+    down.stop().await;
+    let server = Server::with([service]).at_once().start().await;
+    let mut client = Http1::connect(server.data).await;
+    let reply = client.send(post(INFER, "{}")).await;
+    assert_eq!((reply.status, reply.text().as_str()), (200, "up"), "{reply:?}");
+    let event = server.event("far", "UpstreamNotReady").await;
+    assert!(event.contains(&down.address.to_string()), "{event}");
+}
+
+#[tokio::test]
 async fn complaint_37_what_was_handed_over_is_not_repeated() {
     let (upstream, asked) = breaks(usize::MAX).await;
     let server = Server::start([far(&[&upstream])]).await;

@@ -28,7 +28,10 @@ async fn a_password_opens_a_file_and_is_seen_nowhere() {
         assert!(view.contains("***@localhost") && view.contains("?***"), "{view}");
         shows_none("the view", &view);
         shows_none("describe", &server.done(&["describe", service]).await);
-        shows_none("get", &server.done(&["get", service, "-o", "yaml"]).await);
+        let without_token = ["get", service, "-o", "yaml", "--token-file", "/nowhere/token"];
+        shows_none("get", &server.done(&without_token).await);
+        let written = server.done(&["get", service, "-o", "yaml"]).await;
+        assert!(written.contains("sig=SIGNATURE"), "those who may change it see it as it was written: {written}");
     }
     let message = server.view("shut").await.unwrap()["revisions"][0]["message"].as_str().unwrap().to_owned();
     assert!(message.contains("401") && message.contains("check user and password"), "{message}");

@@ -12,7 +12,7 @@ pub(super) static SERVER: Level = level(&[&[
     acted_on(
         "args",
         Rule::TextList,
-        "follow the command; `$(NAME)` is filled in from `env`, `$(PORT)` too; \
+        "follow the command; `$(NAME)` is filled in from `env`, `$(PORT)` too, and one that is not known is warned of; \
                                       `--model_name=NAME` names the model that the server knows",
     ),
     acted_on(
@@ -48,7 +48,12 @@ pub(super) static SERVER: Level = level(&[&[
 ]]);
 
 static ENV: Level = level(&[&[
-    acted_on("name", Rule::Text, "`PORT` and `WEIRGATE_PORT` are set by the gateway"),
+    acted_on(
+        "name",
+        Rule::Text,
+        "`PORT` and `WEIRGATE_PORT` are set by the gateway, and warned of; `STORAGE_URI` is refused: nothing is brought to \
+         `/mnt/models`",
+    ),
     acted_on("value", Rule::Text, "`$(NAME)` is filled in from variables before it; default: empty"),
     unsupported("valueFrom", Rule::Mapping, "is not supported: write a value, or give the variable to the gateway"),
 ]]);

@@ -1,6 +1,7 @@
 //! From what is asked for and how replicas fare to what shall be.
 
-use super::record::{Asked, AskedTraffic, Health, Known, Rollout};
+use super::health::Health;
+use super::record::{Asked, AskedTraffic, Known, Rollout};
 use crate::plan::Replacement;
 
 /// What shall be now.

@@ -20,7 +20,9 @@
 //!    base until the other is ready.
 
 mod decision;
+mod health;
 mod record;
 
 pub use decision::{Decision, Run, Share};
-pub use record::{Asked, AskedTraffic, Health, Known, Rollout};
+pub use health::{Counts, Fault, FaultKind, Health};
+pub use record::{Asked, AskedTraffic, Known, Rollout};

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::health::{Fault, Health};
 use crate::inference_service::PredictorSpec;
 use crate::plan::{Replacement, RevisionPlan, ServicePlan, TrafficPlan};
 
@@ -50,15 +51,7 @@ pub struct Known {
     pub(super) warm: bool,
     /// Why it failed, where only one could run and the one before it runs again.
     #[serde(skip)]
-    pub(super) given_up: Option<String>,
-}
-
-/// How a revision's replicas fare.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Health {
-    pub ready: usize,
-    /// Why the last replica that failed did so, as long as one is missing.
-    pub failure: Option<String>,
+    pub(super) given_up: Option<Fault>,
 }
 
 /// What the manifest asks for.
@@ -86,8 +79,13 @@ impl Known {
     }
 
     /// Why it can't take calls, as far as that is known.
-    pub fn failure(&self) -> Option<&str> {
-        self.given_up.as_deref().or(self.health.failure.as_deref())
+    pub fn failure(&self) -> Option<&Fault> {
+        self.given_up.as_ref().or(self.health.failure.as_ref())
+    }
+
+    /// What is wrong with its replicas, or what those wait for that start.
+    pub fn trouble(&self) -> Option<&Fault> {
+        self.failure().or(self.health.waits_for.as_ref())
     }
 
     /// It may be given calls.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Observed;
-use crate::rollout::{AskedTraffic, Known};
+use crate::rollout::{AskedTraffic, Fault, Known};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -21,7 +21,7 @@ pub struct Condition {
 }
 
 /// Why something is not ready; nothing: it is.
-type Fault = Option<(&'static str, String)>;
+type Wrong = Option<(&'static str, String)>;
 
 /// `Ready` holds when the newest predictor is ready and calls are routed to one that answers.
 pub(super) fn conditions(
@@ -38,6 +38,13 @@ pub(super) fn conditions(
         conditions.push(("CanaryPredictorReady", canary));
     }
     let mut conditions: Vec<_> = conditions.into_iter().map(|(kind, fault)| made(kind, fault)).collect();
+    // It answers, and not all of it does.
+    let missing = [newest, base].into_iter().flatten().find_map(missing).unwrap_or_default();
+    for condition in &mut conditions {
+        if condition.status == "True" && ["PredictorReady", "Ready"].contains(&condition.kind.as_str()) {
+            condition.message.clone_from(&missing);
+        }
+    }
     if stopped(observed) {
         conditions.push(Condition { kind: "Stopped".to_owned(), status: "True".to_owned(), ..Condition::default() });
     }
@@ -50,7 +57,7 @@ pub(super) fn conditions(
     conditions
 }
 
-fn made(kind: &str, fault: Fault) -> Condition {
+fn made(kind: &str, fault: Wrong) -> Condition {
     let kind = kind.to_owned();
     match fault {
         None => Condition { kind, status: "True".to_owned(), ..Condition::default() },
@@ -66,7 +73,7 @@ pub(super) fn stopped(observed: &Observed<'_>) -> bool {
     observed.rollout.asked().is_some_and(|asked| asked.stopped)
 }
 
-fn predictor_fault(observed: &Observed<'_>, base: Option<&Known>, newest: Option<&Known>) -> Fault {
+fn predictor_fault(observed: &Observed<'_>, base: Option<&Known>, newest: Option<&Known>) -> Wrong {
     if let Some(text) = observed.unsupported {
         return Some(("InvalidPredictorSpec", text.to_owned()));
     }
@@ -80,19 +87,30 @@ fn predictor_fault(observed: &Observed<'_>, base: Option<&Known>, newest: Option
     [newest, base].into_iter().flatten().find_map(revision_fault)
 }
 
-pub(super) fn revision_fault(known: &Known) -> Fault {
-    let name = &known.name;
-    if let Some(failure) = known.failure().filter(|_| !known.usable()) {
-        return Some(("ModelLoadFailed", format!("revision {name}: {failure}")));
+pub(super) fn revision_fault(known: &Known) -> Wrong {
+    if let Some(Fault { kind, message }) = known.failure().filter(|_| !known.usable()) {
+        return Some((kind.reason(), format!("revision {}: {message}", known.name)));
     }
     if known.proven && known.health.ready > 0 {
         return None;
     }
-    let (ready, replicas) = (known.health.ready, known.replicas.max(1));
-    Some(("Loading", format!("revision {name}: {ready} of {replicas} replicas are ready")))
+    let reason = known.health.waits_for.as_ref().map_or("Loading", |waits_for| waits_for.kind.reason());
+    Some((reason, of_replicas(known)))
 }
 
-fn ingress_fault(observed: &Observed<'_>, base: Option<&Known>) -> Fault {
+/// Why not all replicas of a revision that answers are there.
+fn missing(known: &Known) -> Option<String> {
+    known.trouble().filter(|_| known.health.ready < known.replicas.max(1)).map(|_| of_replicas(known))
+}
+
+/// How many are ready, and why others are not.
+fn of_replicas(known: &Known) -> String {
+    let (name, ready, replicas) = (&known.name, known.health.ready, known.replicas.max(1));
+    let why = known.trouble().map(|Fault { message, .. }| format!(": {message}")).unwrap_or_default();
+    format!("revision {name}: {ready} of {replicas} replicas are ready{why}")
+}
+
+fn ingress_fault(observed: &Observed<'_>, base: Option<&Known>) -> Wrong {
     match base {
         _ if stopped(observed) => Some(("Stopped", "calls are refused".to_owned())),
         None => Some(("NoRevision", "no revision takes calls".to_owned())),
@@ -101,7 +119,7 @@ fn ingress_fault(observed: &Observed<'_>, base: Option<&Known>) -> Fault {
 }
 
 /// What is wrong with the first canary that is not ready; nothing where there is no `spec.canary`.
-fn canary_fault(observed: &Observed<'_>) -> Option<Fault> {
+fn canary_fault(observed: &Observed<'_>) -> Option<Wrong> {
     match observed.rollout.asked().map(|asked| &asked.traffic) {
         Some(AskedTraffic::Canaries(canaries)) if !canaries.is_empty() => {
             let known = canaries.iter().filter_map(|(name, _)| observed.rollout.known(name));

@@ -25,6 +25,8 @@ pub struct Observed<'a> {
     pub namespace_url: &'a str,
     pub name: &'a str,
     pub deployment_mode: &'a str,
+    /// What its revisions that run are at, the newest first.
+    pub revisions: &'a [RevisionStatus],
     /// RFC 3339.
     pub now: &'a str,
 }
@@ -43,6 +45,9 @@ pub struct Status {
     pub model_status: ModelStatus,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub canary_statuses: Vec<CanaryStatus>,
+    /// Not KServe's, where pods would be counted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revisions: Vec<RevisionStatus>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,6 +95,20 @@ pub struct CanaryStatus {
     pub model_status: ModelStatus,
 }
 
+/// The replicas of a revision that runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RevisionStatus {
+    pub name: String,
+    pub ready: usize,
+    pub starting: usize,
+    /// They have failed, and are started anew later.
+    pub waiting: usize,
+    pub draining: usize,
+    /// How often one was started because another had failed.
+    pub restarts: u64,
+}
+
 /// The status now. Conditions that have not changed since `before` keep their time.
 pub fn status(observed: &Observed<'_>, before: Option<&Status>) -> Status {
     let Observed { rollout, decision, namespace_url, name, .. } = observed;
@@ -108,6 +127,7 @@ pub fn status(observed: &Observed<'_>, before: Option<&Status>) -> Status {
         components: BTreeMap::from([("predictor".to_owned(), component(observed, answers.then_some(url)))]),
         model_status: model::model_status(observed, base, newest, failure_before),
         canary_statuses: canaries(observed),
+        revisions: observed.revisions.to_vec(),
     }
 }
 

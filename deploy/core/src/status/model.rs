@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Observed;
 use super::condition::stopped;
-use crate::rollout::Known;
+use crate::rollout::{Fault, Known};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -60,6 +60,9 @@ pub struct FailureInfo {
     pub model_revision_name: String,
     /// RFC 3339.
     pub time: String,
+    /// Of a process that ended by itself: 128 and the signal's number where one ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
 }
 
 pub(super) fn model_status(
@@ -83,6 +86,7 @@ pub(super) fn model_status(
             message: text.to_owned(),
             model_revision_name: String::new(),
             time: observed.now.to_owned(),
+            exit_code: None,
         });
     }
     // A failure keeps the time at which it was first seen.
@@ -101,16 +105,19 @@ pub(super) fn of_revision(known: &Known, now: &str) -> ModelStatus {
         ModelState::Loaded if known.proven => TransitionStatus::UpToDate,
         _ => TransitionStatus::InProgress,
     };
+    let gone = known.health.waits_for.as_ref().filter(|waits_for| waits_for.kind.is_failure());
+    let last = known.failure().or(gone);
     let failed = known.failure().map_or(0, |_| known.replicas.max(1).saturating_sub(known.health.ready));
     ModelStatus {
         transition_status,
         states: ModelStates { active_model_state: state, target_model_state: state },
         copies: Copies { failed_copies: failed, total_copies: known.health.ready },
-        last_failure_info: known.failure().map(|failure| FailureInfo {
-            reason: "ModelLoadFailed".to_owned(),
-            message: failure.to_owned(),
+        last_failure_info: last.map(|Fault { kind, message }| FailureInfo {
+            reason: kind.failure_reason().to_owned(),
+            message: message.clone(),
             model_revision_name: known.name.clone(),
             time: now.to_owned(),
+            exit_code: kind.exit_code(),
         }),
     }
 }

@@ -146,7 +146,8 @@ fn what_no_process_can_be_is_refused() {
         (
             json!({ "env": [{ "name": "STORAGE_URI", "value": "s3://a" }] }),
             Severity::Unsupported,
-            "env[0] names STORAGE_URI, which is not supported for containers: copy the model to this machine and give the \
+            "env[0] names STORAGE_URI, which is not supported for containers: nothing is brought to /mnt/models; use model, or \
+             copy the model to this machine and give the \
              program its path",
         ),
         (
@@ -265,6 +266,16 @@ fn conflicts_name_both_sides() {
         &noted(json!({ "weirgate.dev/upstream": "http://a,http://a:80" })),
         &format!("{} names http://a:80 twice: name each once", at("upstream")),
     );
+    error(
+        &noted(json!({ "weirgate.dev/upstream": "http://a,ftp://b,http://a:80,grpc://c/d,http://u:hush@e" })),
+        &format!(
+            "{} names 'ftp://b', which is not http://HOST:PORT, https://, h2c://, grpc:// or grpcs://, with a path or without; \
+             and names http://a:80 twice: name each once; and names 'grpc://c/d', which has a path, which gRPC has no place \
+             for: remove it; and names a URL, the 5. one, that holds a user or a password, which upstreams are not sent: \
+             remove it",
+            at("upstream")
+        ),
+    );
     let secret = load_patched(&noted(json!({ "weirgate.dev/upstream": "http://u:hush@a" })));
     assert!(secret.services.is_empty() && !format!("{:?}", secret.problems).contains("hush"), "{secret:?}");
     let mut both = container(json!({}));
@@ -338,4 +349,45 @@ fn a_rollback_from_an_upstream_goes_back_to_the_model() {
     let (plan, problems) = weirgate_deploy_core::plan(&service, "rollout", std::path::Path::new("/"));
     assert_eq!(problems, []);
     assert_eq!(plan.unwrap().predictor.name, before.name);
+}
+
+#[test]
+fn names_that_nothing_is_filled_in_for_are_warned_of() {
+    let patch = container(json!({
+        "command": ["serve", "--data=$(DATA)", "$(HOME)/m"],
+        "args": ["--port=$(PORT)", "$(NOPE) $(NOPE) $$(FINE)", "$(LATE)"],
+        "env": [
+            { "name": "DATA", "value": "/d" },
+            { "name": "BOTH", "value": "$(DATA) $(LATE)" },
+            { "name": "LATE", "value": "1" },
+            { "name": "PORT", "value": "9000" },
+        ],
+    }));
+    let at = |path: &str| format!("{SUBJECT} spec.predictor.containers[0].{path}");
+    let stays = "which stays as it is written, for";
+    let env = format!("{stays} env does not set: add it there, or write $$ for a $ that is meant as such");
+    let expected = [
+        format!("{} holds '$(NOPE)', {env}", at("args[1]")),
+        format!("{} holds '$(HOME)', {env}", at("command[2]")),
+        format!(
+            "{} holds '$(LATE)', {stays} no variable before it sets: write that before this one",
+            at("env[1].value")
+        ),
+        format!(
+            "{} is PORT, and has no effect: the gateway sets it to the port that the replica is to listen on, write \
+             ports[0].containerPort",
+            at("env[3].name")
+        ),
+    ];
+    assert_eq!(texts(&load_patched(&patch).problems, Severity::Warning), expected);
+}
+
+#[test]
+fn what_stands_for_a_secret_is_not_taken_for_one() {
+    let patch = container(json!({ "args": ["--api-key=***"], "env": [{ "name": "A", "value": "***" }] }));
+    let found = load_patched(&patch);
+    let expected = ["args[0]", "env[0].value"].map(|path| {
+        format!("{SUBJECT} spec.predictor.containers[0].{path} holds *** in the place of a secret: write it in full")
+    });
+    assert_eq!(texts(&found.problems, Severity::Error), expected);
 }

@@ -278,7 +278,8 @@ fn a_typed_service_is_judged_like_its_text() {
         texts(&problems, Severity::Error),
         [
             "api: inferenceservice default/'': metadata.name is missing: write the name of the service",
-            "api: inferenceservice default/'': spec.predictor.model is missing: write its modelFormat and storageUri",
+            "api: inferenceservice default/'': spec.predictor.model is missing, and nothing else says who answers: write its modelFormat and storageUri, or \
+              spec.predictor.containers with a command, or the annotation weirgate.dev/upstream with URLs of servers",
         ]
     );
 }

@@ -366,8 +366,16 @@ fn rules_between_fields() {
 #[test]
 fn models() {
     refused([
-        (predictor(json!({ "model": null })), "spec.predictor.model is missing: write its modelFormat and storageUri"),
-        (json!({ "spec": null }), "spec.predictor.model is missing: write its modelFormat and storageUri"),
+        (
+            predictor(json!({ "model": null })),
+            "spec.predictor.model is missing, and nothing else says who answers: write its modelFormat and storageUri, or \
+              spec.predictor.containers with a command, or the annotation weirgate.dev/upstream with URLs of servers",
+        ),
+        (
+            json!({ "spec": null }),
+            "spec.predictor.model is missing, and nothing else says who answers: write its modelFormat and storageUri, or \
+              spec.predictor.containers with a command, or the annotation weirgate.dev/upstream with URLs of servers",
+        ),
         (model(json!({ "modelFormat": null })), "spec.predictor.model.modelFormat.name is missing: write onnx"),
         (
             model(json!({ "storageUri": null })),

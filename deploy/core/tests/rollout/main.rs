@@ -7,7 +7,7 @@ mod stories;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use weirgate_deploy_core::rollout::{Decision, Health, Rollout};
+use weirgate_deploy_core::rollout::{Decision, Fault, FaultKind, Health, Rollout};
 use weirgate_deploy_core::{
     BatcherPlan, CanaryPlan, Executor, Isolation, Location, ModelFormat, ModelPlan, PredictorSpec, Replacement, Retry,
     RevisionPlan, ServicePlan, Settings, TrafficPlan,
@@ -54,11 +54,15 @@ fn canary(name: &str, percent: u8) -> CanaryPlan {
 }
 
 fn ready(replicas: usize) -> Health {
-    Health { ready: replicas, failure: None }
+    Health::ready(replicas)
+}
+
+fn fault(message: &str) -> Fault {
+    Fault { kind: FaultKind::ModelLoadFailed, message: message.to_owned() }
 }
 
 fn failed() -> Health {
-    Health { ready: 0, failure: Some("no such file".to_owned()) }
+    Health::failed(0, fault("no such file"))
 }
 
 /// A service, told of its replicas by name.

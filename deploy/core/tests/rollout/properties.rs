@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use weirgate_deploy_core::rollout::{Decision, Health, Rollout};
 use weirgate_deploy_core::{Replacement, ServicePlan, TrafficPlan};
 
-use crate::{canary, plan};
+use crate::{canary, fault, plan};
 
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 
@@ -41,7 +41,10 @@ fn ask() -> impl Strategy<Value = Step> {
 
 fn step() -> impl Strategy<Value = Step> {
     let health = (0usize..=3, prop::option::of(Just("no such file".to_owned())));
-    let health = health.prop_map(|(ready, failure)| Health { ready, failure });
+    let health = health.prop_map(|(ready, failure)| match failure {
+        Some(failure) => Health::failed(ready, fault(&failure)),
+        None => Health::ready(ready),
+    });
     prop_oneof![
         3 => ask(),
         6 => (0..NAMES.len(), health).prop_map(|(name, health)| Step::Observe(name, health)),
@@ -144,7 +147,7 @@ proptest! {
         let mut decision = rollout.decide();
         for _ in 0..4 {
             for run in decision.run.clone() {
-                rollout.observe(&run.revision, Health { ready: run.replicas, failure: None });
+                rollout.observe(&run.revision, Health::ready(run.replicas));
             }
             decision = rollout.decide();
         }

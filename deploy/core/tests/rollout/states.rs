@@ -1,10 +1,10 @@
 //! The status that is written at each step.
 
 use weirgate_deploy_core::TrafficPlan;
-use weirgate_deploy_core::rollout::Health;
-use weirgate_deploy_core::status::{ModelState, Observed, Status, TransitionStatus, status};
+use weirgate_deploy_core::rollout::{Fault, FaultKind, Health};
+use weirgate_deploy_core::status::{ModelState, Observed, RevisionStatus, Status, TransitionStatus, status};
 
-use crate::{Service, failed, plan, ready};
+use crate::{Service, failed, fault, plan, ready};
 
 /// Status of a service that was asked for something, at this time.
 fn look(service: &mut Service, unsupported: Option<&str>, before: Option<&Status>, now: &str) -> Status {
@@ -18,6 +18,7 @@ fn look(service: &mut Service, unsupported: Option<&str>, before: Option<&Status
         namespace_url: "http://127.0.0.1:8080/default",
         name: "digits",
         deployment_mode: "Standard",
+        revisions: &[],
         now,
     };
     status(&observed, before)
@@ -134,7 +135,7 @@ fn missing_replicas_are_counted() {
     let mut three = plan("a", TrafficPlan::Percent(None));
     three.predictor.replicas = 3.try_into().unwrap();
     service.asks(&three);
-    service.sees("a", Health { ready: 2, failure: Some("no memory".to_owned()) });
+    service.sees("a", Health::failed(2, fault("no memory")));
     let status = look(&mut service, None, None, "t1");
     assert_eq!((status.model_status.copies.failed_copies, status.model_status.copies.total_copies), (1, 2));
     assert_eq!(conditions(&status)[2], "Ready=False/ModelLoadFailed");
@@ -153,4 +154,82 @@ fn a_stopped_service_says_so() {
         (model.transition_status, model.states.target_model_state),
         (TransitionStatus::UpToDate, ModelState::Standby)
     );
+}
+
+/// A replica whose process has ended; another starts at once.
+fn exited(code: i32, ready: usize) -> Health {
+    let kind = FaultKind::ReplicaExited { code: Some(code) };
+    let gone = Fault { kind, message: format!("its process exited with code {code}") };
+    Health { ready, waits_for: Some(gone), ..Health::default() }
+}
+
+#[test]
+fn a_process_that_is_gone_is_told_while_another_starts() {
+    let mut service = Service::rolled_out("a");
+    let well = look(&mut service, None, None, "t1");
+    service.sees("a", exited(3, 0));
+    let down = look(&mut service, None, Some(&well), "t2");
+    assert_eq!(conditions(&down)[1..], ["PredictorReady=False/ReplicaExited", "Ready=False/ReplicaExited"]);
+    let message = "revision a: 0 of 1 replicas are ready: its process exited with code 3";
+    assert_eq!(down.conditions[2].message, message);
+    let last = down.model_status.last_failure_info.unwrap();
+    assert_eq!((last.reason.as_str(), last.exit_code), ("RuntimeUnhealthy", Some(3)), "KServe's list is closed");
+    assert_eq!(down.model_status.transition_status, TransitionStatus::InProgress, "it is not given up");
+    service.sees("a", ready(1));
+    let again = look(&mut service, None, None, "t3");
+    assert_eq!((again.conditions[2].status.as_str(), again.conditions[2].message.as_str()), ("True", ""));
+}
+
+#[test]
+fn what_a_start_waits_for_is_no_failure() {
+    let mut service = Service::default();
+    service.percent("a", None);
+    let waits_for = Fault { kind: FaultKind::ReplicaNotReady, message: "connection refused".to_owned() };
+    service.sees("a", Health { waits_for: Some(waits_for), ..Health::default() });
+    let status = look(&mut service, None, None, "t1");
+    assert_eq!(conditions(&status)[2], "Ready=False/ReplicaNotReady");
+    assert!(status.conditions[2].message.ends_with("replicas are ready: connection refused"), "{status:?}");
+    assert_eq!(status.model_status.last_failure_info, None);
+}
+
+#[test]
+fn a_service_that_answers_says_what_of_it_does_not() {
+    let mut service = Service::default();
+    let mut two = plan("a", TrafficPlan::Percent(None));
+    two.predictor.replicas = 2.try_into().unwrap();
+    service.asks(&two);
+    service.sees("a", ready(2));
+    let upstream = Fault { kind: FaultKind::UpstreamNotReady, message: "http://b: connection refused".to_owned() };
+    service.sees("a", Health::failed(1, upstream.clone()));
+    let status = look(&mut service, None, None, "t1");
+    assert_eq!(conditions(&status)[2], "Ready=True/");
+    let message = "revision a: 1 of 2 replicas are ready: http://b: connection refused";
+    assert_eq!(status.conditions[1].message, message);
+    assert_eq!(status.conditions[0].message, "", "calls are routed");
+    service.sees("a", Health::failed(0, upstream));
+    assert_eq!(conditions(&look(&mut service, None, None, "t2"))[2], "Ready=False/UpstreamNotReady");
+}
+
+#[test]
+fn replicas_are_counted_by_what_they_are_at() {
+    let mut service = Service::rolled_out("a");
+    let decision = service.0.decide();
+    let counted = [RevisionStatus { name: "a".to_owned(), ready: 1, starting: 2, restarts: 5, ..Default::default() }];
+    let observed = Observed {
+        rollout: &service.0,
+        decision: &decision,
+        unsupported: None,
+        unloaded: false,
+        generation: 1,
+        namespace_url: "",
+        name: "digits",
+        deployment_mode: "Standard",
+        revisions: &counted,
+        now: "t1",
+    };
+    let written = serde_json::to_value(status(&observed, None)).unwrap();
+    let expected = serde_json::json!([
+        { "name": "a", "ready": 1, "starting": 2, "waiting": 0, "draining": 0, "restarts": 5 },
+    ]);
+    assert_eq!(written["revisions"], expected);
 }

@@ -3,7 +3,7 @@
 use weirgate_deploy_core::rollout::{Health, Rollout};
 use weirgate_deploy_core::{Replacement, ServicePlan, TrafficPlan};
 
-use crate::{Service, failed, plan, ready, runs, shares};
+use crate::{Service, failed, fault, plan, ready, runs, shares};
 
 #[test]
 fn a_first_rollout_holds_calls_and_ignores_the_percentage() {
@@ -190,7 +190,7 @@ fn a_base_that_answers_with_some_of_its_replicas_is_not_dropped() {
     let mut two = plan("a", TrafficPlan::Percent(None));
     two.predictor.replicas = 2.try_into().unwrap();
     service.asks(&two);
-    let decision = service.sees("a", Health { ready: 1, failure: Some("no memory".to_owned()) });
+    let decision = service.sees("a", Health::failed(1, fault("no memory")));
     assert_eq!((shares(&decision), decision.holding, service.stable()), ("a:100".to_owned(), false, ""));
     let decision = service.percent("b", None);
     assert_eq!((shares(&decision), runs(&decision)), ("a:100 b:0".to_owned(), "a b".to_owned()));
@@ -204,7 +204,7 @@ fn a_successor_that_runs_alone_takes_over_with_its_first_replica() {
     let mut two = alone("b");
     two.predictor.replicas = 2.try_into().unwrap();
     service.asks(&two);
-    let decision = service.sees("b", Health { ready: 1, failure: Some("no memory".to_owned()) });
+    let decision = service.sees("b", Health::failed(1, fault("no memory")));
     assert_eq!((shares(&decision), runs(&decision), decision.holding), ("b:100".to_owned(), "b".to_owned(), false));
     assert_eq!(service.stable(), "a");
     service.sees("b", ready(2));

@@ -30,7 +30,7 @@ pub(super) struct Connector {
 
 enum Target {
     Unix(PathBuf),
-    Tcp { host: String, port: u16, tls: Option<Tls> },
+    Tcp { host: String, port: u16, tls: Option<Box<Tls>> },
 }
 
 impl Connector {
@@ -44,7 +44,8 @@ impl Connector {
                     Scheme::H2c | Scheme::Grpc | Scheme::Grpcs => Speaks::H2,
                 };
                 let offers: &[&[u8]] = if speaks == Speaks::H2 { &[b"h2"] } else { &[b"h2", b"http/1.1"] };
-                let tls = url.scheme.is_tls().then(|| Tls::new(&url.host, &config.tls, offers)).transpose()?;
+                let tls =
+                    url.scheme.is_tls().then(|| Tls::new(&url.host, &config.tls, offers)).transpose()?.map(Box::new);
                 (Target::Tcp { host: url.host.clone(), port: url.port, tls }, speaks)
             }
         };

@@ -99,12 +99,13 @@ TEXTS = [
     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
     "x" + " " * 17 + "y" + "\n" * 7 + "z",
     "the the the the\nthe the the the\n" * 12,
-    "▁under ▁▁ _ ⁇ Ġ Ċ <0x0A> <unk>",
+    "▁under ▁▁ _ ⁇ Ġ Ċ <0x0A>",
 ]
 
 # Texts with control tokens, for the vocabularies that have them.
 CHATS = [
     "{0}", "{0}{1}", "a{0}b", " {0} {1} ", "{0}system\nYou are helpful.{1}\n{0}user\nHi!{1}\n", "{0}\n\n{1}", "<{0}>",
+    "{0}assistant\n<think>\n\n</think>\n\nHm <think> {1}",
 ]
 
 
@@ -229,6 +230,13 @@ def published(name, pre, path, control):
     plain = dict(content, added_tokens=[token for token in content["added_tokens"] if not token["special"]])
     plain["post_processor"] = None
     plain = Tokenizer.from_str(json.dumps(plain))
+    # It numbers the added tokens that are left anew.
+    own = {token["content"]: at for at, token in added.items()}
+
+    def without_special(text):
+        found = plain.encode(text, add_special_tokens=False)
+        return [own.get(token, at) for token, at in zip(found.tokens, found.ids)]
+
     size = max([*vocab.values(), *added]) + 1
     tokens, kinds = [""] * size, [UNUSED] * size
     for token, at in vocab.items():
@@ -238,7 +246,7 @@ def published(name, pre, path, control):
     merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in content["model"]["merges"]]
     kept, merges = cut(kinds, tokens, merges, control)
     write(name, model="gpt2", pre=pre, size=size, tokens=kept, merges=merges,
-          cases=cases(lambda text: ids(plain, text), lambda text: ids(ours, text), control))
+          cases=cases(without_special, lambda text: ids(ours, text), control))
 
 
 def gpt2(folder):

@@ -26,6 +26,7 @@ pub(super) struct Special {
     /// Control tokens, and those that users defined.
     all: Finder,
     user_defined: Finder,
+    /// Control tokens, and the unknown one: it has no text of its own either.
     control: Finder,
 }
 
@@ -47,9 +48,9 @@ impl Special {
             })
         };
         Ok(Special {
-            all: finder(&[TokenKind::Control, TokenKind::UserDefined])?,
+            all: finder(&[TokenKind::Control, TokenKind::Unknown, TokenKind::UserDefined])?,
             user_defined: finder(&[TokenKind::UserDefined])?,
-            control: finder(&[TokenKind::Control])?,
+            control: finder(&[TokenKind::Control, TokenKind::Unknown])?,
         })
     }
 

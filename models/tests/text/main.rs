@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod refusals;
 mod support;
 mod templates;
 mod tokens;

@@ -38,6 +38,11 @@ impl Fixture {
 
     /// The vocabulary's tokens under their own ids; those that were left out are unused and have no text.
     pub fn metadata(&self) -> Metadata {
+        Metadata::new(self.entries())
+    }
+
+    /// The same, to be changed.
+    pub fn entries(&self) -> HashMap<String, Value> {
         let mut texts: Vec<Box<str>> = vec!["".into(); self.size];
         let mut kinds = vec![5; self.size];
         let mut scores = vec![0.0; self.size];
@@ -46,14 +51,14 @@ impl Fixture {
             (texts[at], kinds[at], scores[at]) = (text.as_str().into(), *kind, score.unwrap_or_default());
         }
         let merges = self.merges.iter().map(|merge| merge.as_str().into()).collect();
-        Metadata::new(HashMap::from([
+        HashMap::from([
             ("tokenizer.ggml.model".to_owned(), Value::String(self.model.clone())),
             ("tokenizer.ggml.pre".to_owned(), Value::String(self.pre.clone())),
             ("tokenizer.ggml.tokens".to_owned(), Value::Strings(texts)),
             ("tokenizer.ggml.token_type".to_owned(), Value::Integers(kinds)),
             ("tokenizer.ggml.scores".to_owned(), Value::Floats(scores)),
             ("tokenizer.ggml.merges".to_owned(), Value::Strings(merges)),
-        ]))
+        ])
     }
 
     pub fn tokenizer(&self) -> Tokenizer {

@@ -191,6 +191,15 @@ fn a_sealed_text_has_no_control_tokens_and_comes_back() {
 }
 
 #[test]
+fn the_unknown_token_is_found_like_control_tokens() {
+    let tokenizer = Fixture::read("llama").tokenizer();
+    // As llama.cpp has it, of the same vocabulary.
+    assert_eq!(tokenizer.encode("a<unk>", true), [1032, 0]);
+    assert_eq!(tokenizer.encode("a<unk>", false).last(), Some(&29535));
+    assert_eq!(tokenizer.encode(&tokenizer.seal("a<unk>"), true), tokenizer.encode("a<unk>", false));
+}
+
+#[test]
 fn smollm2_is_read_from_its_file() {
     let file = GgufFile::open(&smollm2()).unwrap();
     let tokenizer = Tokenizer::of(file.metadata()).unwrap();

@@ -5,6 +5,7 @@
 
 pub mod model;
 mod model_config;
+pub mod network;
 pub mod onnx;
 pub mod repository;
 mod stop;

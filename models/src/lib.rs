@@ -8,6 +8,7 @@
 pub mod gguf;
 pub mod model;
 mod model_config;
+pub mod network;
 pub mod onnx;
 pub mod repository;
 mod stop;

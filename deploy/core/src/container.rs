@@ -178,7 +178,7 @@ fn check_texts(container: &Container, at: &str, report: &mut Report) {
             report.error(&format!("{path}.value"), "holds the character 0: remove it");
         }
         if name == "STORAGE_URI" {
-            let message = "names STORAGE_URI, which is not supported for containers: nothing is brought to /mnt/models; \
+            let message = "names STORAGE_URI, which is not supported for containers: no storage initializer runs here; \
                            use model, or copy the model to this machine and give the program its path";
             report.unsupported(&path, message);
         }

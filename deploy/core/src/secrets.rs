@@ -85,6 +85,10 @@ fn visit(value: &mut Value, path: &str, at: &mut impl FnMut(&str, &mut String, S
                     ("env", Value::Array(variables)) => named(variables, &path, |_| true, at),
                     ("httpHeaders", Value::Array(headers)) => named(headers, &path, is_secret, at),
                     ("command" | "args", Value::Array(words)) => commands(words, &path, at),
+                    ("path", Value::String(text)) => {
+                        let shown = without_query(text);
+                        at(&path, text, shown);
+                    }
                     ("storageUri" | "uri", Value::String(uri)) => {
                         let shown = redacted(uri);
                         at(&path, uri, shown);
@@ -184,6 +188,11 @@ fn words(name: &str) -> Vec<String> {
     words
 }
 
+/// A probe's path without its query.
+fn without_query(path: &str) -> String {
+    path.split_once('?').map_or_else(|| path.to_owned(), |(path, _)| format!("{path}?{HIDDEN}"))
+}
+
 /// A text without the users and passwords of URLs in it.
 fn without_user(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -257,7 +266,7 @@ mod tests {
         let container = json!({
             "args": ["--token=hush"],
             "env": [{ "name": "PLAIN", "value": "hush" }, { "name": "EMPTY" }],
-            "readinessProbe": { "httpGet": { "httpHeaders": [
+            "readinessProbe": { "httpGet": { "path": "/a?key=hush", "httpHeaders": [
                 { "name": "Authorization", "value": "Bearer hush" }, { "name": "Accept", "value": "text/html" },
             ]}},
         });
@@ -278,6 +287,7 @@ mod tests {
             format!("{container}.args[0]"),
             format!("{container}.env[0].value"),
             format!("{container}.readinessProbe.httpGet.httpHeaders[0].value"),
+            format!("{container}.readinessProbe.httpGet.path"),
         ];
         assert_eq!(hidden(&object), expected);
         let again = object.clone();

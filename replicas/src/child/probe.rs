@@ -92,11 +92,19 @@ impl Probe {
 impl Check {
     fn shown(&self) -> String {
         match self {
-            Check::Http { path, .. } => format!("GET {path}"),
+            Check::Http { path, .. } => get(path),
             Check::Tcp { .. } => "a connection".to_owned(),
             Check::Grpc { .. } => "grpc.health.v1.Health/Check".to_owned(),
             Check::Exec { command } => format!("'{}'", command.first().map(String::as_str).unwrap_or_default()),
         }
+    }
+}
+
+/// A question as it is told: a query may be a secret.
+fn get(path: &str) -> String {
+    match path.split_once('?') {
+        Some((path, _)) => format!("GET {path}?***"),
+        None => format!("GET {path}"),
     }
 }
 
@@ -112,7 +120,7 @@ fn transport(scheme: &str, port: u16, timeout: Duration) -> Result<Transport, St
 }
 
 async fn http(port: u16, path: &str, headers: &[(String, String)], timeout: Duration) -> Result<(), String> {
-    let question = format!("GET {path}");
+    let question = get(path);
     let mut request = Request::builder().method(Method::GET).uri(path);
     for (name, value) in headers {
         request = request.header(name, value);
@@ -166,4 +174,16 @@ async fn exec(command: &[String], of: Probed<'_>) -> Result<(), String> {
     let mut process = Process::start(of.guard, &what, None).await?;
     let exit = process.ended().await;
     if exit.is_success() { Ok(()) } else { Err(format!("'{program}' {exit}")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_not_told() {
+        let check = |path: &str| Check::Http { path: path.to_owned(), port: None, headers: Vec::new() }.shown();
+        assert_eq!(check("/health?token=hush&b"), "GET /health?***");
+        assert_eq!(check("/health"), "GET /health");
+    }
 }

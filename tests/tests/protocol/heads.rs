@@ -110,7 +110,7 @@ async fn the_log_of_a_failed_call_carries_its_id_and_trace() {
     for (field, value) in [
         ("request_id", "find-me"),
         ("traceparent", trace),
-        ("service", "broken"),
+        ("service", "default/broken"),
         ("protocol", "v2_http"),
         ("code", "unavailable"),
         ("level", "WARN"),

@@ -51,8 +51,8 @@ static ENV: Level = level(&[&[
     acted_on(
         "name",
         Rule::Text,
-        "`PORT` and `WEIRGATE_PORT` are set by the gateway, and warned of; `STORAGE_URI` is refused: nothing is brought to \
-         `/mnt/models`",
+        "`PORT` and `WEIRGATE_PORT` are set by the gateway, and warned of; `STORAGE_URI` is refused: no storage \
+         initializer runs",
     ),
     acted_on("value", Rule::Text, "`$(NAME)` is filled in from variables before it; default: empty"),
     unsupported("valueFrom", Rule::Mapping, "is not supported: write a value, or give the variable to the gateway"),

@@ -146,7 +146,7 @@ fn what_no_process_can_be_is_refused() {
         (
             json!({ "env": [{ "name": "STORAGE_URI", "value": "s3://a" }] }),
             Severity::Unsupported,
-            "env[0] names STORAGE_URI, which is not supported for containers: nothing is brought to /mnt/models; use model, or \
+            "env[0] names STORAGE_URI, which is not supported for containers: no storage initializer runs here; use model, or \
              copy the model to this machine and give the \
              program its path",
         ),

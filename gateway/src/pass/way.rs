@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use weirgate_protocol::{Error, ErrorCode, Priority, Protocol};
+use weirgate_protocol::{Error, ErrorCode, Protocol};
 
 use super::answer::note_refusal;
 use crate::dispatch::{Readiness, Spoken, Turned};
@@ -24,19 +24,19 @@ pub enum Way {
 /// The way of a call for tensors. Where no server has been there yet, or what its model takes must be known and is not, it
 /// waits for a server.
 pub async fn way(gateway: &Gateway, routed: &Routed, arrival: &Arrival, deadline: Instant) -> Result<Way, Turned> {
-    let way = find(routed, arrival.head.protocol, deadline).await;
+    let way = find(routed, arrival, deadline).await;
     way.inspect_err(|turned| note_refusal(gateway, arrival, routed, turned))
 }
 
-async fn find(routed: &Routed, protocol: Protocol, deadline: Instant) -> Result<Way, Turned> {
-    let lane = routed.lane();
+async fn find(routed: &Routed, arrival: &Arrival, deadline: Instant) -> Result<Way, Turned> {
+    let (lane, protocol) = (routed.lane(), arrival.head.protocol);
     let Some(mut spoken) = lane.spoken() else { return Ok(Way::Decoded) };
     let is_tensors = matches!(protocol, Protocol::V1Http | Protocol::V2Http | Protocol::V2Grpc);
     let passes = |spoken: Spoken| spoken.speaks(protocol) && !(is_tensors && lane.batches());
     let mut readiness = lane.readiness();
     if !spoken.known || !(passes(spoken) || matches!(readiness, Readiness::Ready(_))) {
         // Its place is that of a call which is held for its model, and its body stays with its client.
-        let _place = lane.admit(0, Priority::default(), deadline, Instant::now())?;
+        let _place = lane.admit(0, arrival.head.priority, deadline, Instant::now())?;
         readiness = Readiness::Ready(lane.ready(deadline).await?);
         spoken = lane.spoken().unwrap_or_default();
     }

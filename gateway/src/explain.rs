@@ -10,7 +10,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use parking_lot::Mutex;
 use serde::Serialize;
-use weirgate_protocol::Head;
+use weirgate_protocol::{Error, Head, Result};
+use weirgate_replicas::Remote;
 use weirgate_replicas_core::CloseReason;
 use weirgate_router::pool::{Because, Considered, Outcome, Standing};
 
@@ -91,7 +92,9 @@ pub struct Candidate {
     pub server: Arc<str>,
     pub standing: &'static str,
     pub running: usize,
-    pub slots: usize,
+    /// Calls that it takes at a time; none where it takes any number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slots: Option<usize>,
     pub latency_us: u64,
     pub penalty_us: u64,
     /// What is compared: less is better.
@@ -124,7 +127,7 @@ impl Candidate {
                 Standing::Ejected { .. } => "ejected",
             },
             running: state.running,
-            slots: state.slots,
+            slots: Some(state.slots).filter(|slots| *slots < Remote::NO_LIMIT),
             latency_us: us(state.latency),
             penalty_us: us(state.penalty),
             load: considered.load,
@@ -178,9 +181,25 @@ pub fn may_know(arrival: &Arrival, headers: &HeaderMap) -> bool {
     }
 }
 
+/// Whether a head asks for its call's record.
+pub fn asks(headers: &HeaderMap) -> Result<bool> {
+    let Some(value) = headers.get(EXPLAIN) else { return Ok(false) };
+    let is = |text: &str| value.as_bytes().eq_ignore_ascii_case(text.as_bytes());
+    if is("1") || is("true") {
+        return Ok(true);
+    }
+    if is("0") || is("false") {
+        return Ok(false);
+    }
+    let shown: String = String::from_utf8_lossy(value.as_bytes()).chars().take(32).collect();
+    Err(Error::invalid(format!(
+        "header x-weirgate-explain is '{shown}': 1 or true asks why the call goes where it goes, 0 and false don't"
+    )))
+}
+
 /// Whether a call asks for its record, and may see it.
 pub fn is_asked(arrival: &Arrival, headers: &HeaderMap) -> bool {
-    headers.get(EXPLAIN).is_some_and(|value| value.as_bytes() == b"1") && may_know(arrival, headers)
+    arrival.asks_why && may_know(arrival, headers)
 }
 
 impl Decision {

@@ -13,9 +13,6 @@ use crate::credits::DEFAULT_MAX_ROWS;
 use crate::kind::{Ending, EventKind, Kind, Start, Started, Tell, undescribed};
 use crate::remote::{Described, Remote, Transport, TransportConfig, WatchConfig, WatchEvent, watch};
 
-/// Slots of a server without `containerConcurrency`.
-const NO_LIMIT: usize = u32::MAX as usize;
-
 /// One server elsewhere.
 #[derive(Clone, Debug)]
 pub struct Upstream {
@@ -45,7 +42,7 @@ pub struct RemoteLimits {
 
 impl RemoteLimits {
     pub(crate) fn slots(&self) -> usize {
-        self.container_concurrency.map_or(NO_LIMIT, NonZeroUsize::get)
+        self.container_concurrency.map_or(Remote::NO_LIMIT, NonZeroUsize::get)
     }
 
     pub(crate) fn policy(&self) -> BatchPolicy {

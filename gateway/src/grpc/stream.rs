@@ -219,7 +219,9 @@ impl Shared {
         let left = self.deadline.map(|deadline| deadline.saturating_duration_since(now));
         let timeout = [self.timeout, left].into_iter().flatten().min();
         let (peer, caller) = (self.peer, self.caller.clone());
-        Arrival { head: Head { arrived: now, ..self.head.clone() }, timeout, peer, caller }
+        // Messages have no heads to carry a record.
+        let asks_why = false;
+        Arrival { head: Head { arrived: now, ..self.head.clone() }, timeout, peer, caller, asks_why }
     }
 }
 

@@ -80,6 +80,9 @@ pub struct Described {
 }
 
 impl Remote {
+    /// Slots of a server that takes any number of calls at a time.
+    pub const NO_LIMIT: usize = u32::MAX as usize;
+
     /// A server that has not been described yet. `slots`: calls it takes at a time, as long as it grants no others.
     pub fn new(id: u64, name: Arc<str>, transport: Transport, ours: bool, slots: usize) -> Arc<Remote> {
         let (slots, described) = (AtomicUsize::new(slots), RwLock::default());

@@ -28,6 +28,7 @@ async fn a_call_that_asks_is_told_and_the_last_ones_are_kept() {
     assert_eq!(told["attempts"][0]["server"].as_str(), Some(name.as_str()));
     assert_eq!(told["considered"][0]["server"].as_str(), Some(name.as_str()));
     assert!(told["stages"]["engine_us"].as_u64().unwrap() > 0, "{told}");
+    assert!(told["considered"][0]["running"].is_u64() && told["considered"][0]["slots"].is_null(), "{told}");
     for id in ["silent", "asks"] {
         let kept = ask(&server, &format!("/{id}")).await;
         assert_eq!((kept.status, kept.json()["request_id"].as_str()), (200, Some(id)));
@@ -38,6 +39,60 @@ async fn a_call_that_asks_is_told_and_the_last_ones_are_kept() {
     assert_eq!(ask(&server, "/asks").await.status, 404);
     let all = ask(&server, "").await.json();
     assert_eq!(all["items"].as_array().unwrap().len(), 4);
+}
+
+#[tokio::test]
+async fn decisions_are_found_by_service_and_by_request() {
+    let upstream = Upstream::start(|_, _| async { full(200, "{}") }).await;
+    let other = Service::upstream("rows", &upstream.url());
+    let dark = far(&[&upstream]).in_namespace("dark").named("rows");
+    let server = Server::start([far(&[&upstream]), other, dark]).await;
+    let mut client = Http1::connect(server.data).await;
+    let rows = "/v2/models/rows/infer";
+    for (number, path) in
+        [INFER.to_owned(), format!("/default/rows{rows}"), format!("/dark/rows{rows}")].iter().enumerate()
+    {
+        for id in [number.to_string(), "same".to_owned()] {
+            let reply = client.send(with(post(path, "{}"), "x-request-id", &id)).await;
+            assert_eq!(reply.status, 200, "{path}: {reply:?}");
+        }
+    }
+    let found = async |query: &str| {
+        let reply = ask(&server, query).await;
+        assert_eq!(reply.status, 200, "{query}: {reply:?}");
+        let items = reply.json()["items"].as_array().unwrap().clone();
+        items.iter().map(|item| item["request_id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(found("?service=far").await, ["same", "0"]);
+    assert_eq!(found("?service=rows").await, ["same", "2", "same", "1"]);
+    assert_eq!(found("?service=rows&namespace=dark").await, ["same", "2"]);
+    assert_eq!(found("?request_id=same&limit=2").await, ["same", "same"]);
+    assert_eq!(found("?request_id=1").await, ["1"]);
+    assert!(found("?service=nobody").await.is_empty());
+    for (query, expected) in [("?sevice=far", "'sevice' is not known"), ("?limit=none", "'limit' is 'none'")] {
+        let reply = ask(&server, query).await;
+        assert!(reply.status == 400 && reply.error().contains(expected), "{reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_asks_for_a_record_is_one_of_four_words() {
+    let upstream = Upstream::start(|_, _| async { full(200, "{}") }).await;
+    let server = Server::start([far(&[&upstream]), Service::sum(1)]).await;
+    let mut client = Http1::connect(server.data).await;
+    for (word, told) in [("1", true), ("true", true), ("TRUE", true), ("0", false), ("False", false)] {
+        let reply = client.send(with(post(INFER, "{}"), "x-weirgate-explain", word)).await;
+        assert_eq!((reply.status, reply.header("x-weirgate-explain").is_some()), (200, told), "{word}: {reply:?}");
+    }
+    let before = upstream.state.count();
+    for path in [INFER, "/v2/models/sum/infer", "/v1/models/sum:predict"] {
+        for word in ["yes", "", "2", "tru"] {
+            let reply = client.send(with(post(path, "{}"), "x-weirgate-explain", word)).await;
+            let text = format!("x-weirgate-explain is '{word}': 1 or true");
+            assert!(reply.status == 400 && reply.error().contains(&text), "{path}: {reply:?}");
+        }
+    }
+    assert_eq!(upstream.state.count(), before);
 }
 
 #[tokio::test]

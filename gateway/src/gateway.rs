@@ -4,6 +4,7 @@ mod plane;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -12,6 +13,7 @@ use tokio::task::JoinSet;
 use weirgate_protocol::{Error, ErrorCode, LoadedModel, ModelSpec, Result};
 use weirgate_router::{Addressed, Route, RouteTable, Service, Wanted};
 
+use crate::auth::refusals::Refusals;
 use crate::catalogue::FirstRouted;
 use crate::config::ServeConfig;
 use crate::dispatch::{Lane, Readiness};
@@ -114,6 +116,8 @@ pub struct Gateway {
     pub(crate) unrouted: Semaphore,
     /// Why the last calls went where they went.
     pub decisions: Arc<Decisions>,
+    /// Callers that are not let in, as the log tells of them.
+    pub(crate) refusals: Refusals,
     /// Since when each service is routed to.
     pub(crate) first_routed: FirstRouted,
 }
@@ -133,6 +137,7 @@ impl Gateway {
             changes: watch::Sender::new(0),
             astray: Semaphore::new(places),
             unrouted: Semaphore::new(unrouted),
+            refusals: Refusals::new(Instant::now()),
             first_routed: FirstRouted::default(),
         })
     }

@@ -27,6 +27,7 @@ fn error(code: ErrorCode) -> Error {
         ErrorCode::TooLarge => Error::too_large(TEXT),
         ErrorCode::UnsupportedMedia => Error::unsupported_media(TEXT),
         ErrorCode::QueueFull => Error::queue_full(TEXT, Duration::from_millis(1_500)),
+        ErrorCode::RateLimited => Error::rate_limited(TEXT, Duration::from_millis(1_500)),
         ErrorCode::Cancelled => Error::cancelled(TEXT),
         ErrorCode::EngineFailed => Error::engine(TEXT),
         ErrorCode::UpstreamFailed => Error::upstream(TEXT, RetryClass::MayHaveExecuted),
@@ -103,10 +104,11 @@ fn grpc_answers_every_code_with_a_status_and_nothing_else() {
 }
 
 #[test]
-fn clients_are_told_when_to_come_again_where_the_queue_is_full() {
-    let error = error(ErrorCode::QueueFull);
-    for dialect in [Dialect::Rest, Dialect::OpenAi, Dialect::Grpc] {
-        assert_eq!(header(&dialect.error(&error), "retry-after"), Some("2"), "{dialect:?}");
+fn clients_are_told_when_to_come_again_where_a_queue_or_a_limit_is_full() {
+    for error in [ErrorCode::QueueFull, ErrorCode::RateLimited].map(error) {
+        for dialect in [Dialect::Rest, Dialect::OpenAi, Dialect::Grpc] {
+            assert_eq!(header(&dialect.error(&error), "retry-after"), Some("2"), "{dialect:?}");
+        }
     }
 }
 
@@ -124,6 +126,7 @@ fn the_statuses_are_those_that_clients_know() {
         (408, 4),
         (413, 8),
         (415, 12),
+        (429, 8),
         (429, 8),
         (499, 1),
         (500, 13),

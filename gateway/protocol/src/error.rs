@@ -30,8 +30,10 @@ pub enum ErrorCode {
     TooLarge,
     /// The body is encoded, or of a type, that is not read here.
     UnsupportedMedia,
-    /// The queue, or a limit of the caller, is full.
+    /// The queue is full.
     QueueFull,
+    /// The caller has used what it may.
+    RateLimited,
     /// The caller went away before the answer was ready.
     Cancelled,
     /// The engine failed while executing the call.
@@ -62,7 +64,7 @@ pub struct ErrorRow {
 }
 
 impl ErrorCode {
-    pub const ALL: [ErrorCode; 17] = [
+    pub const ALL: [ErrorCode; 18] = [
         ErrorCode::InvalidRequest,
         ErrorCode::Unauthenticated,
         ErrorCode::Forbidden,
@@ -73,6 +75,7 @@ impl ErrorCode {
         ErrorCode::TooLarge,
         ErrorCode::UnsupportedMedia,
         ErrorCode::QueueFull,
+        ErrorCode::RateLimited,
         ErrorCode::Cancelled,
         ErrorCode::EngineFailed,
         ErrorCode::UpstreamFailed,
@@ -98,6 +101,8 @@ impl ErrorCode {
             ErrorCode::TooLarge => row(413, 8, "invalid_request_error", "too_large"),
             ErrorCode::UnsupportedMedia => row(415, 12, "invalid_request_error", "unsupported_media"),
             ErrorCode::QueueFull => row(429, 8, "rate_limit_error", "queue_full"),
+            // As OpenAI's own clients know it.
+            ErrorCode::RateLimited => row(429, 8, "rate_limit_exceeded", "rate_limit_exceeded"),
             ErrorCode::Cancelled => row(499, 1, "api_error", "cancelled"),
             ErrorCode::EngineFailed => row(500, 13, "api_error", "engine_failed"),
             // Not gRPC's UNAVAILABLE: clients take that for leave to call again.
@@ -183,6 +188,11 @@ impl Error {
 
     pub fn queue_full(message: impl Into<Cow<'static, str>>, retry_after: Duration) -> Self {
         let error = Self::new(ErrorCode::QueueFull, Origin::Gateway, RetryClass::NotExecuted, message);
+        Error { retry_after: Some(retry_after), ..error }
+    }
+
+    pub fn rate_limited(message: impl Into<Cow<'static, str>>, retry_after: Duration) -> Self {
+        let error = Self::new(ErrorCode::RateLimited, Origin::Client, RetryClass::NotExecuted, message);
         Error { retry_after: Some(retry_after), ..error }
     }
 

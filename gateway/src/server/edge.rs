@@ -107,6 +107,11 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
 }
 
 impl Arrived {
+    /// As it can be printed.
+    pub fn request_id(&self) -> &str {
+        self.request_id.to_str().unwrap_or_default()
+    }
+
     /// What the edge left with a request that came through a router.
     pub fn of(extensions: &Extensions, headers: &HeaderMap) -> Arrived {
         let noted = extensions.get::<Arrived>().cloned();

@@ -4,20 +4,21 @@
 //! and one allocation; the servers that were weighed are noted only for a call that asks.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode};
 use parking_lot::Mutex;
 use serde::Serialize;
-use weirgate_protocol::{Error, Head, Result};
+use weirgate_protocol::{Error, Head, Identity, Result};
 use weirgate_replicas::Remote;
 use weirgate_replicas_core::CloseReason;
 use weirgate_router::pool::{Because, Considered, Outcome, Standing};
 
 use crate::gateway::{Gateway, Routed};
 use crate::observe::Stages;
-use crate::server::edge::Arrival;
+use crate::server::edge::{Arrival, Arrived};
 
 /// Asks for the record in the answer, and carries it there.
 pub const EXPLAIN: HeaderName = HeaderName::from_static("x-weirgate-explain");
@@ -172,10 +173,25 @@ const OF_PROXIES: [&str; 4] = ["forwarded", "via", "x-forwarded-for", "x-real-ip
 /// Whether a caller may know the servers: one that has shown who it is if that allows it, and without keys one of this machine
 /// itself. What a proxy of this machine passes on may come from anywhere.
 pub fn may_know(arrival: &Arrival, headers: &HeaderMap) -> bool {
-    match &arrival.head.identity {
+    knows(arrival.head.identity.as_deref(), arrival.peer, headers)
+}
+
+/// The same of a request that came through a router.
+pub fn request_may_know(extensions: &Extensions, headers: &HeaderMap) -> bool {
+    let Some(arrived) = extensions.get::<Arrived>() else { return false };
+    knows(arrived.caller.as_ref().map(|caller| &**caller.identity()), arrived.peer, headers)
+}
+
+/// An error as the caller of a request is told it that came through a router.
+pub fn told(extensions: &Extensions, headers: &HeaderMap, error: Error) -> Error {
+    if request_may_know(extensions, headers) { error.opened() } else { error }
+}
+
+fn knows(identity: Option<&Identity>, peer: Option<IpAddr>, headers: &HeaderMap) -> bool {
+    match identity {
         Some(identity) => identity.explains,
         None => {
-            let is_here = arrival.peer.is_some_and(|peer| peer.to_canonical().is_loopback());
+            let is_here = peer.is_some_and(|peer| peer.to_canonical().is_loopback());
             is_here && !OF_PROXIES.iter().any(|name| headers.contains_key(*name))
         }
     }

@@ -146,7 +146,10 @@ where
             };
             Ok(Served::Answered(Box::new(answered)))
         }
-        Err(error) => Err(refuse(arrival, &routed, error)),
+        Err(error) => {
+            let knows = call_headers.is_some_and(|headers| explain::may_know(arrival, headers));
+            Err(refuse(arrival, &routed, error, knows))
+        }
     }
 }
 
@@ -161,12 +164,12 @@ pub(crate) fn deadline(arrival: &Arrival, routed: &Routed) -> Instant {
     arrival.head.arrived + arrival.timeout.map_or(longest, |asked| asked.min(longest))
 }
 
-/// Counts and logs an error of a call that was routed.
-pub(crate) fn refuse(arrival: &Arrival, routed: &Routed, error: Error) -> Refusal {
+/// Counts and logs an error of a call that was routed. `knows`: its caller may know the servers.
+pub(crate) fn refuse(arrival: &Arrival, routed: &Routed, error: Error, knows: bool) -> Refusal {
     let (protocol, took) = (arrival.head.protocol, arrival.head.arrived.elapsed());
     routed.lane().metrics.failed(protocol, error.code(), took);
     log_failure(arrival, &routed.service().name, &error);
-    Refusal::of(error, routed)
+    Refusal::of(if knows { error.opened() } else { error }, routed)
 }
 
 /// Refuses a version that is not served before the body is read, where that is known by then.
@@ -415,7 +418,7 @@ async fn route_again(gateway: &Gateway, asked: &Asked<'_>, deadline: Instant) ->
 /// Failures of ours are logged with what finds the request again; those of callers only when asked for.
 fn log_failure(arrival: &Arrival, service: &str, error: &Error) {
     let head = &arrival.head;
-    let (code, message) = (error.row().label, error.message());
+    let (code, message) = (error.row().label, error.full());
     let (request_id, traceparent) = (&*head.request_id, head.traceparent.as_deref());
     let protocol = head.protocol.label();
     if error.row().http >= 500 {

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -140,6 +141,8 @@ pub enum RetryClass {
 pub struct Error {
     code: ErrorCode,
     message: Cow<'static, str>,
+    /// The message for those who may know what lies behind the gateway, where that is another.
+    inside: Option<Arc<str>>,
     origin: Origin,
     retry: RetryClass,
     retry_after: Option<Duration>,
@@ -147,7 +150,7 @@ pub struct Error {
 
 impl Error {
     fn new(code: ErrorCode, origin: Origin, retry: RetryClass, message: impl Into<Cow<'static, str>>) -> Self {
-        Error { code, message: message.into(), origin, retry, retry_after: None }
+        Error { code, message: message.into(), inside: None, origin, retry, retry_after: None }
     }
 
     pub fn invalid(message: impl Into<Cow<'static, str>>) -> Self {
@@ -231,7 +234,27 @@ impl Error {
 
     /// The same error with more to say.
     pub fn and(self, more: impl fmt::Display) -> Self {
-        Error { message: format!("{}; {more}", self.message).into(), ..self }
+        let inside = self.inside.map(|inside| format!("{inside}; {more}").into());
+        Error { message: format!("{}; {more}", self.message).into(), inside, ..self }
+    }
+
+    /// The same error with what is said of it to those alone who may know what lies behind the gateway: servers, addresses.
+    /// The message is for everybody.
+    pub fn with_inside(self, inside: impl Into<Arc<str>>) -> Self {
+        Error { inside: Some(inside.into()), ..self }
+    }
+
+    /// The error as it is told to those who may know what lies behind the gateway.
+    pub fn opened(self) -> Self {
+        match self.inside {
+            Some(inside) => Error { message: inside.to_string().into(), inside: None, ..self },
+            None => self,
+        }
+    }
+
+    /// All that there is to say of it: for logs, and for those who may know what lies behind the gateway.
+    pub fn full(&self) -> &str {
+        self.inside.as_deref().unwrap_or(&self.message)
     }
 
     /// For an error whose code says one thing as a rule, and here another is known.
@@ -324,6 +347,19 @@ mod tests {
         let error = Error::queue_full("full", Duration::from_millis(20));
         assert_eq!(error.retry_after_seconds(), Some(1));
         assert_eq!(error.with_retry_after(Duration::from_millis(2_100)).retry_after_seconds(), Some(3));
+    }
+
+    #[test]
+    fn what_lies_inside_is_told_when_it_is_asked_for() {
+        let error =
+            Error::unavailable("no server is ready").with_inside("http://10.0.0.1 is not ready").and("try later");
+        assert_eq!(error.message(), "no server is ready; try later");
+        assert_eq!(error.to_string(), error.message());
+        assert_eq!(error.full(), "http://10.0.0.1 is not ready; try later");
+        assert_eq!(format!("{error:?}"), "unavailable: no server is ready; try later");
+        assert_eq!(error.clone().opened().message(), error.full());
+        let plain = Error::unavailable("loading");
+        assert_eq!((plain.full(), plain.clone().opened()), ("loading", plain.clone()));
     }
 
     #[test]

@@ -178,6 +178,11 @@ impl Lane {
         (core.queue.held(), core.running())
     }
 
+    /// Whether servers execute the calls, and not engines of this process.
+    pub fn is_remote(&self) -> bool {
+        self.remote
+    }
+
     /// What the servers speak that calls are passed to; none where engines of this process execute them.
     pub fn spoken(&self) -> Option<Spoken> {
         self.seen.load().spoken
@@ -341,8 +346,14 @@ impl Lane {
         }
     }
 
+    /// The error of a call that comes while the revision has failed. Why servers are not ready names them.
     pub(super) fn failed(&self, reason: &str) -> Error {
-        Error::unavailable(format!("{} failed to load its model: {reason}", self.name))
+        let full = format!("{} failed to load its model: {reason}", self.name);
+        if !self.remote {
+            return Error::unavailable(full);
+        }
+        let text = format!("{} has no server that is ready: the gateway's log says why", self.name);
+        Error::unavailable(text).with_inside(full)
     }
 
     fn full(&self, full: Full, wait: Duration) -> Error {

@@ -17,6 +17,7 @@ use weirgate_protocol::{Error, Protocol, Result};
 
 use super::parts::{Named, Shared, codings, discard, json, path_names, taken};
 use crate::catalogue::Listed;
+use crate::explain::told;
 use crate::gateway::{Asked, Gateway, Routed};
 use crate::pass::{self, PassedCall, Shape};
 use crate::pipeline;
@@ -92,8 +93,10 @@ async fn openai_model(State(gateway): Shared, model: Named, request: Request) ->
 pub fn answer_model(gateway: &Gateway, model: &str, version: &str, request: &Request, dialect: Dialect) -> Response {
     match gateway.ready_model(&Asked { model, version, address: Address::of(request) }) {
         Ok(listed) => json(StatusCode::OK, openai::model(listed.as_openai())),
-        Err(error) if dialect == Dialect::OpenAi => respond::openai_error(&error, MODEL),
-        Err(error) => dialect.error(&error),
+        Err(error) => {
+            let error = told(request.extensions(), request.headers(), error);
+            if dialect == Dialect::OpenAi { respond::openai_error(&error, MODEL) } else { dialect.error(&error) }
+        }
     }
 }
 

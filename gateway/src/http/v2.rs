@@ -14,6 +14,7 @@ use weirgate_protocol::{InferRequest, LoadedModel, ModelSpec, Protocol, Result, 
 use super::parts::{
     Named, NamedVersion, Pieces, Shared, codings, discard, json, path_names, taken, unread, unversioned, versioned,
 };
+use crate::explain::told;
 use crate::gateway::{Asked, Gateway};
 use crate::pipeline::{self, InferCall, Served};
 use crate::respond::{self, Dialect, Refusal};
@@ -176,6 +177,6 @@ fn with_model(
     });
     match answered {
         Ok(body) => json(StatusCode::OK, body),
-        Err(error) => respond::rest_error(&error),
+        Err(error) => respond::rest_error(&told(request.extensions(), request.headers(), error)),
     }
 }

@@ -3,7 +3,7 @@
 use weirgate_tests::http::{get, post, with};
 use weirgate_tests::{Http1, Reply, Server, Service};
 
-use weirgate_tests::upstream::{Upstream, far, full};
+use weirgate_tests::upstream::{Upstream, far, far_at, full};
 
 const INFER: &str = "/v2/models/far/infer";
 
@@ -155,4 +155,42 @@ async fn a_call_that_no_server_had_leaves_a_record_too() {
     let kept = ask(&server, "/refused").await.json();
     assert_eq!((kept["status"].as_u64(), kept["attempts"].is_null()), (Some(429), true), "{kept}");
     assert!(kept["error"].as_str().unwrap().contains("is full"), "{kept}");
+}
+
+/// Why a revision has failed names its servers.
+#[tokio::test]
+async fn why_no_server_is_ready_is_told_to_those_alone_who_may_know_them() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let server = Server::start([far_at(&format!("http://{closed}"))]).await;
+    let address = closed.to_string();
+    let mut client = Http1::connect(server.data).await;
+    let chat = r#"{"model":"far","messages":[]}"#;
+    let requests = || {
+        [
+            post(INFER, "{}"),
+            post("/v1/models/far:predict", "{}"),
+            post("/v1/chat/completions", chat),
+            get("/v2/models/far"),
+            get("/v2/models/far/ready"),
+            get("/v2/models/far/config"),
+            get("/v1/models/far"),
+            get("/openai/v1/models/far"),
+            post("/v2/repository/index", ""),
+        ]
+    };
+    for request in requests() {
+        let path = request.uri().path().to_owned();
+        let told = client.send(request).await;
+        assert!(told.text().contains(&address), "{path}: {told:?}");
+        assert!(told.status == 503 || path.ends_with("index"), "{path}: {told:?}");
+    }
+    for request in requests() {
+        let path = request.uri().path().to_owned();
+        let told = client.send(with(request, "x-forwarded-for", "203.0.113.9")).await;
+        assert!(!told.text().contains(&address), "{path}: {told:?}");
+        assert!(told.text().contains("no server that is ready"), "{path}: {told:?}");
+    }
+    assert!(server.log().contains(&address), "the log has it");
+    let kept = ask(&server, "?limit=1").await.json();
+    assert!(kept["items"][0]["error"].as_str().unwrap().contains(&address), "{kept}");
 }

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode};
 use parking_lot::Mutex;
@@ -16,8 +16,10 @@ use weirgate_replicas::Remote;
 use weirgate_replicas_core::CloseReason;
 use weirgate_router::pool::{Because, Considered, Outcome, Standing};
 
+use crate::dispatch::Trail;
 use crate::gateway::{Gateway, Routed};
 use crate::observe::Stages;
+use crate::respond::status_of;
 use crate::server::edge::{Arrival, Arrived};
 
 /// Asks for the record in the answer, and carries it there.
@@ -249,21 +251,58 @@ impl Decision {
 
 /// What is kept of a call that was decoded here, for its record.
 pub struct Explained {
-    pub decisions: Arc<Decisions>,
+    decisions: Arc<Decisions>,
     head: Head,
-    batch: weirgate_replicas::BatchOf,
+    batch: Option<weirgate_replicas::BatchOf>,
+    /// Of calls that servers execute.
+    trail: Option<Arc<Trail>>,
+    /// The caller asks, and may know.
+    asked: bool,
 }
 
 impl Explained {
-    pub fn new(gateway: &Gateway, arrival: &Arrival, batch: weirgate_replicas::BatchOf) -> Explained {
-        Explained { decisions: gateway.decisions.clone(), head: arrival.head.clone(), batch }
+    /// Of a call that leaves a record: one that asks for it, or that servers execute.
+    pub fn new(gateway: &Gateway, arrival: &Arrival, trail: Option<Arc<Trail>>, asked: bool) -> Option<Explained> {
+        let leaves = asked || trail.is_some();
+        leaves.then(|| Explained {
+            decisions: gateway.decisions.clone(),
+            head: arrival.head.clone(),
+            batch: None,
+            trail,
+            asked,
+        })
     }
 
-    /// The record of a call that was answered.
-    pub fn decision(&self, routed: &Routed, stages: &Stages) -> Decision {
-        let closed = self.batch.closed.map_or("", CloseReason::label);
-        let batch = Some(BatchOf { rows: self.batch.rows, closed });
-        Decision { batch, ..Decision::new(&self.head, routed, StatusCode::OK, stages) }
+    /// The batch that the call was executed in.
+    pub fn ran(&mut self, batch: weirgate_replicas::BatchOf) {
+        self.batch = Some(batch);
+    }
+
+    /// Keeps the record of a call that was answered, and returns it as the answer's header has it, where that was asked for.
+    pub fn answered(self, routed: &Routed, stages: &Stages) -> Option<HeaderValue> {
+        let asked = self.asked;
+        let decision = self.note(routed, StatusCode::OK, None, stages);
+        if asked { decision.header() } else { None }
+    }
+
+    /// Keeps the record of a call that has failed.
+    pub fn failed(self, routed: &Routed, error: &Error) {
+        let stages = Stages { total: self.head.arrived.elapsed(), ..Stages::default() };
+        self.note(routed, status_of(error), Some(error.full().into()), &stages);
+    }
+
+    fn note(&self, routed: &Routed, status: StatusCode, error: Option<Box<str>>, stages: &Stages) -> Arc<Decision> {
+        let label = |batch: weirgate_replicas::BatchOf| BatchOf {
+            rows: batch.rows,
+            closed: batch.closed.map_or("", CloseReason::label),
+        };
+        let (attempts, considered) = self.trail.as_ref().map(|trail| trail.told(Instant::now())).unwrap_or_default();
+        let batch = self.batch.map(label);
+        let decision =
+            Decision { error, batch, attempts, considered, ..Decision::new(&self.head, routed, status, stages) };
+        let decision = Arc::new(decision);
+        self.decisions.note(decision.clone());
+        decision
     }
 }
 

@@ -19,7 +19,7 @@ use weirgate_protocol::{
 };
 use weirgate_replicas::BatchOf;
 
-use crate::dispatch::{Reservation, Turned};
+use crate::dispatch::{Reservation, Submission, Trail, Turned};
 use crate::explain::{self, EXPLAIN, Explained};
 use crate::gateway::{Asked, Gateway, Routed};
 use crate::observe::{Stages, count_unanswered, count_unrouted};
@@ -58,7 +58,7 @@ pub struct Answered {
     stages: Stages,
     arrived: Instant,
     deadline: Instant,
-    /// What the caller asks to know.
+    /// What its record is made of, where it leaves one.
     explained: Option<Explained>,
 }
 
@@ -76,6 +76,9 @@ impl Answered {
         let encoded = in_place(bytes.saturating_mul(weight), self.deadline, RetryClass::MayHaveExecuted, work).await;
         encoded.map_err(|error| {
             self.routed.lane().metrics.failed(self.protocol, error.code(), self.arrived.elapsed());
+            if let Some(explained) = self.explained.take() {
+                explained.failed(&self.routed, &error);
+            }
             Refusal::of(error, &self.routed)
         })
     }
@@ -90,16 +93,18 @@ impl Answered {
         self.note();
         headers.insert(REVISION, self.revision().clone());
         edge::stamp(headers, &self.stages);
-        if let Some(explained) = self.explained.take() {
-            let decision = Arc::new(explained.decision(&self.routed, &self.stages));
-            headers.extend(decision.header().map(|value| (EXPLAIN, value)));
-            explained.decisions.note(decision);
-        }
+        headers.extend(self.record().map(|value| (EXPLAIN, value)));
     }
 
     /// Call instead of [`Answered::finish`] where the answer has no headers of its own.
     pub fn finish_bare(mut self) {
         self.note();
+        self.record();
+    }
+
+    /// Keeps the call's record, and returns it where that was asked for.
+    fn record(&mut self) -> Option<HeaderValue> {
+        self.explained.take()?.answered(&self.routed, &self.stages)
     }
 
     fn note(&mut self) {
@@ -131,9 +136,7 @@ where
     };
     match served {
         Ok(Ran::Passed(response)) => Ok(Served::Passed(response)),
-        Ok(Ran::Answered(request, response, stages, batch)) => {
-            let asks = call_headers.is_some_and(|headers| explain::is_asked(arrival, headers));
-            let explained = asks.then(|| Explained::new(gateway, arrival, batch));
+        Ok(Ran::Answered(request, response, stages, explained)) => {
             let answered = Answered {
                 request,
                 response,
@@ -197,7 +200,7 @@ pub fn refuse_unrouted(arrival: &Arrival, model: &str, error: &Error) {
 
 /// A call that went well.
 enum Ran {
-    Answered(InferRequest, InferResponse, Stages, BatchOf),
+    Answered(InferRequest, InferResponse, Stages, Option<Explained>),
     Passed(Response),
 }
 
@@ -207,6 +210,7 @@ where
     D: FnMut(Bytes, &ModelSpec) -> Result<InferRequest>,
 {
     let InferCall { arrival, asked, body, passes, mut decode } = call;
+    let asks = passes.is_some_and(|parts| explain::is_asked(arrival, &parts.headers));
     let (mut held, mut fits) = (None, true);
     for _ in 0..MOST_MOVES {
         let turned = match start(gateway, routed, (arrival, &asked, passes), body, &mut held, fits, deadline).await {
@@ -215,10 +219,13 @@ where
                 let coded = (body.codings(), body.framing());
                 let mut call = Decoding { arrival, asked, coded, decode: &mut decode };
                 match call.read(gateway, prepared, deadline).await {
-                    Ok(read) => return execute(routed, arrival, read, deadline).await,
+                    Ok(read) => return execute(gateway, routed, (arrival, asks), read, deadline).await,
                     // What is wrong with it for a batch may be right for its server, which says itself if it is not.
                     Err(error) if batched && pass::is_unfit(&error) => fits = false,
-                    Err(error) => return Err(error),
+                    Err(error) => {
+                        note_refusal(gateway, arrival, routed, &Turned::Refused(error.clone()));
+                        return Err(error);
+                    }
                 }
                 continue;
             }
@@ -285,13 +292,21 @@ async fn start(
         }
         _ => {
             let limit = arrival.body_limit(gateway.body_limit());
+            let placed = take_place(routed, (reader, limit), held, arrival.head.priority, deadline).await;
             let (reservation, mut model, body) =
-                take_place(routed, (reader, limit), held, arrival.head.priority, deadline).await?;
+                placed.inspect_err(|turned| note_refusal(gateway, arrival, routed, turned))?;
             if way == (Way::Batched { rows: true }) {
                 model = Arc::new(LoadedModel::new(instances::spec(), []));
             }
             Ok(Started::Prepared((reservation, model, body), is_batched && passes.is_some()))
         }
+    }
+}
+
+/// Keeps the record of a call that servers were to execute, and that none of them had.
+fn note_refusal(gateway: &Gateway, arrival: &Arrival, routed: &Routed, turned: &Turned) {
+    if routed.lane().is_remote() {
+        pass::note_refusal(gateway, arrival, routed, turned);
     }
 }
 
@@ -332,19 +347,45 @@ where
     }
 }
 
-/// Has a call executed.
+/// Has a call executed, and keeps a record of one that fails where calls leave records. `asks`: its caller asks for it.
 async fn execute(
+    gateway: &Gateway,
+    routed: &Routed,
+    (arrival, asks): (&Arrival, bool),
+    decoded: Decoded,
+    deadline: Instant,
+) -> Result<Ran> {
+    let trail = routed.lane().is_remote().then(|| Trail::new(asks));
+    let mut explained = Explained::new(gateway, arrival, trail.clone(), asks);
+    match submit(routed, arrival, decoded, trail, deadline).await {
+        Ok((request, response, stages, batch)) => {
+            if let Some(explained) = &mut explained {
+                explained.ran(batch);
+            }
+            Ok(Ran::Answered(request, response, stages, explained))
+        }
+        Err(error) => {
+            if let Some(explained) = explained.filter(|_| routed.lane().is_remote()) {
+                explained.failed(routed, &error);
+            }
+            Err(error)
+        }
+    }
+}
+
+async fn submit(
     routed: &Routed,
     arrival: &Arrival,
     (reservation, mut request, work, payload, read): Decoded,
+    trail: Option<Arc<Trail>>,
     deadline: Instant,
-) -> Result<Ran> {
+) -> Result<(InferRequest, InferResponse, Stages, BatchOf)> {
     let service = routed.service();
     let target =
         Target { namespace: service.namespace.clone(), service: service.name.clone(), model: service.model.clone() };
     let repeats = service.retry != Retry::NotExecuted;
     let call = Call { head: arrival.head.clone(), target, deadline, work, payload };
-    let submitted = reservation.submit(call, repeats, Instant::now())?;
+    let submitted = reservation.submit(Submission { call, repeats, trail }, Instant::now())?;
     let answer = submitted.answer().await?;
     let response = InferResponse {
         model_name: service.model.clone(),
@@ -359,7 +400,7 @@ async fn execute(
         engine: answer.timing.engine,
         total: Duration::ZERO,
     };
-    Ok(Ran::Answered(request, response, stages, answer.batch))
+    Ok((request, response, stages, answer.batch))
 }
 
 /// A body, and how long its client was waited for.

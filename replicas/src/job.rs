@@ -170,6 +170,16 @@ pub struct Finished {
 }
 
 impl Finished {
+    /// The job's turn in its lane.
+    pub fn turn(&self) -> u64 {
+        self.job.turn
+    }
+
+    /// What the call has ended with, where that is no answer.
+    pub fn error(&self) -> Option<&Error> {
+        self.answer.as_ref().err()
+    }
+
     /// Sends the answer as the last part. A caller that is gone gets nothing.
     pub fn deliver(self) {
         *self.job.state.0.lock() = Phase::Ended;

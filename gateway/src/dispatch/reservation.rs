@@ -10,7 +10,16 @@ use weirgate_router::Ticket;
 use super::comeback::Spare;
 use super::lane::{Core, Entry};
 use super::lease::{Waiter, Waits};
-use super::{Lane, Lease, Wanting};
+use super::{Lane, Lease, Trail, Wanting};
+
+/// A call for tensors, as it enters its lane.
+pub struct Submission {
+    pub call: Call,
+    /// Executing it twice does no harm.
+    pub repeats: bool,
+    /// Where the servers are noted that have it; none for engines of this process.
+    pub trail: Option<Arc<Trail>>,
+}
 
 /// A place in a lane.
 pub struct Reservation {
@@ -35,13 +44,13 @@ impl Reservation {
         Ok(())
     }
 
-    /// Enters the lane. From here on, dropping what is returned withdraws or cancels the call. `repeats`: executing it twice
-    /// does no harm.
-    pub fn submit(mut self, call: Call, repeats: bool, now: Instant) -> Result<Submitted> {
+    /// Enters the lane. From here on, dropping what is returned withdraws or cancels the call.
+    pub fn submit(mut self, submission: Submission, now: Instant) -> Result<Submitted> {
+        let Submission { call, repeats, trail } = submission;
         let deadline = call.deadline;
         let (mut job, parts) = Job::new(call, now);
         job.repeats = repeats;
-        let ticket = self.lane.enter(self.bytes, job, now)?;
+        let ticket = self.lane.enter(self.bytes, job, trail, now)?;
         self.used = true;
         Ok(Submitted { lane: self.lane.clone(), ticket, parts: Some(parts), deadline, settled: false })
     }

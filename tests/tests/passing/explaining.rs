@@ -1,7 +1,7 @@
 //! Why a call went where it went.
 
 use weirgate_tests::http::{get, post, with};
-use weirgate_tests::{Http1, Reply, Server, Service};
+use weirgate_tests::{Http1, Reply, Server, Service, eventually};
 
 use weirgate_tests::upstream::{Upstream, far, far_at, full};
 
@@ -193,4 +193,113 @@ async fn why_no_server_is_ready_is_told_to_those_alone_who_may_know_them() {
     assert!(server.log().contains(&address), "the log has it");
     let kept = ask(&server, "?limit=1").await.json();
     assert!(kept["items"][0]["error"].as_str().unwrap().contains(&address), "{kept}");
+}
+
+/// A model of V2 that adds one, and fails for -1.
+async fn adds() -> Upstream {
+    Upstream::start(|_, seen| async move {
+        let asked: serde_json::Value = serde_json::from_slice(&seen.body).unwrap();
+        let data: Vec<_> = asked["inputs"][0]["data"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect();
+        if data.contains(&-1.0) {
+            return full(500, r#"{"error":"on purpose"}"#);
+        }
+        let data: Vec<_> = data.iter().map(|x| x + 1.0).collect();
+        let output = serde_json::json!({"name": "y", "datatype": "FP32", "shape": [data.len(), 1], "data": data});
+        full(200, serde_json::json!({"model_name": "rows", "outputs": [output]}).to_string())
+    })
+    .await
+}
+
+const PREDICT: &str = "/v1/models/rows:predict";
+
+fn asks(path: &str, body: &str, id: &str) -> http::Request<weirgate_tests::http::Body> {
+    with(with(post(path, body.to_owned()), "x-weirgate-explain", "1"), "x-request-id", id)
+}
+
+#[tokio::test]
+async fn calls_that_are_translated_or_batched_tell_their_servers_too() {
+    let upstream = adds().await;
+    let url = upstream.url();
+    let service = || Service::upstream("rows", &url).annotation("weirgate.dev/upstream-protocol", "v2");
+    let infer = r#"{"inputs":[{"name":"x","datatype":"FP32","shape":[2,1],"data":[1,2]}]}"#;
+    for (service, path, body) in [
+        (service(), PREDICT, r#"{"instances":[[1],[2]]}"#),
+        (service().max_batch(32), PREDICT, r#"{"instances":[[1],[2]]}"#),
+        (service().max_batch(32), "/v2/models/rows/infer", infer),
+    ] {
+        let server = Server::start([service]).await;
+        let mut client = Http1::connect(server.data).await;
+        let told = client.send(asks(path, body, "told")).await;
+        assert_eq!(told.status, 200, "{told:?}");
+        let told: serde_json::Value = serde_json::from_str(told.header("x-weirgate-explain").unwrap()).unwrap();
+        let (attempt, considered) = (&told["attempts"][0], &told["considered"][0]);
+        assert_eq!((&attempt["server"], &considered["server"]), (&url.as_str().into(), &url.as_str().into()), "{told}");
+        assert_eq!(
+            (attempt["outcome"].as_str(), attempt["because"].as_str()),
+            (Some("answered"), Some("only one with room"))
+        );
+        assert!(attempt["took_us"].as_u64().unwrap() > 0 && attempt["error"].is_null(), "{told}");
+        assert_eq!(
+            (told["batch"]["rows"].as_u64(), told["attempts"].as_array().unwrap().len()),
+            (Some(2), 1),
+            "{told}"
+        );
+        // One that does not ask leaves a record too.
+        let silent = client.send(with(post(path, body), "x-request-id", "silent")).await;
+        assert_eq!((silent.status, silent.header("x-weirgate-explain")), (200, None), "{silent:?}");
+        let kept = ask(&server, "/silent").await.json();
+        assert_eq!(
+            (&kept["attempts"][0]["server"], kept["considered"].is_null()),
+            (&url.as_str().into(), true),
+            "{kept}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_translated_call_that_fails_tells_who_had_it() {
+    let upstream = adds().await;
+    let service = Service::upstream("rows", &upstream.url()).annotation("weirgate.dev/upstream-protocol", "v2");
+    let server = Server::start([service]).await;
+    let mut client = Http1::connect(server.data).await;
+    let failed = client.send(with(post(PREDICT, r#"{"instances":[[-1]]}"#), "x-request-id", "failed")).await;
+    assert_eq!(failed.status, 502, "{failed:?}");
+    let kept = ask(&server, "/failed").await.json();
+    let attempt = &kept["attempts"][0];
+    assert_eq!((kept["status"].as_u64(), attempt["outcome"].as_str()), (Some(502), Some("failed")), "{kept}");
+    assert!(attempt["error"].as_str().unwrap().contains("on purpose"), "{kept}");
+    // What is refused before a server has it leaves a record without one.
+    let wrong = client.send(with(post(PREDICT, r#"{"instances":"x"}"#), "x-request-id", "wrong")).await;
+    assert_eq!(wrong.status, 400, "{wrong:?}");
+    let kept = ask(&server, "/wrong").await.json();
+    assert_eq!((kept["status"].as_u64(), kept["attempts"].is_null()), (Some(400), true), "{kept}");
+}
+
+/// Which of two servers gets the first call is left to chance, so that this is tried until it is the one that is away.
+#[tokio::test]
+async fn a_translated_call_tells_both_servers_that_it_went_to() {
+    for _ in 0..32 {
+        let (up, mut down) = (adds().await, adds().await);
+        let urls = format!("{},{}", up.url(), down.url());
+        let service = Service::upstream("rows", &urls).annotation("weirgate.dev/upstream-protocol", "v2");
+        let server = Server::start([service]).await;
+        let second = "replica is ready service=\"rows\" replica=1";
+        eventually("both are there", async || server.log().contains(second).then_some(())).await;
+        let away = down.url();
+        down.stop().await;
+        let reply = Http1::connect(server.data).await.send(asks(PREDICT, r#"{"instances":[[1]]}"#, "told")).await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        let told: serde_json::Value = serde_json::from_str(reply.header("x-weirgate-explain").unwrap()).unwrap();
+        let attempts = told["attempts"].as_array().unwrap();
+        let of = |attempt: &serde_json::Value| {
+            [&attempt["server"], &attempt["outcome"]].map(|text| text.as_str().unwrap().to_owned())
+        };
+        assert_eq!(of(attempts.last().unwrap()), [up.url(), "answered".to_owned()], "{told}");
+        if attempts.len() == 2 {
+            assert_eq!(of(&attempts[0]), [away, "failed".to_owned()], "{told}");
+            assert!(attempts[0]["error"].as_str().unwrap().contains("can't connect"), "{told}");
+            return;
+        }
+    }
+    panic!("no first call has gone to the server that is away");
 }

@@ -15,9 +15,9 @@ use http::{HeaderMap, HeaderValue};
 use weirgate_protocol::v1::instances;
 use weirgate_protocol::{
     Call, Error, InferRequest, InferResponse, LoadedModel, ModelSpec, Payload, Priority, Protocol, Result, Retry,
-    RetryClass, Target, Work,
+    RetryClass, Target, Work, given,
 };
-use weirgate_replicas::BatchOf;
+use weirgate_replicas::{Along, BatchOf};
 
 use crate::dispatch::{Reservation, Submission, Trail, Turned};
 use crate::explain::{self, EXPLAIN, Explained};
@@ -217,7 +217,7 @@ where
             Ok(Started::Passed(response)) => return Ok(Ran::Passed(response)),
             Ok(Started::Prepared(prepared, batched)) => {
                 let coded = (body.codings(), body.framing());
-                let mut call = Decoding { arrival, asked, coded, decode: &mut decode };
+                let mut call = Decoding { arrival, asked, coded, batched, decode: &mut decode };
                 match call.read(gateway, prepared, deadline).await {
                     Ok(read) => return execute(gateway, routed, (arrival, asks), read, deadline).await,
                     // What is wrong with it for a batch may be right for its server, which says itself if it is not.
@@ -295,8 +295,10 @@ async fn start(
             let placed = take_place(routed, (reader, limit), held, arrival.head.priority, deadline).await;
             let (reservation, mut model, body) =
                 placed.inspect_err(|turned| note_refusal(gateway, arrival, routed, turned))?;
-            if way == (Way::Batched { rows: true }) {
-                model = Arc::new(LoadedModel::new(instances::spec(), []));
+            match way {
+                Way::Batched { rows: true } => model = Arc::new(LoadedModel::new(instances::spec(), [])),
+                Way::AsGiven => model = Arc::new(LoadedModel::new(given::spec(asked.version), [])),
+                _ => {}
             }
             Ok(Started::Prepared((reservation, model, body), is_batched && passes.is_some()))
         }
@@ -315,6 +317,8 @@ struct Decoding<'a, D> {
     arrival: &'a Arrival,
     asked: Asked<'a>,
     coded: (Codings, usize),
+    /// It is decoded for a batch alone.
+    batched: bool,
     decode: &'a mut D,
 }
 
@@ -338,6 +342,9 @@ where
         let length = bytes.len();
         let bind = || -> Result<_> {
             let mut request = (self.decode)(bytes, spec)?;
+            if self.batched && request.extras.is_some() {
+                return Err(Error::invalid("the request says more than its tensors, which a batch can't carry"));
+            }
             let (work, payload) = spec.bind(&mut request, pinned)?;
             Ok((request, work, payload))
         };
@@ -376,7 +383,7 @@ async fn execute(
 async fn submit(
     routed: &Routed,
     arrival: &Arrival,
-    (reservation, mut request, work, payload, read): Decoded,
+    (reservation, mut request, mut work, payload, read): Decoded,
     trail: Option<Arc<Trail>>,
     deadline: Instant,
 ) -> Result<(InferRequest, InferResponse, Stages, BatchOf)> {
@@ -384,8 +391,16 @@ async fn submit(
     let target =
         Target { namespace: service.namespace.clone(), service: service.name.clone(), model: service.model.clone() };
     let repeats = service.retry != Retry::NotExecuted;
+    let mut along = Along::default();
+    if routed.lane().is_remote() {
+        along = Along { id: request.id.clone(), extras: request.extras.take() };
+        if along.extras.is_some() {
+            // What it says may change what a server does with it, and is its own.
+            work.signature = None;
+        }
+    }
     let call = Call { head: arrival.head.clone(), target, deadline, work, payload };
-    let submitted = reservation.submit(Submission { call, repeats, trail }, Instant::now())?;
+    let submitted = reservation.submit(Submission { call, along, repeats, trail }, Instant::now())?;
     let answer = submitted.answer().await?;
     let response = InferResponse {
         model_name: service.model.clone(),

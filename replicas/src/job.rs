@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use weirgate_models::Interrupt;
-use weirgate_protocol::{Call, Error, Result, RetryClass, Tensor};
+use weirgate_protocol::{Call, Error, Extras, Result, RetryClass, Tensor};
 use weirgate_replicas_core::CloseReason;
 
 use crate::replica::AnsweredCalls;
@@ -58,10 +58,20 @@ impl Ran {
     }
 }
 
+/// What goes to a server with a call's tensors, where one executes it.
+#[derive(Clone, Debug, Default)]
+pub struct Along {
+    /// What its caller calls it.
+    pub id: Option<String>,
+    /// What it says besides. A call that says anything shares no batch.
+    pub extras: Option<Box<Extras>>,
+}
+
 /// A call on its way to a replica.
 #[derive(Debug)]
 pub struct Job {
     pub call: Call,
+    pub along: Along,
     /// Its turn in its lane, as that counts.
     pub turn: u64,
     /// How often it was handed over.
@@ -91,6 +101,7 @@ impl Job {
         let state = Arc::new(CallState(Mutex::new(Phase::Waiting)));
         let job = Job {
             call,
+            along: Along::default(),
             turn: 0,
             attempts: 0,
             repeats: false,

@@ -21,7 +21,7 @@ mod upstream;
 mod versions;
 
 pub use credits::{Credits, Grant};
-pub use job::{Answer, BatchOf, Finished, Job, Parts, Timing};
+pub use job::{Along, Answer, BatchOf, Finished, Job, Parts, Timing};
 pub use onnx::{OnnxSource, onnx_loader};
 pub use remote::{Described, Remote};
 pub use replica::{AnsweredCalls, BatchReport, Failure, Feed, Pull, Replica, SetState};

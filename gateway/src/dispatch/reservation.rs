@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use weirgate_protocol::{Call, Error, Priority, Result, RetryClass};
-use weirgate_replicas::{Answer, Job, Parts};
+use weirgate_replicas::{Along, Answer, Job, Parts};
 use weirgate_router::Ticket;
 
 use super::comeback::Spare;
@@ -15,6 +15,8 @@ use super::{Lane, Lease, Trail, Wanting};
 /// A call for tensors, as it enters its lane.
 pub struct Submission {
     pub call: Call,
+    /// What goes to a server with it.
+    pub along: Along,
     /// Executing it twice does no harm.
     pub repeats: bool,
     /// Where the servers are noted that have it; none for engines of this process.
@@ -46,10 +48,10 @@ impl Reservation {
 
     /// Enters the lane. From here on, dropping what is returned withdraws or cancels the call.
     pub fn submit(mut self, submission: Submission, now: Instant) -> Result<Submitted> {
-        let Submission { call, repeats, trail } = submission;
+        let Submission { call, along, repeats, trail } = submission;
         let deadline = call.deadline;
         let (mut job, parts) = Job::new(call, now);
-        job.repeats = repeats;
+        (job.along, job.repeats) = (along, repeats);
         let ticket = self.lane.enter(self.bytes, job, trail, now)?;
         self.used = true;
         Ok(Submitted { lane: self.lane.clone(), ticket, parts: Some(parts), deadline, settled: false })

@@ -27,7 +27,7 @@ pub async fn pass_on(
         for _ in 0..pipeline::MOST_MOVES {
             let passed = match way(gateway, &routed, call.arrival, deadline).await {
                 Ok(Way::Passed) => pass(gateway, &routed, call.again(asked), deadline).await,
-                Ok(Way::Decoded | Way::Batched { .. }) => return Err(decoded(&routed)),
+                Ok(Way::Decoded | Way::AsGiven | Way::Batched { .. }) => return Err(decoded(&routed)),
                 Err(turned) => Err(turned),
             };
             match passed {

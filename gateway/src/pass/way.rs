@@ -14,6 +14,8 @@ use crate::server::edge::Arrival;
 pub enum Way {
     /// It is decoded: for engines of this process, or to be translated for a server.
     Decoded,
+    /// It is decoded and translated as it is, for a server that does not say what its model takes: the call says it itself.
+    AsGiven,
     /// It is decoded to share a batch, by `rows` of JSON where nobody says what the model takes. What does not fit in one is
     /// passed as it is: its server speaks its protocol.
     Batched { rows: bool },
@@ -54,6 +56,8 @@ async fn find(routed: &Routed, arrival: &Arrival, deadline: Instant) -> Result<W
         (true, false) => Ok(Way::Decoded),
         (false, true) if protocol == Protocol::V1Http => Ok(Way::Batched { rows: true }),
         (_, true) => Ok(Way::Passed),
+        // V1's rows have neither names nor datatypes: the model's are needed to write them as tensors.
+        (false, false) if decodes && protocol != Protocol::V1Http => Ok(Way::AsGiven),
         (false, false) => Err(Turned::Refused(unspoken(routed, protocol))),
     }
 }
@@ -67,8 +71,14 @@ pub fn is_unfit(error: &Error) -> bool {
 pub fn unspoken(routed: &Routed, protocol: Protocol) -> Error {
     let service = routed.service();
     let spoken = routed.lane().spoken().unwrap_or_default();
+    let untold = match protocol {
+        Protocol::V1Http if spoken.tensors() => {
+            ", and don't say which inputs the model takes, which V1's rows can't be translated without: call it by V2"
+        }
+        _ => "",
+    };
     Error::unsupported(format!(
-        "service '{}/{}' can't be called by {}: its servers speak {spoken}",
+        "service '{}/{}' can't be called by {}: its servers speak {spoken}{untold}",
         service.namespace,
         service.name,
         protocol_name(protocol)

@@ -13,3 +13,4 @@ mod limits;
 mod routes;
 mod streams;
 mod translating;
+mod untold;

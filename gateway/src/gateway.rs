@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use weirgate_protocol::{Error, ErrorCode, LoadedModel, ModelSpec, Result};
+use weirgate_protocol::{Error, ErrorCode, LoadedModel, ModelSpec, Protocol, Result};
 use weirgate_router::{Addressed, Route, RouteTable, Service, Wanted};
 
 use crate::auth::refusals::Refusals;
@@ -19,6 +19,7 @@ use crate::config::ServeConfig;
 use crate::dispatch::{Lane, Readiness};
 use crate::explain::Decisions;
 use crate::observe::{RevisionRow, render_revisions};
+use crate::pass;
 use crate::repository::ModelControl;
 use crate::server::address::Address;
 use crate::server::body::BodyLimit;
@@ -223,6 +224,18 @@ impl Gateway {
         Ok(model)
     }
 
+    /// The same, if calls by this protocol are answered: by engines, by servers that speak it, or translated for them.
+    pub fn model_by(&self, asked: &Asked<'_>, protocol: Protocol) -> Result<Arc<LoadedModel>> {
+        let table = self.table.load();
+        let (route, lane) = find_lane(&table, asked)?;
+        let model = lane.loaded()?;
+        if !answers_by(lane, &model, protocol) {
+            return Err(pass::unspoken(&route.service, lane, protocol));
+        }
+        model.version(asked.version)?;
+        Ok(model)
+    }
+
     /// The service of a model, whether it can answer or not.
     pub fn service(&self, asked: &Asked<'_>) -> Result<Service<Arc<Lane>>> {
         let table = self.table.load();
@@ -249,9 +262,9 @@ impl Gateway {
         Ok(services)
     }
 
-    /// Whether a model can answer now, if there is one.
+    /// Whether a model can answer calls of V2 over gRPC now, if there is one that does.
     pub fn model_ready(&self, asked: &Asked<'_>) -> Result<bool> {
-        ready(self.loaded(asked).map(drop))
+        ready(self.model_by(asked, Protocol::V2Grpc).map(drop))
     }
 
     /// Whether the service at this address can answer now, or all services where none is addressed.
@@ -444,6 +457,12 @@ fn any_addressed<'a>(table: &'a Table, address: &Address<'_>) -> Result<Option<A
         Some(addressed) => Ok(Some(addressed)),
         None => Err(prefix.unknown()),
     }
+}
+
+/// Whether a revision answers calls by this protocol.
+pub(crate) fn answers_by(lane: &Lane, model: &LoadedModel, protocol: Protocol) -> bool {
+    let told = !model.newest().inputs.is_empty();
+    lane.spoken().is_none_or(|spoken| pass::answers(spoken, told, protocol))
 }
 
 /// Whether something can answer: what it says instead is an error only where it isn't there at all.

@@ -172,7 +172,7 @@ fn with_model(
 ) -> Response {
     let address = Address::of(request);
     let answered = asked.and_then(|(name, version)| {
-        let model = gateway.loaded_model(&Asked { model: &name, version: &version, address })?;
+        let model = gateway.model_by(&Asked { model: &name, version: &version, address }, Protocol::V2Http)?;
         Ok(answer(&name, &model, model.version(&version)?))
     });
     match answered {

@@ -1,11 +1,13 @@
 //! Which way a call goes.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use weirgate_protocol::{Error, ErrorCode, Protocol};
+use weirgate_router::Service;
 
 use super::answer::note_refusal;
-use crate::dispatch::{Readiness, Spoken, Turned};
+use crate::dispatch::{Lane, Readiness, Spoken, Turned};
 use crate::gateway::{Gateway, Routed};
 use crate::server::edge::Arrival;
 
@@ -56,9 +58,8 @@ async fn find(routed: &Routed, arrival: &Arrival, deadline: Instant) -> Result<W
         (true, false) => Ok(Way::Decoded),
         (false, true) if protocol == Protocol::V1Http => Ok(Way::Batched { rows: true }),
         (_, true) => Ok(Way::Passed),
-        // V1's rows have neither names nor datatypes: the model's are needed to write them as tensors.
-        (false, false) if decodes && protocol != Protocol::V1Http => Ok(Way::AsGiven),
-        (false, false) => Err(Turned::Refused(unspoken(routed, protocol))),
+        (false, false) if is_tensors && answers(spoken, is_told, protocol) => Ok(Way::AsGiven),
+        (false, false) => Err(Turned::Refused(unspoken(routed.service(), lane, protocol))),
     }
 }
 
@@ -67,10 +68,20 @@ pub fn is_unfit(error: &Error) -> bool {
     matches!(error.code(), ErrorCode::InvalidRequest | ErrorCode::NotFound | ErrorCode::Unsupported)
 }
 
-/// The error of a protocol that a service's servers don't speak.
-pub fn unspoken(routed: &Routed, protocol: Protocol) -> Error {
-    let service = routed.service();
-    let spoken = routed.lane().spoken().unwrap_or_default();
+/// Whether calls by a protocol are answered for a service whose servers speak this; `told`: they say what the model takes.
+pub fn answers(spoken: Spoken, told: bool, protocol: Protocol) -> bool {
+    let translates = match protocol {
+        // V1's rows have neither names nor datatypes: the model's are needed to write them as tensors.
+        Protocol::V1Http => told && spoken.tensors(),
+        Protocol::V2Http | Protocol::V2Grpc => spoken.tensors(),
+        Protocol::OpenAi | Protocol::Other => false,
+    };
+    translates || spoken.speaks(protocol)
+}
+
+/// The error of a protocol that a revision's servers don't speak.
+pub fn unspoken(service: &Service<Arc<Lane>>, lane: &Lane, protocol: Protocol) -> Error {
+    let spoken = lane.spoken().unwrap_or_default();
     let untold = match protocol {
         Protocol::V1Http if spoken.tensors() => {
             ", and don't say which inputs the model takes, which V1's rows can't be translated without: call it by V2"

@@ -193,6 +193,37 @@ async fn a_gateway_before_a_gateway_finds_what_it_translates() {
     }
 }
 
+/// What the inner gateway can't answer, the outer one does not find there.
+#[tokio::test]
+async fn a_gateway_before_a_gateway_does_not_find_what_that_has_not() {
+    let upstream = Upstream::start(|_, _| async { full(200, r#"{"choices":[]}"#) }).await;
+    let service = far(&[&upstream]).annotation("weirgate.dev/upstream-protocol", "openai");
+    let inner = Server::start([service]).await;
+    let mut client = Http1::connect(inner.data).await;
+    for path in ["/v2/models/far", "/v2/models/far/ready", "/v2/models/far/config"] {
+        let reply = client.send(get(path)).await;
+        let text = "service 'default/far' can't be called by V2 over HTTP: its servers speak OpenAI's";
+        assert_eq!((reply.status, reply.error().as_str()), (501, text), "{path}");
+    }
+    let model = client.send(get("/v1/models/far")).await;
+    assert_eq!((model.status, model.json()["id"].as_str(), model.json()["ready"].is_null()), (200, Some("far"), true));
+    let asks = oip::ModelReadyRequest { name: "far".to_owned(), ..Default::default() };
+    let grpc = Grpc::connect(inner.data).await;
+    let ready = grpc.call::<_, oip::ModelReadyResponse>("/inference.GRPCInferenceService/ModelReady", &asks);
+    assert_eq!(ready.await.unwrap_err().code, 12);
+    for scheme in ["http", "h2c"] {
+        let outer = Server::start([far_at(&format!("{scheme}://{}", inner.data))]).await;
+        let mut client = Http1::connect(outer.data).await;
+        for path in [INFER, "/v1/models/far:predict"] {
+            let refused = client.send(post(path, "{}")).await;
+            assert_eq!(refused.status, 501, "{scheme}: {refused:?}");
+            assert!(refused.error().ends_with("its servers speak OpenAI's"), "{scheme}: {refused:?}");
+        }
+        let chat = client.send(post("/v1/chat/completions", r#"{"model":"far","messages":[]}"#)).await;
+        assert_eq!((chat.status, chat.text().as_str()), (200, r#"{"choices":[]}"#), "{scheme}");
+    }
+}
+
 /// The parameters of one call are none of another's.
 #[tokio::test]
 async fn calls_that_say_more_than_their_tensors_share_no_batch() {

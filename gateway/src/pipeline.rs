@@ -17,6 +17,7 @@ use weirgate_protocol::{
     Call, Error, InferRequest, InferResponse, LoadedModel, ModelSpec, Payload, Priority, Protocol, Result, Retry,
     RetryClass, Target, Work, given,
 };
+use weirgate_replicas::remote::via;
 use weirgate_replicas::{Along, BatchOf};
 
 use crate::dispatch::{Reservation, Submission, Trail, Turned};
@@ -219,7 +220,7 @@ where
                 let coded = (body.codings(), body.framing());
                 let mut call = Decoding { arrival, asked, coded, batched, decode: &mut decode };
                 match call.read(gateway, prepared, deadline).await {
-                    Ok(read) => return execute(gateway, routed, (arrival, asks), read, deadline).await,
+                    Ok(read) => return execute(gateway, routed, (arrival, &asked, asks), read, deadline).await,
                     // What is wrong with it for a batch may be right for its server, which says itself if it is not.
                     Err(error) if batched && pass::is_unfit(&error) => fits = false,
                     Err(error) => {
@@ -358,13 +359,14 @@ where
 async fn execute(
     gateway: &Gateway,
     routed: &Routed,
-    (arrival, asks): (&Arrival, bool),
+    (arrival, asked, asks): (&Arrival, &Asked<'_>, bool),
     decoded: Decoded,
     deadline: Instant,
 ) -> Result<Ran> {
     let trail = routed.lane().is_remote().then(|| Trail::new(asks));
     let mut explained = Explained::new(gateway, arrival, trail.clone(), asks);
-    match submit(routed, arrival, decoded, trail, deadline).await {
+    let via = if routed.lane().is_remote() { asked.address.headers().and_then(via::of) } else { None };
+    match submit(routed, (arrival, via), decoded, trail, deadline).await {
         Ok((request, response, stages, batch)) => {
             if let Some(explained) = &mut explained {
                 explained.ran(batch);
@@ -382,7 +384,7 @@ async fn execute(
 
 async fn submit(
     routed: &Routed,
-    arrival: &Arrival,
+    (arrival, via): (&Arrival, Option<HeaderValue>),
     (reservation, mut request, mut work, payload, read): Decoded,
     trail: Option<Arc<Trail>>,
     deadline: Instant,
@@ -393,7 +395,7 @@ async fn submit(
     let repeats = service.retry != Retry::NotExecuted;
     let mut along = Along::default();
     if routed.lane().is_remote() {
-        along = Along { id: request.id.clone(), extras: request.extras.take() };
+        along = Along { id: request.id.clone(), extras: request.extras.take(), via };
         if along.extras.is_some() {
             // What it says may change what a server does with it, and is its own.
             work.signature = None;

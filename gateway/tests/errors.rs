@@ -35,6 +35,7 @@ fn error(code: ErrorCode) -> Error {
         ErrorCode::Unsupported => Error::unsupported(TEXT),
         ErrorCode::Unavailable => Error::unavailable(TEXT),
         ErrorCode::DeadlineExceeded => Error::deadline(TEXT, RetryClass::NotExecuted),
+        ErrorCode::LoopDetected => Error::loop_detected(TEXT),
     };
     assert_eq!(error.code(), code);
     error
@@ -135,6 +136,7 @@ fn the_statuses_are_those_that_clients_know() {
         (501, 12),
         (503, 14),
         (504, 4),
+        (508, 9),
     ];
     assert_eq!(table, known);
 }

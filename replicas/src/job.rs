@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use http::HeaderValue;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use weirgate_models::Interrupt;
@@ -65,6 +66,9 @@ pub struct Along {
     pub id: Option<String>,
     /// What it says besides. A call that says anything shares no batch.
     pub extras: Option<Box<Extras>>,
+    /// The gateways that it has passed, as [`via::of`](crate::remote::via::of) has them. Calls that came by different ways
+    /// share no exchange.
+    pub via: Option<HeaderValue>,
 }
 
 /// A call on its way to a replica.

@@ -49,6 +49,8 @@ pub enum ErrorCode {
     Unavailable,
     /// The deadline passed.
     DeadlineExceeded,
+    /// The call has come back to a gateway that it had passed.
+    LoopDetected,
 }
 
 /// How one [`ErrorCode`] looks in each protocol.
@@ -65,7 +67,7 @@ pub struct ErrorRow {
 }
 
 impl ErrorCode {
-    pub const ALL: [ErrorCode; 18] = [
+    pub const ALL: [ErrorCode; 19] = [
         ErrorCode::InvalidRequest,
         ErrorCode::Unauthenticated,
         ErrorCode::Forbidden,
@@ -84,6 +86,7 @@ impl ErrorCode {
         ErrorCode::Unsupported,
         ErrorCode::Unavailable,
         ErrorCode::DeadlineExceeded,
+        ErrorCode::LoopDetected,
     ];
 
     /// The table. gRPC numbers are those of the gRPC specification.
@@ -112,6 +115,8 @@ impl ErrorCode {
             ErrorCode::Unsupported => row(501, 12, "invalid_request_error", "unsupported"),
             ErrorCode::Unavailable => row(503, 14, "api_error", "unavailable"),
             ErrorCode::DeadlineExceeded => row(504, 4, "api_error", "deadline_exceeded"),
+            // Somebody has to change a manifest first: FAILED_PRECONDITION.
+            ErrorCode::LoopDetected => row(508, 9, "api_error", "loop_detected"),
         }
     }
 }
@@ -226,6 +231,10 @@ impl Error {
 
     pub fn deadline(message: impl Into<Cow<'static, str>>, retry: RetryClass) -> Self {
         Self::new(ErrorCode::DeadlineExceeded, Origin::Gateway, retry, message)
+    }
+
+    pub fn loop_detected(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorCode::LoopDetected, Origin::Gateway, RetryClass::Never, message)
     }
 
     pub fn with_retry_after(self, after: Duration) -> Self {

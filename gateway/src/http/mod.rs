@@ -26,6 +26,7 @@ use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::trace::TraceLayer;
 use weirgate_protocol::Error;
+use weirgate_replicas::remote::via;
 
 use crate::auth::refusals::Refused;
 use crate::auth::{Auth, Caller, Denied};
@@ -147,6 +148,14 @@ impl Routes for DataRoutes {
 
 impl DataRoutes {
     async fn route(self, arrived: Arrived, request: Request) -> Response {
+        if self.gateway.passes()
+            && let Err(error) = via::check(request.headers())
+        {
+            let (path, request_id) = (request.uri().path(), arrived.request_id());
+            tracing::warn!(path, request_id, message = error.message(), "a call goes round");
+            let response = dialect(&request).error(&error);
+            return parts::unread(request, response).await;
+        }
         if self.layered {
             let router = if cors::is_options_only(&request) { self.plain } else { self.router };
             return router.answer(arrived, request).await;

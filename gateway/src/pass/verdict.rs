@@ -95,6 +95,7 @@ pub fn counted(status: StatusCode, grpc: Option<i32>) -> Option<ErrorCode> {
         (400..500, _) => ErrorCode::InvalidRequest,
         (503, _) => ErrorCode::Unavailable,
         (504, _) => ErrorCode::DeadlineExceeded,
+        (508, _) => ErrorCode::LoopDetected,
         _ => ErrorCode::UpstreamFailed,
     })
 }

@@ -129,7 +129,7 @@ fn along() -> Along {
         inputs: vec![("x".into(), vec![("content_type".into(), Parameter::Text("np".to_owned()))])],
         ..Extras::default()
     };
-    Along { id: Some("mine".to_owned()), extras: Some(Box::new(extras)) }
+    Along { id: Some("mine".to_owned()), extras: Some(Box::new(extras)), via: None }
 }
 
 #[tokio::test]
@@ -148,7 +148,7 @@ async fn ids_and_parameters_go_along_with_a_call_that_goes_alone() {
         }
         // Several share an exchange, and no id.
         let (_server, remote, last) = doubler(speaks, scheme).await;
-        let of = |id: &str| Along { id: Some(id.to_owned()), extras: None };
+        let of = |id: &str| Along { id: Some(id.to_owned()), ..Along::default() };
         let ((one, a), (other, b)) = (job(&spec(), &[], of("1")), job(&spec(), &[], of("2")));
         assert!(answers(remote.execute(vec![one, other]).await, vec![a, b]).await.iter().all(Result::is_ok));
         assert_eq!(last.lock().take().unwrap().id, None);
@@ -162,4 +162,28 @@ async fn what_v1_can_not_carry_is_refused_and_not_lost() {
     let error = answers(remote.execute(vec![call]).await, vec![a]).await.remove(0).unwrap_err();
     assert!(error.row().http == 501 && error.message().contains("parameter 'temperature'"), "{error}");
     assert!(server.asked.lock().is_empty());
+}
+
+/// Where calls have come by different ways, what is written of one is not true of the other.
+#[tokio::test]
+async fn the_gateways_that_a_call_has_passed_go_along_and_this_one_is_added() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let told = seen.clone();
+    let server = Server::start(move |request| {
+        let passed = request.headers().get_all("x-weirgate-via").iter();
+        told.lock().push(passed.map(|value| value.to_str().unwrap().to_owned()).collect::<Vec<_>>());
+        serve(V2[0].0, &request)
+    })
+    .await;
+    let remote = server.remote("http");
+    remote.describe(Described { v2: true, binary: true, ..Described::default() });
+    let of = |via: &'static str| Along { via: Some(http::HeaderValue::from_static(via)), ..Along::default() };
+    let alongs = [Along::default(), of("1, 2"), of("1, 2"), of("3")];
+    let (jobs, callers): (Vec<_>, Vec<_>) = alongs.into_iter().map(|along| job(&spec(), &[], along)).unzip();
+    assert!(answers(remote.execute(jobs).await, callers).await.iter().all(Result::is_ok));
+    let seen = seen.lock();
+    let here = &seen[0][0];
+    assert_eq!(here.len(), 16, "{here}");
+    let expected = [vec![here.clone()], vec!["1, 2".to_owned(), here.clone()], vec!["3".to_owned(), here.clone()]];
+    assert_eq!(*seen, expected);
 }

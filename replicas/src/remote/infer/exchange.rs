@@ -20,6 +20,7 @@ use crate::remote::body::OutBody;
 use crate::remote::fault::Fault;
 use crate::remote::grpc;
 use crate::remote::transport::Transport;
+use crate::remote::via::VIA;
 
 /// The largest answer to a batch that is read.
 const LARGEST_ANSWER: usize = 512 << 20;
@@ -121,6 +122,7 @@ impl<'a> Exchange<'a> {
         };
         let left = deadline.saturating_duration_since(Instant::now());
         let mut headers = HeaderMap::new();
+        headers.extend(first.along.via.clone().map(|via| (VIA, via)));
         if alone {
             let (head, along) = (&first.call.head, &first.along);
             asked.id = Some(along.id.clone().unwrap_or_else(|| head.request_id.to_string()));

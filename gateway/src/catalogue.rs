@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
-use weirgate_protocol::{Result, openai};
+use weirgate_protocol::{Protocol, Result, openai};
 use weirgate_router::{Addressed, Service};
 
 use crate::dispatch::Lane;
-use crate::gateway::{Asked, Gateway, Table, addressed, find};
+use crate::gateway::{Asked, Gateway, Table, addressed, answers_by, find_lane};
 use crate::server::address::Address;
 
 /// A model, as a list has it.
@@ -71,10 +71,13 @@ impl Gateway {
         Ok(models)
     }
 
-    /// A model that can answer now, or why there is none.
-    pub fn ready_model(&self, asked: &Asked<'_>) -> Result<Listed> {
-        self.loaded(asked)?;
-        Ok(self.listed(&find(&self.table(), asked)?.0.service))
+    /// A model that can answer now, and whether it answers V1; or why there is none.
+    pub fn ready_model(&self, asked: &Asked<'_>) -> Result<(Listed, bool)> {
+        let table = self.table();
+        let (route, lane) = find_lane(&table, asked)?;
+        let model = lane.loaded()?;
+        model.version(asked.version)?;
+        Ok((self.listed(&route.service), answers_by(lane, &model, Protocol::V1Http)))
     }
 
     fn listed(&self, service: &Service<Arc<Lane>>) -> Listed {

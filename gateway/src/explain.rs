@@ -4,19 +4,23 @@
 //! and one allocation; the servers that were weighed are noted only for a call that asks.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode};
 use parking_lot::Mutex;
 use serde::Serialize;
-use weirgate_protocol::Head;
+use weirgate_protocol::{Error, Head, Identity, Result};
+use weirgate_replicas::Remote;
 use weirgate_replicas_core::CloseReason;
 use weirgate_router::pool::{Because, Considered, Outcome, Standing};
 
+use crate::dispatch::Trail;
 use crate::gateway::{Gateway, Routed};
 use crate::observe::{Stages, us};
-use crate::server::edge::Arrival;
+use crate::respond::status_of;
+use crate::server::edge::{Arrival, Arrived};
 
 /// Asks for the record in the answer, and carries it there.
 pub const EXPLAIN: HeaderName = HeaderName::from_static("x-weirgate-explain");
@@ -91,7 +95,9 @@ pub struct Candidate {
     pub server: Arc<str>,
     pub standing: &'static str,
     pub running: usize,
-    pub slots: usize,
+    /// Calls that it takes at a time; none where it takes any number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slots: Option<usize>,
     pub latency_us: u64,
     pub penalty_us: u64,
     /// What is compared: less is better.
@@ -124,7 +130,7 @@ impl Candidate {
                 Standing::Ejected { .. } => "ejected",
             },
             running: state.running,
-            slots: state.slots,
+            slots: Some(state.slots).filter(|slots| *slots < Remote::NO_LIMIT),
             latency_us: us(state.latency),
             penalty_us: us(state.penalty),
             load: considered.load,
@@ -165,18 +171,49 @@ const OF_PROXIES: [&str; 4] = ["forwarded", "via", "x-forwarded-for", "x-real-ip
 /// Whether a caller may know the servers: one that has shown who it is if that allows it, and without keys one of this machine
 /// itself. What a proxy of this machine passes on may come from anywhere.
 pub fn may_know(arrival: &Arrival, headers: &HeaderMap) -> bool {
-    match &arrival.head.identity {
+    knows(arrival.head.identity.as_deref(), arrival.peer, headers)
+}
+
+/// The same of a request that came through a router.
+pub fn request_may_know(extensions: &Extensions, headers: &HeaderMap) -> bool {
+    let Some(arrived) = extensions.get::<Arrived>() else { return false };
+    knows(arrived.caller.as_ref().map(|caller| &**caller.identity()), arrived.peer, headers)
+}
+
+/// An error as the caller of a request is told it that came through a router.
+pub fn told(extensions: &Extensions, headers: &HeaderMap, error: Error) -> Error {
+    if request_may_know(extensions, headers) { error.opened() } else { error }
+}
+
+fn knows(identity: Option<&Identity>, peer: Option<IpAddr>, headers: &HeaderMap) -> bool {
+    match identity {
         Some(identity) => identity.explains,
         None => {
-            let is_here = arrival.peer.is_some_and(|peer| peer.to_canonical().is_loopback());
+            let is_here = peer.is_some_and(|peer| peer.to_canonical().is_loopback());
             is_here && !OF_PROXIES.iter().any(|name| headers.contains_key(*name))
         }
     }
 }
 
+/// Whether a head asks for its call's record.
+pub fn asks(headers: &HeaderMap) -> Result<bool> {
+    let Some(value) = headers.get(EXPLAIN) else { return Ok(false) };
+    let is = |text: &str| value.as_bytes().eq_ignore_ascii_case(text.as_bytes());
+    if is("1") || is("true") {
+        return Ok(true);
+    }
+    if is("0") || is("false") {
+        return Ok(false);
+    }
+    let shown: String = String::from_utf8_lossy(value.as_bytes()).chars().take(32).collect();
+    Err(Error::invalid(format!(
+        "header x-weirgate-explain is '{shown}': 1 or true asks why the call goes where it goes, 0 and false don't"
+    )))
+}
+
 /// Whether a call asks for its record, and may see it.
 pub fn is_asked(arrival: &Arrival, headers: &HeaderMap) -> bool {
-    headers.get(EXPLAIN).is_some_and(|value| value.as_bytes() == b"1") && may_know(arrival, headers)
+    arrival.asks_why && may_know(arrival, headers)
 }
 
 impl Decision {
@@ -210,21 +247,58 @@ impl Decision {
 
 /// What is kept of a call that was decoded here, for its record.
 pub struct Explained {
-    pub decisions: Arc<Decisions>,
+    decisions: Arc<Decisions>,
     head: Head,
-    batch: weirgate_replicas::BatchOf,
+    batch: Option<weirgate_replicas::BatchOf>,
+    /// Of calls that servers execute.
+    trail: Option<Arc<Trail>>,
+    /// The caller asks, and may know.
+    asked: bool,
 }
 
 impl Explained {
-    pub fn new(gateway: &Gateway, arrival: &Arrival, batch: weirgate_replicas::BatchOf) -> Explained {
-        Explained { decisions: gateway.decisions.clone(), head: arrival.head.clone(), batch }
+    /// Of a call that leaves a record: one that asks for it, or that servers execute.
+    pub fn new(gateway: &Gateway, arrival: &Arrival, trail: Option<Arc<Trail>>, asked: bool) -> Option<Explained> {
+        let leaves = asked || trail.is_some();
+        leaves.then(|| Explained {
+            decisions: gateway.decisions.clone(),
+            head: arrival.head.clone(),
+            batch: None,
+            trail,
+            asked,
+        })
     }
 
-    /// The record of a call that was answered.
-    pub fn decision(&self, routed: &Routed, stages: &Stages) -> Decision {
-        let closed = self.batch.closed.map_or("", CloseReason::label);
-        let batch = Some(BatchOf { rows: self.batch.rows, closed });
-        Decision { batch, ..Decision::new(&self.head, routed, StatusCode::OK, stages) }
+    /// The batch that the call was executed in.
+    pub fn ran(&mut self, batch: weirgate_replicas::BatchOf) {
+        self.batch = Some(batch);
+    }
+
+    /// Keeps the record of a call that was answered, and returns it as the answer's header has it, where that was asked for.
+    pub fn answered(self, routed: &Routed, stages: &Stages) -> Option<HeaderValue> {
+        let asked = self.asked;
+        let decision = self.note(routed, StatusCode::OK, None, stages);
+        if asked { decision.header() } else { None }
+    }
+
+    /// Keeps the record of a call that has failed.
+    pub fn failed(self, routed: &Routed, error: &Error) {
+        let stages = Stages { total: self.head.arrived.elapsed(), ..Stages::default() };
+        self.note(routed, status_of(error), Some(error.full().into()), &stages);
+    }
+
+    fn note(&self, routed: &Routed, status: StatusCode, error: Option<Box<str>>, stages: &Stages) -> Arc<Decision> {
+        let label = |batch: weirgate_replicas::BatchOf| BatchOf {
+            rows: batch.rows,
+            closed: batch.closed.map_or("", CloseReason::label),
+        };
+        let (attempts, considered) = self.trail.as_ref().map(|trail| trail.told(Instant::now())).unwrap_or_default();
+        let batch = self.batch.map(label);
+        let decision =
+            Decision { error, batch, attempts, considered, ..Decision::new(&self.head, routed, status, stages) };
+        let decision = Arc::new(decision);
+        self.decisions.note(decision.clone());
+        decision
     }
 }
 

@@ -4,19 +4,22 @@ mod plane;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use weirgate_protocol::{Error, ErrorCode, LoadedModel, ModelSpec, Result};
+use weirgate_protocol::{Error, ErrorCode, LoadedModel, ModelSpec, Protocol, Result};
 use weirgate_router::{Addressed, Route, RouteTable, Service, Wanted};
 
+use crate::auth::refusals::Refusals;
 use crate::catalogue::FirstRouted;
 use crate::config::ServeConfig;
 use crate::dispatch::{Lane, Readiness};
 use crate::explain::Decisions;
 use crate::observe::{RevisionRow, render_revisions};
+use crate::pass;
 use crate::repository::ModelControl;
 use crate::server::address::Address;
 use crate::server::body::BodyLimit;
@@ -114,6 +117,8 @@ pub struct Gateway {
     pub(crate) unrouted: Semaphore,
     /// Why the last calls went where they went.
     pub decisions: Arc<Decisions>,
+    /// Callers that are not let in, as the log tells of them.
+    pub(crate) refusals: Refusals,
     /// Since when each service is routed to.
     pub(crate) first_routed: FirstRouted,
 }
@@ -133,6 +138,7 @@ impl Gateway {
             changes: watch::Sender::new(0),
             astray: Semaphore::new(places),
             unrouted: Semaphore::new(unrouted),
+            refusals: Refusals::new(Instant::now()),
             first_routed: FirstRouted::default(),
         })
     }
@@ -218,6 +224,18 @@ impl Gateway {
         Ok(model)
     }
 
+    /// The same, if calls by this protocol are answered: by engines, by servers that speak it, or translated for them.
+    pub fn model_by(&self, asked: &Asked<'_>, protocol: Protocol) -> Result<Arc<LoadedModel>> {
+        let table = self.table.load();
+        let (route, lane) = find_lane(&table, asked)?;
+        let model = lane.loaded()?;
+        if !answers_by(lane, &model, protocol) {
+            return Err(pass::unspoken(&route.service, lane, protocol));
+        }
+        model.version(asked.version)?;
+        Ok(model)
+    }
+
     /// The service of a model, whether it can answer or not.
     pub fn service(&self, asked: &Asked<'_>) -> Result<Service<Arc<Lane>>> {
         let table = self.table.load();
@@ -244,9 +262,9 @@ impl Gateway {
         Ok(services)
     }
 
-    /// Whether a model can answer now, if there is one.
+    /// Whether a model can answer calls of V2 over gRPC now, if there is one that does.
     pub fn model_ready(&self, asked: &Asked<'_>) -> Result<bool> {
-        ready(self.loaded(asked).map(drop))
+        ready(self.model_by(asked, Protocol::V2Grpc).map(drop))
     }
 
     /// Whether the service at this address can answer now, or all services where none is addressed.
@@ -440,6 +458,12 @@ fn any_addressed<'a>(table: &'a Table, address: &Address<'_>) -> Result<Option<A
         Some(addressed) => Ok(Some(addressed)),
         None => Err(prefix.unknown()),
     }
+}
+
+/// Whether a revision answers calls by this protocol.
+pub(crate) fn answers_by(lane: &Lane, model: &LoadedModel, protocol: Protocol) -> bool {
+    let told = !model.newest().inputs.is_empty();
+    lane.spoken().is_none_or(|spoken| pass::answers(spoken, told, protocol))
 }
 
 /// Whether something can answer: what it says instead is an error only where it isn't there at all.

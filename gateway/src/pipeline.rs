@@ -16,11 +16,12 @@ use http::{HeaderMap, HeaderValue};
 use weirgate_protocol::v1::instances;
 use weirgate_protocol::{
     Call, Error, InferRequest, InferResponse, LoadedModel, ModelSpec, Payload, Priority, Protocol, Result, Retry,
-    RetryClass, Target, Work,
+    RetryClass, Target, Work, given,
 };
-use weirgate_replicas::BatchOf;
+use weirgate_replicas::remote::via;
+use weirgate_replicas::{Along, BatchOf};
 
-use crate::dispatch::{Reservation, Turned};
+use crate::dispatch::{Reservation, Submission, Trail, Turned};
 use crate::explain::{self, EXPLAIN, Explained};
 use crate::gateway::{Asked, Gateway, Routed};
 use crate::observe::{Stages, count_unanswered, count_unrouted};
@@ -59,7 +60,7 @@ pub struct Answered {
     stages: Stages,
     arrived: Instant,
     deadline: Instant,
-    /// What the caller asks to know.
+    /// What its record is made of, where it leaves one.
     explained: Option<Explained>,
 }
 
@@ -77,6 +78,9 @@ impl Answered {
         let encoded = in_place(bytes.saturating_mul(weight), self.deadline, RetryClass::MayHaveExecuted, work).await;
         encoded.map_err(|error| {
             self.routed.lane().metrics.failed(self.protocol, error.code(), self.arrived.elapsed());
+            if let Some(explained) = self.explained.take() {
+                explained.failed(&self.routed, &error);
+            }
             Refusal::of(error, &self.routed)
         })
     }
@@ -91,16 +95,18 @@ impl Answered {
         self.note();
         headers.insert(REVISION, self.revision().clone());
         edge::stamp(headers, &self.stages);
-        if let Some(explained) = self.explained.take() {
-            let decision = Arc::new(explained.decision(&self.routed, &self.stages));
-            headers.extend(decision.header().map(|value| (EXPLAIN, value)));
-            explained.decisions.note(decision);
-        }
+        headers.extend(self.record().map(|value| (EXPLAIN, value)));
     }
 
     /// Call instead of [`Answered::finish`] where the answer has no headers of its own.
     pub fn finish_bare(mut self) {
         self.note();
+        self.record();
+    }
+
+    /// Keeps the call's record, and returns it where that was asked for.
+    fn record(&mut self) -> Option<HeaderValue> {
+        self.explained.take()?.answered(&self.routed, &self.stages)
     }
 
     fn note(&mut self) {
@@ -132,9 +138,7 @@ where
     };
     match served {
         Ok(Ran::Passed(response)) => Ok(Served::Passed(response)),
-        Ok(Ran::Answered(request, response, stages, batch)) => {
-            let asks = call_headers.is_some_and(|headers| explain::is_asked(arrival, headers));
-            let explained = asks.then(|| Explained::new(gateway, arrival, batch));
+        Ok(Ran::Answered(request, response, stages, explained)) => {
             let answered = Answered {
                 request,
                 response,
@@ -147,7 +151,10 @@ where
             };
             Ok(Served::Answered(Box::new(answered)))
         }
-        Err(error) => Err(refuse(arrival, &routed, error)),
+        Err(error) => {
+            let knows = call_headers.is_some_and(|headers| explain::may_know(arrival, headers));
+            Err(refuse(arrival, &routed, error, knows))
+        }
     }
 }
 
@@ -162,13 +169,13 @@ pub(crate) fn deadline(arrival: &Arrival, routed: &Routed) -> Instant {
     arrival.head.arrived + arrival.timeout.map_or(longest, |asked| asked.min(longest))
 }
 
-/// Counts and logs an error of a call that was routed.
-pub(crate) fn refuse(arrival: &Arrival, routed: &Routed, error: Error) -> Refusal {
+/// Counts and logs an error of a call that was routed. `knows`: its caller may know the servers.
+pub(crate) fn refuse(arrival: &Arrival, routed: &Routed, error: Error, knows: bool) -> Refusal {
     let (protocol, took) = (arrival.head.protocol, arrival.head.arrived.elapsed());
     routed.lane().metrics.failed(protocol, error.code(), took);
     let service = routed.service();
     log_failure(arrival, &format_args!("{}/{}", service.namespace, service.name), &error);
-    Refusal::of(error, routed)
+    Refusal::of(if knows { error.opened() } else { error }, routed)
 }
 
 /// Refuses a version that is not served before the body is read, where that is known by then.
@@ -196,7 +203,7 @@ pub fn refuse_unrouted(arrival: &Arrival, model: &str, error: &Error) {
 
 /// A call that went well.
 enum Ran {
-    Answered(InferRequest, InferResponse, Stages, BatchOf),
+    Answered(InferRequest, InferResponse, Stages, Option<Explained>),
     Passed(Response),
 }
 
@@ -206,18 +213,22 @@ where
     D: FnMut(Bytes, &ModelSpec) -> Result<InferRequest>,
 {
     let InferCall { arrival, asked, body, passes, mut decode } = call;
+    let asks = passes.is_some_and(|parts| explain::is_asked(arrival, &parts.headers));
     let (mut held, mut fits) = (None, true);
     for _ in 0..MOST_MOVES {
         let turned = match start(gateway, routed, (arrival, &asked, passes), body, &mut held, fits, deadline).await {
             Ok(Started::Passed(response)) => return Ok(Ran::Passed(response)),
             Ok(Started::Prepared(prepared, batched)) => {
                 let coded = (body.codings(), body.framing());
-                let mut call = Decoding { arrival, asked, coded, decode: &mut decode };
+                let mut call = Decoding { arrival, asked, coded, batched, decode: &mut decode };
                 match call.read(gateway, prepared, deadline).await {
-                    Ok(read) => return execute(routed, arrival, read, deadline).await,
+                    Ok(read) => return execute(gateway, routed, (arrival, &asked, asks), read, deadline).await,
                     // What is wrong with it for a batch may be right for its server, which says itself if it is not.
                     Err(error) if batched && pass::is_unfit(&error) => fits = false,
-                    Err(error) => return Err(error),
+                    Err(error) => {
+                        note_refusal(gateway, arrival, routed, &Turned::Refused(error.clone()));
+                        return Err(error);
+                    }
                 }
                 continue;
             }
@@ -285,13 +296,23 @@ async fn start(
         }
         _ => {
             let limit = arrival.body_limit(gateway.body_limit());
+            let placed = take_place(routed, (reader, limit), held, arrival.head.priority, deadline).await;
             let (reservation, mut model, body) =
-                take_place(routed, (reader, limit), held, arrival.head.priority, deadline).await?;
-            if way == (Way::Batched { rows: true }) {
-                model = Arc::new(LoadedModel::new(instances::spec(), []));
+                placed.inspect_err(|turned| note_refusal(gateway, arrival, routed, turned))?;
+            match way {
+                Way::Batched { rows: true } => model = Arc::new(LoadedModel::new(instances::spec(), [])),
+                Way::AsGiven => model = Arc::new(LoadedModel::new(given::spec(asked.version), [])),
+                _ => {}
             }
             Ok(Started::Prepared((reservation, model, body), is_batched && passes.is_some()))
         }
+    }
+}
+
+/// Keeps the record of a call that servers were to execute, and that none of them had.
+fn note_refusal(gateway: &Gateway, arrival: &Arrival, routed: &Routed, turned: &Turned) {
+    if routed.lane().is_remote() {
+        pass::note_refusal(gateway, arrival, routed, turned);
     }
 }
 
@@ -300,6 +321,8 @@ struct Decoding<'a, D> {
     arrival: &'a Arrival,
     asked: Asked<'a>,
     coded: (Codings, usize),
+    /// It is decoded for a batch alone.
+    batched: bool,
     decode: &'a mut D,
 }
 
@@ -323,6 +346,9 @@ where
         let length = bytes.len();
         let bind = || -> Result<_> {
             let mut request = (self.decode)(bytes, spec)?;
+            if self.batched && request.extras.is_some() {
+                return Err(Error::invalid("the request says more than its tensors, which a batch can't carry"));
+            }
             let (work, payload) = spec.bind(&mut request, pinned)?;
             Ok((request, work, payload))
         };
@@ -332,19 +358,54 @@ where
     }
 }
 
-/// Has a call executed.
+/// Has a call executed, and keeps a record of one that fails where calls leave records. `asks`: its caller asks for it.
 async fn execute(
+    gateway: &Gateway,
     routed: &Routed,
-    arrival: &Arrival,
-    (reservation, mut request, work, payload, read): Decoded,
+    (arrival, asked, asks): (&Arrival, &Asked<'_>, bool),
+    decoded: Decoded,
     deadline: Instant,
 ) -> Result<Ran> {
+    let trail = routed.lane().is_remote().then(|| Trail::new(asks));
+    let mut explained = Explained::new(gateway, arrival, trail.clone(), asks);
+    let via = if routed.lane().is_remote() { asked.address.headers().and_then(via::of) } else { None };
+    match submit(routed, (arrival, via), decoded, trail, deadline).await {
+        Ok((request, response, stages, batch)) => {
+            if let Some(explained) = &mut explained {
+                explained.ran(batch);
+            }
+            Ok(Ran::Answered(request, response, stages, explained))
+        }
+        Err(error) => {
+            if let Some(explained) = explained.filter(|_| routed.lane().is_remote()) {
+                explained.failed(routed, &error);
+            }
+            Err(error)
+        }
+    }
+}
+
+async fn submit(
+    routed: &Routed,
+    (arrival, via): (&Arrival, Option<HeaderValue>),
+    (reservation, mut request, mut work, payload, read): Decoded,
+    trail: Option<Arc<Trail>>,
+    deadline: Instant,
+) -> Result<(InferRequest, InferResponse, Stages, BatchOf)> {
     let service = routed.service();
     let target =
         Target { namespace: service.namespace.clone(), service: service.name.clone(), model: service.model.clone() };
     let repeats = service.retry != Retry::NotExecuted;
+    let mut along = Along::default();
+    if routed.lane().is_remote() {
+        along = Along { id: request.id.clone(), extras: request.extras.take(), via };
+        if along.extras.is_some() {
+            // What it says may change what a server does with it, and is its own.
+            work.signature = None;
+        }
+    }
     let call = Call { head: arrival.head.clone(), target, deadline, work, payload };
-    let submitted = reservation.submit(call, repeats, Instant::now())?;
+    let submitted = reservation.submit(Submission { call, along, repeats, trail }, Instant::now())?;
     let answer = submitted.answer().await?;
     let response = InferResponse {
         model_name: service.model.clone(),
@@ -359,7 +420,7 @@ async fn execute(
         engine: answer.timing.engine,
         total: Duration::ZERO,
     };
-    Ok(Ran::Answered(request, response, stages, answer.batch))
+    Ok((request, response, stages, answer.batch))
 }
 
 /// A body, and how long its client was waited for.
@@ -419,7 +480,7 @@ async fn route_again(gateway: &Gateway, asked: &Asked<'_>, deadline: Instant) ->
 /// `service`: `namespace/name`, or the model that was asked for where there is none.
 fn log_failure(arrival: &Arrival, service: &dyn Display, error: &Error) {
     let head = &arrival.head;
-    let (code, message) = (error.row().label, error.message());
+    let (code, message) = (error.row().label, error.full());
     let (request_id, traceparent) = (&*head.request_id, head.traceparent.as_deref());
     let protocol = head.protocol.label();
     if error.row().http >= 500 {

@@ -5,19 +5,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use http::HeaderMap;
+use http::{Extensions, HeaderMap};
 use weirgate_deploy::Control;
 use weirgate_deploy::control::{Named, Refused};
 use weirgate_protocol::{Error, ErrorCode, Result, RetryClass};
-use weirgate_router::Wanted;
+use weirgate_router::{Service, Wanted};
 
 use crate::admin::Access;
-use crate::dispatch::Readiness;
+use crate::dispatch::{Lane, Readiness};
+use crate::explain;
 use crate::gateway::{Asked, Gateway, ServiceRoute};
 use crate::server::address::Address;
 
 /// How long a load may take whose caller names no timeout.
 pub const PATIENCE: Duration = Duration::from_secs(300);
+
+/// What those are told of a model that can't answer who may not know its servers.
+const NO_SERVER: &str = "it has no server that is ready: the gateway's log says why";
 
 /// Who may load and unload models on the data port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -93,7 +97,7 @@ impl Repository {
         };
         tokio::select! {
             done = tokio::time::timeout(patience, done) => match done {
-                Ok(done) => done.map_err(refused),
+                Ok(done) => done.map_err(|error| discreet(refused(error), &service)),
                 Err(_) => {
                     let text = format!("model '{}' {has_not} within {patience:?}: it goes on {goes_on}", asked.model);
                     Err(Error::deadline(text, RetryClass::MayHaveExecuted))
@@ -102,6 +106,14 @@ impl Repository {
             () = self.gateway.closes() => {
                 Err(Error::unavailable(format!("the server is stopping: model '{}' {has_not}", asked.model)))
             }
+        }
+    }
+
+    /// An error as whoever changes models is told it: who has the control API's token may know all.
+    pub fn told(&self, extensions: &Extensions, headers: &HeaderMap, error: Error) -> Error {
+        match self.gateway.config.model_control {
+            ModelControl::Token => error.opened(),
+            ModelControl::Open | ModelControl::Off => explain::told(extensions, headers, error),
         }
     }
 
@@ -155,15 +167,16 @@ pub fn check_parameters<'a>(change: Change, names: impl IntoIterator<Item = &'a 
     }
 }
 
-/// The models that can be asked for at an address, by name; `ready`: only those that can answer.
-pub fn index(gateway: &Gateway, address: &Address<'_>, ready: bool) -> Result<Vec<IndexEntry>> {
+/// The models that can be asked for at an address, by name; `ready`: only those that can answer. `knows`: whoever asks may
+/// know the servers that calls are passed to.
+pub fn index(gateway: &Gateway, address: &Address<'_>, ready: bool, knows: bool) -> Result<Vec<IndexEntry>> {
     let services = gateway.services(address)?;
-    let mut entries: Vec<_> = services.iter().flat_map(|(model, route)| entries(model, route)).collect();
+    let mut entries: Vec<_> = services.iter().flat_map(|(model, route)| entries(model, route, knows)).collect();
     entries.retain(|entry| !ready || entry.state == "READY");
     Ok(entries)
 }
 
-fn entries(model: &str, route: &Result<ServiceRoute>) -> Vec<IndexEntry> {
+fn entries(model: &str, route: &Result<ServiceRoute>, knows: bool) -> Vec<IndexEntry> {
     let entry = |version: &str, state, reason: &str| IndexEntry {
         name: model.to_owned(),
         version: version.into(),
@@ -180,11 +193,27 @@ fn entries(model: &str, route: &Result<ServiceRoute>) -> Vec<IndexEntry> {
     };
     match base.readiness() {
         Readiness::Loading => vec![entry("", "LOADING", "")],
+        // Why servers are not ready names them.
+        Readiness::Failed(_) if base.is_remote() && !knows => vec![entry("", "UNAVAILABLE", NO_SERVER)],
         Readiness::Failed(reason) => vec![entry("", "UNAVAILABLE", &reason)],
         Readiness::Ready(model) => match &model.versions()[..] {
             [] => vec![entry("", "READY", "")],
             versions => versions.iter().map(|version| entry(version, "READY", "")).collect(),
         },
+    }
+}
+
+/// Why servers are not ready names them.
+fn discreet(error: Error, service: &Service<Arc<Lane>>) -> Error {
+    let passes = service.revisions.iter().any(|revision| revision.lane.is_remote());
+    if !passes || error.code() != ErrorCode::Unavailable {
+        return error;
+    }
+    let text = format!("model '{}' did not load: {NO_SERVER}", service.model);
+    let discreet = Error::unavailable(text).with_inside(error.message());
+    match error.retry_after() {
+        Some(after) => discreet.with_retry_after(after),
+        None => discreet,
     }
 }
 

@@ -14,8 +14,15 @@ use crate::server::address::REVISION;
 #[derive(Clone, Copy, Debug)]
 pub struct NotExecuted;
 
+/// Marks an answer that refuses a call for whom it comes from, and says why.
+#[derive(Clone, Debug)]
+pub struct Forbade(pub Error);
+
 /// Marks the answer to an error, where that is such a refusal.
 fn mark(response: &mut Response<Body>, error: &Error) {
+    if matches!(error.code(), ErrorCode::Unauthenticated | ErrorCode::Forbidden) {
+        response.extensions_mut().insert(Forbade(error.clone()));
+    }
     let busy = matches!(error.code(), ErrorCode::QueueFull | ErrorCode::Unavailable);
     if busy && error.retry_class() == RetryClass::NotExecuted {
         response.extensions_mut().insert(NotExecuted);

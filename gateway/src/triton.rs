@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use weirgate_protocol::oip::{ModelConfig, ModelStatistics, ModelStatisticsResponse, model_config};
-use weirgate_protocol::{Error, ErrorCode, Result};
+use weirgate_protocol::{Error, ErrorCode, Protocol, Result};
 
 use crate::gateway::{Asked, Gateway, ServiceRoute, find, find_lane};
 use crate::observe::Statistics;
@@ -16,6 +16,7 @@ use crate::server::address::Address;
 impl Gateway {
     /// How one model is set up to run, once it has loaded.
     pub fn config_of(&self, asked: &Asked<'_>) -> Result<ModelConfig> {
+        self.model_by(asked, Protocol::V2Http)?;
         let table = self.table();
         let (_, lane) = find_lane(&table, asked)?;
         let model = lane.loaded()?;

@@ -27,6 +27,7 @@ fn error(code: ErrorCode) -> Error {
         ErrorCode::TooLarge => Error::too_large(TEXT),
         ErrorCode::UnsupportedMedia => Error::unsupported_media(TEXT),
         ErrorCode::QueueFull => Error::queue_full(TEXT, Duration::from_millis(1_500)),
+        ErrorCode::RateLimited => Error::rate_limited(TEXT, Duration::from_millis(1_500)),
         ErrorCode::Cancelled => Error::cancelled(TEXT),
         ErrorCode::EngineFailed => Error::engine(TEXT),
         ErrorCode::UpstreamFailed => Error::upstream(TEXT, RetryClass::MayHaveExecuted),
@@ -34,6 +35,7 @@ fn error(code: ErrorCode) -> Error {
         ErrorCode::Unsupported => Error::unsupported(TEXT),
         ErrorCode::Unavailable => Error::unavailable(TEXT),
         ErrorCode::DeadlineExceeded => Error::deadline(TEXT, RetryClass::NotExecuted),
+        ErrorCode::LoopDetected => Error::loop_detected(TEXT),
     };
     assert_eq!(error.code(), code);
     error
@@ -103,10 +105,11 @@ fn grpc_answers_every_code_with_a_status_and_nothing_else() {
 }
 
 #[test]
-fn clients_are_told_when_to_come_again_where_the_queue_is_full() {
-    let error = error(ErrorCode::QueueFull);
-    for dialect in [Dialect::Rest, Dialect::OpenAi, Dialect::Grpc] {
-        assert_eq!(header(&dialect.error(&error), "retry-after"), Some("2"), "{dialect:?}");
+fn clients_are_told_when_to_come_again_where_a_queue_or_a_limit_is_full() {
+    for error in [ErrorCode::QueueFull, ErrorCode::RateLimited].map(error) {
+        for dialect in [Dialect::Rest, Dialect::OpenAi, Dialect::Grpc] {
+            assert_eq!(header(&dialect.error(&error), "retry-after"), Some("2"), "{dialect:?}");
+        }
     }
 }
 
@@ -125,6 +128,7 @@ fn the_statuses_are_those_that_clients_know() {
         (413, 8),
         (415, 12),
         (429, 8),
+        (429, 8),
         (499, 1),
         (500, 13),
         (502, 13),
@@ -132,6 +136,7 @@ fn the_statuses_are_those_that_clients_know() {
         (501, 12),
         (503, 14),
         (504, 4),
+        (508, 9),
     ];
     assert_eq!(table, known);
 }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use http::HeaderValue;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use weirgate_models::Interrupt;
-use weirgate_protocol::{Call, Error, Result, RetryClass, Tensor};
+use weirgate_protocol::{Call, Error, Extras, Result, RetryClass, Tensor};
 use weirgate_replicas_core::CloseReason;
 
 use crate::replica::AnsweredCalls;
@@ -58,10 +59,23 @@ impl Ran {
     }
 }
 
+/// What goes to a server with a call's tensors, where one executes it.
+#[derive(Clone, Debug, Default)]
+pub struct Along {
+    /// What its caller calls it.
+    pub id: Option<String>,
+    /// What it says besides. A call that says anything shares no batch.
+    pub extras: Option<Box<Extras>>,
+    /// The gateways that it has passed, as [`via::of`](crate::remote::via::of) has them. Calls that came by different ways
+    /// share no exchange.
+    pub via: Option<HeaderValue>,
+}
+
 /// A call on its way to a replica.
 #[derive(Debug)]
 pub struct Job {
     pub call: Call,
+    pub along: Along,
     /// Its turn in its lane, as that counts.
     pub turn: u64,
     /// How often it was handed over.
@@ -91,6 +105,7 @@ impl Job {
         let state = Arc::new(CallState(Mutex::new(Phase::Waiting)));
         let job = Job {
             call,
+            along: Along::default(),
             turn: 0,
             attempts: 0,
             repeats: false,
@@ -170,6 +185,16 @@ pub struct Finished {
 }
 
 impl Finished {
+    /// The job's turn in its lane.
+    pub fn turn(&self) -> u64 {
+        self.job.turn
+    }
+
+    /// What the call has ended with, where that is no answer.
+    pub fn error(&self) -> Option<&Error> {
+        self.answer.as_ref().err()
+    }
+
     /// Sends the answer as the last part. A caller that is gone gets nothing.
     pub fn deliver(self) {
         *self.job.state.0.lock() = Phase::Ended;

@@ -43,6 +43,10 @@ impl Joined {
     pub fn share(&self, outputs: &[Tensor], jobs: &[Job]) -> Option<Vec<Vec<Tensor>>> {
         let place = |output: &usize| self.wanted.binary_search(output).ok();
         if let [job] = jobs {
+            if tensors(job).1.is_empty() {
+                // It names none, and nobody knows which there are: it gets all.
+                return Some(vec![outputs.to_vec()]);
+            }
             let asked = tensors(job).1.iter().map(|output| outputs.get(place(output)?).cloned());
             return Some(vec![asked.collect::<Option<_>>()?]);
         }

@@ -22,7 +22,7 @@ mod versions;
 mod waits;
 
 pub use credits::{Credits, Grant};
-pub use job::{Answer, BatchOf, Finished, Job, Parts, Timing};
+pub use job::{Along, Answer, BatchOf, Finished, Job, Parts, Timing};
 pub use onnx::{OnnxSource, onnx_loader};
 pub use remote::{Described, Remote};
 pub use replica::{AnsweredCalls, BatchReport, Counts, Failure, FailureKind, Feed, Pull, Replica, SetState};

@@ -15,9 +15,6 @@ use crate::remote::{Described, Remote, Transport, TransportConfig, WatchConfig, 
 use crate::replica::FailureKind;
 use crate::waits::Waits;
 
-/// Slots of a server without `containerConcurrency`.
-const NO_LIMIT: usize = u32::MAX as usize;
-
 /// One server elsewhere.
 #[derive(Clone, Debug)]
 pub struct Upstream {
@@ -47,7 +44,7 @@ pub struct RemoteLimits {
 
 impl RemoteLimits {
     pub(crate) fn slots(&self) -> usize {
-        self.container_concurrency.map_or(NO_LIMIT, NonZeroUsize::get)
+        self.container_concurrency.map_or(Remote::NO_LIMIT, NonZeroUsize::get)
     }
 
     pub(crate) fn policy(&self) -> BatchPolicy {

@@ -16,7 +16,7 @@ def request(model):
     return InferRequest(model_name=model, infer_inputs=[x], request_id="seven")
 
 
-@pytest.mark.parametrize("model", ["kserve-http", "kserve-grpc", "mlserver-http"])
+@pytest.mark.parametrize("model", ["kserve-http", "kserve-grpc", "mlserver-http", "untold-http", "untold-grpc"])
 def test_rest(base_url, model):
     async def ask():
         client = InferenceRESTClient(RESTConfig(protocol="v2", timeout=60))
@@ -27,7 +27,7 @@ def test_rest(base_url, model):
     np.testing.assert_array_equal(answer.outputs[0].as_numpy(), 2 * X)
 
 
-@pytest.mark.parametrize("model", ["kserve-grpc", "kserve-http", "mlserver-grpc"])
+@pytest.mark.parametrize("model", ["kserve-grpc", "kserve-http", "mlserver-grpc", "untold-grpc", "untold-http"])
 def test_grpc(address, model):
     async def ask():
         client = InferenceGRPCClient(url=address, timeout=60)
@@ -36,3 +36,13 @@ def test_grpc(address, model):
     answer = asyncio.run(ask())
     assert answer.id == "seven"
     np.testing.assert_array_equal(answer.outputs[0].as_numpy(), 2 * X)
+
+
+def test_a_server_of_v1_alone(base_url):
+    async def ask():
+        client = InferenceRESTClient(RESTConfig(protocol="v2", timeout=60))
+        return await client.infer(base_url, request("sum"), model_name="sum")
+
+    answer = asyncio.run(ask())
+    assert answer.id == "seven"
+    np.testing.assert_array_equal(answer.outputs[0].as_numpy(), X.sum(axis=1))

@@ -49,3 +49,9 @@ def test_a_model_says_that_it_is_ready(base_url, model):
     answer = requests.get(f"{base_url}/v1/models/{model}", timeout=60)
     assert answer.status_code == 200
     assert answer.json()["ready"] in (True, "True")
+
+
+def test_rows_need_the_names_of_a_models_inputs(base_url):
+    answer = requests.post(f"{base_url}/v1/models/untold-grpc:predict", json={"instances": ROWS}, timeout=60)
+    assert answer.status_code == 501
+    assert "don't say which inputs the model takes" in answer.json()["error"]

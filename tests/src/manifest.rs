@@ -67,6 +67,13 @@ impl Service {
         self
     }
 
+    /// A further argument of the container's command.
+    pub fn container_argument(mut self, argument: &str) -> Service {
+        let Executor::Container(fields) = &mut self.executor else { panic!("{} has no container", self.name) };
+        fields["args"].as_array_mut().expect("the container has arguments").push(argument.into());
+        self
+    }
+
     /// Passes calls to these servers, each a URL, with commas between.
     pub fn upstream(name: &str, urls: &str) -> Service {
         Self::passed(name).annotation("weirgate.dev/upstream", urls)

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -30,8 +31,10 @@ pub enum ErrorCode {
     TooLarge,
     /// The body is encoded, or of a type, that is not read here.
     UnsupportedMedia,
-    /// The queue, or a limit of the caller, is full.
+    /// The queue is full.
     QueueFull,
+    /// The caller has used what it may.
+    RateLimited,
     /// The caller went away before the answer was ready.
     Cancelled,
     /// The engine failed while executing the call.
@@ -46,6 +49,8 @@ pub enum ErrorCode {
     Unavailable,
     /// The deadline passed.
     DeadlineExceeded,
+    /// The call has come back to a gateway that it had passed.
+    LoopDetected,
 }
 
 /// How one [`ErrorCode`] looks in each protocol.
@@ -62,7 +67,7 @@ pub struct ErrorRow {
 }
 
 impl ErrorCode {
-    pub const ALL: [ErrorCode; 17] = [
+    pub const ALL: [ErrorCode; 19] = [
         ErrorCode::InvalidRequest,
         ErrorCode::Unauthenticated,
         ErrorCode::Forbidden,
@@ -73,6 +78,7 @@ impl ErrorCode {
         ErrorCode::TooLarge,
         ErrorCode::UnsupportedMedia,
         ErrorCode::QueueFull,
+        ErrorCode::RateLimited,
         ErrorCode::Cancelled,
         ErrorCode::EngineFailed,
         ErrorCode::UpstreamFailed,
@@ -80,6 +86,7 @@ impl ErrorCode {
         ErrorCode::Unsupported,
         ErrorCode::Unavailable,
         ErrorCode::DeadlineExceeded,
+        ErrorCode::LoopDetected,
     ];
 
     /// The table. gRPC numbers are those of the gRPC specification.
@@ -98,6 +105,8 @@ impl ErrorCode {
             ErrorCode::TooLarge => row(413, 8, "invalid_request_error", "too_large"),
             ErrorCode::UnsupportedMedia => row(415, 12, "invalid_request_error", "unsupported_media"),
             ErrorCode::QueueFull => row(429, 8, "rate_limit_error", "queue_full"),
+            // As OpenAI's own clients know it.
+            ErrorCode::RateLimited => row(429, 8, "rate_limit_exceeded", "rate_limit_exceeded"),
             ErrorCode::Cancelled => row(499, 1, "api_error", "cancelled"),
             ErrorCode::EngineFailed => row(500, 13, "api_error", "engine_failed"),
             // Not gRPC's UNAVAILABLE: clients take that for leave to call again.
@@ -106,6 +115,8 @@ impl ErrorCode {
             ErrorCode::Unsupported => row(501, 12, "invalid_request_error", "unsupported"),
             ErrorCode::Unavailable => row(503, 14, "api_error", "unavailable"),
             ErrorCode::DeadlineExceeded => row(504, 4, "api_error", "deadline_exceeded"),
+            // Somebody has to change a manifest first: FAILED_PRECONDITION.
+            ErrorCode::LoopDetected => row(508, 9, "api_error", "loop_detected"),
         }
     }
 }
@@ -135,6 +146,8 @@ pub enum RetryClass {
 pub struct Error {
     code: ErrorCode,
     message: Cow<'static, str>,
+    /// The message for those who may know what lies behind the gateway, where that is another.
+    inside: Option<Arc<str>>,
     origin: Origin,
     retry: RetryClass,
     retry_after: Option<Duration>,
@@ -142,7 +155,7 @@ pub struct Error {
 
 impl Error {
     fn new(code: ErrorCode, origin: Origin, retry: RetryClass, message: impl Into<Cow<'static, str>>) -> Self {
-        Error { code, message: message.into(), origin, retry, retry_after: None }
+        Error { code, message: message.into(), inside: None, origin, retry, retry_after: None }
     }
 
     pub fn invalid(message: impl Into<Cow<'static, str>>) -> Self {
@@ -186,6 +199,11 @@ impl Error {
         Error { retry_after: Some(retry_after), ..error }
     }
 
+    pub fn rate_limited(message: impl Into<Cow<'static, str>>, retry_after: Duration) -> Self {
+        let error = Self::new(ErrorCode::RateLimited, Origin::Client, RetryClass::NotExecuted, message);
+        Error { retry_after: Some(retry_after), ..error }
+    }
+
     pub fn cancelled(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorCode::Cancelled, Origin::Client, RetryClass::Never, message)
     }
@@ -215,13 +233,37 @@ impl Error {
         Self::new(ErrorCode::DeadlineExceeded, Origin::Gateway, retry, message)
     }
 
+    pub fn loop_detected(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorCode::LoopDetected, Origin::Gateway, RetryClass::Never, message)
+    }
+
     pub fn with_retry_after(self, after: Duration) -> Self {
         Error { retry_after: Some(after), ..self }
     }
 
     /// The same error with more to say.
     pub fn and(self, more: impl fmt::Display) -> Self {
-        Error { message: format!("{}; {more}", self.message).into(), ..self }
+        let inside = self.inside.map(|inside| format!("{inside}; {more}").into());
+        Error { message: format!("{}; {more}", self.message).into(), inside, ..self }
+    }
+
+    /// The same error with what is said of it to those alone who may know what lies behind the gateway: servers, addresses.
+    /// The message is for everybody.
+    pub fn with_inside(self, inside: impl Into<Arc<str>>) -> Self {
+        Error { inside: Some(inside.into()), ..self }
+    }
+
+    /// The error as it is told to those who may know what lies behind the gateway.
+    pub fn opened(self) -> Self {
+        match self.inside {
+            Some(inside) => Error { message: inside.to_string().into(), inside: None, ..self },
+            None => self,
+        }
+    }
+
+    /// All that there is to say of it: for logs, and for those who may know what lies behind the gateway.
+    pub fn full(&self) -> &str {
+        self.inside.as_deref().unwrap_or(&self.message)
     }
 
     /// For an error whose code says one thing as a rule, and here another is known.
@@ -314,6 +356,19 @@ mod tests {
         let error = Error::queue_full("full", Duration::from_millis(20));
         assert_eq!(error.retry_after_seconds(), Some(1));
         assert_eq!(error.with_retry_after(Duration::from_millis(2_100)).retry_after_seconds(), Some(3));
+    }
+
+    #[test]
+    fn what_lies_inside_is_told_when_it_is_asked_for() {
+        let error =
+            Error::unavailable("no server is ready").with_inside("http://10.0.0.1 is not ready").and("try later");
+        assert_eq!(error.message(), "no server is ready; try later");
+        assert_eq!(error.to_string(), error.message());
+        assert_eq!(error.full(), "http://10.0.0.1 is not ready; try later");
+        assert_eq!(format!("{error:?}"), "unavailable: no server is ready; try later");
+        assert_eq!(error.clone().opened().message(), error.full());
+        let plain = Error::unavailable("loading");
+        assert_eq!((plain.full(), plain.clone().opened()), ("loading", plain.clone()));
     }
 
     #[test]

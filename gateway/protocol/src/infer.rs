@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::extras::Extras;
 use crate::tensor::Tensor;
 
 /// A decoded V2 inference request. Which model it is for belongs to the call's target.
@@ -14,6 +15,8 @@ pub struct InferRequest {
     pub outputs: Vec<RequestedOutput>,
     /// `parameters.binary_data_output`: every output in binary unless its own parameter says otherwise. REST only.
     pub binary_outputs: bool,
+    /// What it says besides; none where that is nothing.
+    pub extras: Option<Box<Extras>>,
 }
 
 /// One entry of the request's `outputs`.

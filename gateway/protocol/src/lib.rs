@@ -8,6 +8,8 @@ pub mod call;
 pub mod cloudevents;
 pub mod deadline;
 pub mod error;
+pub mod extras;
+pub mod given;
 pub mod identity;
 pub mod infer;
 mod json;
@@ -26,6 +28,7 @@ pub mod versions;
 
 pub use call::{Call, Head, Payload, Protocol, Signature, Target, Work};
 pub use error::{Error, ErrorCode, Origin, Result, RetryClass};
+pub use extras::{Extras, Parameter, Parameters};
 pub use identity::{Identity, Priority};
 pub use infer::{InferRequest, InferResponse, RequestedOutput};
 pub use model::{Dim, ModelSpec, TensorSpec};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::call::{Payload, Signature, Work};
 use crate::error::{Error, Result, Shown};
+use crate::given;
 use crate::infer::InferRequest;
 use crate::tensor::{Datatype, Tensor};
 
@@ -117,6 +118,9 @@ impl ModelSpec {
     /// neither a lane nor an engine. Takes the inputs out of the request; the rest of it stays for the encoder. `pinned`:
     /// the caller asked for this version.
     pub fn bind(self: &Arc<Self>, request: &mut InferRequest, pinned: bool) -> Result<(Work, Payload)> {
+        if given::is_spec(self) {
+            return given::bind(self, request, pinned);
+        }
         let outputs = self.bind_outputs(request)?;
         let inputs = self.bind_inputs(std::mem::take(&mut request.inputs))?;
         let batchable = self.batchable();

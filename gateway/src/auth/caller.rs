@@ -145,13 +145,13 @@ impl Caller {
                 count(Reason::Concurrency, &self.label);
                 let text =
                     format!("'{name}' has {limit} calls running, which is its limit: wait for one of them to end");
-                return Error::queue_full(text, Duration::from_secs(1));
+                return Error::rate_limited(text, Duration::from_secs(1));
             }
         };
         count(reason, &self.label);
         // Buckets tell a hair more than is needed, which must not become a whole second of `Retry-After`.
         let wait = wait.min(LONGEST_WAIT).saturating_sub(HAIR);
-        Error::queue_full(format!("'{name}' may use {what}: ask again in {:.3} s", wait.as_secs_f64()), wait)
+        Error::rate_limited(format!("'{name}' may use {what}: ask again in {:.3} s", wait.as_secs_f64()), wait)
     }
 }
 
@@ -201,7 +201,7 @@ mod tests {
         let first = caller.enter(0.0).unwrap_or_else(|error| panic!("{error}"));
         let _second = caller.enter(0.0).unwrap_or_else(|error| panic!("{error}"));
         let Err(error) = caller.enter(0.0) else { panic!("a third came in") };
-        assert_eq!((error.code(), error.retry_after_seconds()), (ErrorCode::QueueFull, Some(1)));
+        assert_eq!((error.code(), error.retry_after_seconds()), (ErrorCode::RateLimited, Some(1)));
         drop(first);
         assert!(caller.enter(0.0).is_ok());
     }

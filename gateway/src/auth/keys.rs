@@ -99,7 +99,7 @@ impl Keys {
         // Of the text nothing is shown: somebody may have put a key where its hash belongs.
         let File { keys: entries } = serde_saphyr::from_str(text).map_err(|error| {
             let place = error.location().map_or_else(String::new, |at| format!(" (line {})", at.line()));
-            format!("it is not a list 'keys' of entries with name, hash and services{place}")
+            format!("it is not a list 'keys' of entries with name, hash and services, which begins with a line 'keys:'{place}")
         })?;
         if entries.len() > MOST_KEYS {
             return Err(format!("it has {} keys: allowed are {MOST_KEYS}", entries.len()));

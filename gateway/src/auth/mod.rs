@@ -8,6 +8,7 @@
 //! caller      one who calls, and what it has used
 //! recent      a bounded map of those who called lately
 //! ring_provider  signatures by ring
+//! refusals    those that were refused, in the log
 //! usage       the answer, which holds the call's place and counts its tokens
 //! ```
 //!
@@ -21,6 +22,7 @@ mod jwt;
 pub mod keys;
 pub mod policy;
 mod recent;
+pub mod refusals;
 mod ring_provider;
 mod usage;
 
@@ -58,10 +60,22 @@ pub struct Admitted {
     counts_tokens: bool,
 }
 
+/// Why a request was not let in, and whose it is where that is known.
+pub struct Denied {
+    pub error: Error,
+    pub caller: Option<Arc<Caller>>,
+}
+
+impl From<Error> for Denied {
+    fn from(error: Error) -> Denied {
+        Denied { error, caller: None }
+    }
+}
+
 impl Auth {
     /// Lets a request in, or says why not, before anything else of it is looked at. `openai`: its answer says how many tokens
     /// it used.
-    pub async fn admit(&self, request: &mut Request<Body>, openai: bool) -> Result<Admitted> {
+    pub async fn admit(&self, request: &mut Request<Body>, openai: bool) -> Result<Admitted, Denied> {
         let (path, post) = (request.uri().path(), request.method() == Method::POST);
         let open = is_health(path) || (self.models_have_a_token && is_model_control(path));
         // Each message of a stream is a call, and counted there.
@@ -79,13 +93,14 @@ impl Auth {
             Ok(caller) => caller,
             // Health is told to everybody, whatever they show.
             Err(_) if open => None,
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         };
         let Some(known) = caller.as_ref().filter(|_| counted) else {
             return Ok(Admitted { caller, place: None, counts_tokens: false });
         };
         let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-        known.check_length(length.unwrap_or_default())?;
+        let denied = |error| Denied { error, caller: Some(known.clone()) };
+        known.check_length(length.unwrap_or_default()).map_err(denied)?;
         let counts_tokens = openai && post && known.counts_tokens();
         let estimated = if counts_tokens {
             // An encoded answer could not be looked through.
@@ -94,7 +109,7 @@ impl Auth {
         } else {
             0.0
         };
-        let place = known.enter(estimated)?;
+        let place = known.enter(estimated).map_err(denied)?;
         Ok(Admitted { caller, place: Some(place), counts_tokens })
     }
 

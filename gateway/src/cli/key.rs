@@ -10,9 +10,11 @@ pub enum Key {
     /// Make an API key
     ///
     /// Prints the key, which is kept nowhere, to standard error, and to standard output the entry for the file that
-    /// `weirgate serve --api-keys FILE` reads: it holds only a hash.
+    /// `weirgate serve --api-keys FILE` reads: it holds only a hash. The file begins with a line `keys:`, and entries follow.
     ///
-    /// Example: weirgate key new team-a --service 'default/*' >> keys.yaml
+    /// A new file: (echo keys:; weirgate key new team-a --service 'default/*') > keys.yaml
+    ///
+    /// A further key: weirgate key new team-b --service 'default/*' >> keys.yaml
     New(New),
 }
 

@@ -12,8 +12,9 @@ use weirgate_router::pool::Outcome;
 use super::comeback::spared_until;
 use super::feed::candidates;
 use super::hand_out::Batch;
-use super::lane::{Back, Core, Engine, waiting};
-use super::{Lane, MOST_ATTEMPTS};
+use super::lane::{Back, Core, Engine, Past, waiting};
+use super::{Lane, MOST_ATTEMPTS, Trail};
+use crate::explain;
 
 impl Lane {
     /// Delivers answers and wakes idle replicas, both in bulk: that is what keeps a call's share of thread switches small.
@@ -64,12 +65,18 @@ impl Lane {
 
     /// Has a server execute a batch, and leaves the answers to the courier. What was not executed is executed elsewhere.
     async fn execute(self: Arc<Self>, batch: Batch) {
-        let Batch { mut lease, jobs, bytes, reason } = batch;
+        let Batch { mut lease, jobs, trails, bytes, reason } = batch;
+        let trail_of = |turn| trails.iter().find(|(of, _)| *of == turn).map(|(_, trail)| trail);
         self.metrics.closed(reason);
         let from = lease.remote().id;
         let executed = lease.remote().clone().execute(jobs).await;
         let now = Instant::now();
         lease.ends(outcome(executed.conduct), now);
+        for finished in &executed.finished {
+            if let Some(trail) = trail_of(finished.turn()) {
+                trail.ends(now, explain::outcome(outcome(executed.conduct)), finished.error().map(Error::full));
+            }
+        }
         if executed.report.rows > 0 {
             self.metrics.batch(&executed.report);
         }
@@ -79,7 +86,11 @@ impl Lane {
         }
         let mut finished = executed.finished;
         for (job, fault) in executed.unanswered {
-            finished.extend(self.take_back(&mut core, job, fault, from, now));
+            let trail = trail_of(job.turn);
+            if let Some(trail) = trail {
+                trail.ends(now, explain::outcome(blame(&fault)), Some(fault.error.full()));
+            }
+            finished.extend(self.take_back(&mut core, (job, trail.cloned()), fault, from, now));
         }
         self.answer(&mut core, finished);
         drop(core);
@@ -87,7 +98,14 @@ impl Lane {
     }
 
     /// Puts a call that a server did not answer back to its place, or ends it with the server's fault.
-    fn take_back(&self, core: &mut Core, mut job: Job, fault: Fault, from: u64, now: Instant) -> Option<Finished> {
+    fn take_back(
+        &self,
+        core: &mut Core,
+        (mut job, trail): (Job, Option<Arc<Trail>>),
+        fault: Fault,
+        from: u64,
+        now: Instant,
+    ) -> Option<Finished> {
         let executed = !fault.not_executed();
         job.may_have_executed |= executed;
         let Core { queue, remotes: Some(remotes), failed: None, .. } = core else {
@@ -102,7 +120,8 @@ impl Lane {
         let turn = job.turn;
         let asked = fault.error.retry_after();
         let spared_until = spared_until(job.attempts, asked, job.call.deadline, now);
-        queue.put_back(waiting(job, Some(Back { from, spared_until })), Some(turn));
+        let past = Past { back: Some(Back { from, spared_until }), trail };
+        queue.put_back(waiting(job, past), Some(turn));
         None
     }
 
@@ -117,6 +136,15 @@ impl Lane {
 fn told(fault: &Fault) -> Error {
     tracing::warn!(reason = fault.error.message(), "a server did not answer");
     fault.discreet()
+}
+
+/// What a fault says of its server.
+pub fn blame(fault: &Fault) -> Outcome {
+    match fault.kind {
+        FaultKind::Connect | FaultKind::Broken => Outcome::Failed,
+        FaultKind::Unsent | FaultKind::NotExecuted => Outcome::NotExecuted,
+        FaultKind::Caller => Outcome::Cancelled,
+    }
 }
 
 /// How a batch went, as the pool counts it.

@@ -18,8 +18,8 @@ pub(super) fn candidates(
     asked: impl Fn(&Option<Back>) -> bool,
 ) -> impl Iterator<Item = (Ticket, Candidate<'_>)> {
     queue.iter().filter_map(move |(ticket, call)| {
-        let Entry::Job(job, back) = &call.item else { return None };
-        if !asked(back) {
+        let Entry::Job(job, past) = &call.item else { return None };
+        if !asked(&past.back) {
             return None;
         }
         let work = &job.call.work;

@@ -18,6 +18,7 @@ use super::feed::candidates;
 use super::lane::{Back, Core, Entry};
 use super::lease::Lease;
 use super::remotes::{Remotes, Taken};
+use super::trail::Trail;
 
 /// A batch where no set has said yet what its servers take: each call by itself.
 const ALONE: BatchPolicy = BatchPolicy { max_rows: 1, max_calls: 1, linger: Duration::ZERO };
@@ -33,6 +34,8 @@ pub(super) struct Handed {
 pub(super) struct Batch {
     pub lease: Lease,
     pub jobs: Vec<Job>,
+    /// By the turns of the jobs.
+    pub trails: Vec<(u64, Arc<Trail>)>,
     pub bytes: usize,
     pub reason: CloseReason,
 }
@@ -107,7 +110,7 @@ fn form_batch(
             Decision::Empty => return None,
         };
         let come_back = |key: &Ticket| match queue.get(*key).map(|call| &call.item) {
-            Some(Entry::Job(_, back)) => *back,
+            Some(Entry::Job(_, past)) => past.back,
             _ => None,
         };
         let backs: Vec<Back> = keys.iter().filter_map(come_back).collect();
@@ -161,16 +164,20 @@ impl Core {
                 stuck = true;
                 continue;
             };
-            let mut jobs = Vec::with_capacity(keys.len());
+            let lease = Lease::new(lane.clone(), taken, keys.len(), now, now);
+            let (mut jobs, mut trails) = (Vec::with_capacity(keys.len()), Vec::with_capacity(keys.len()));
             for key in keys {
-                let Some(mut job) = queue.remove(key).and_then(|call| call.item.into_job()) else { continue };
+                let Some(Entry::Job(mut job, past)) = queue.remove(key).map(|call| call.item) else { continue };
                 job.turn = key.number();
                 job.taken_at(now, reason);
+                if let Some(trail) = past.trail {
+                    trail.begins(&lease, job.entered(), || remotes.considered(&Wish::default(), now));
+                    trails.push((job.turn, trail));
+                }
                 jobs.push(job);
             }
             let bytes = jobs.iter().map(|job: &Job| job.call.work.bytes).sum();
-            let lease = Lease::new(lane.clone(), taken, jobs.len(), now, now);
-            handed.batches.push(Batch { lease, jobs, bytes, reason });
+            handed.batches.push(Batch { lease, jobs, trails, bytes, reason });
         }
     }
 }

@@ -22,6 +22,7 @@ use super::life::Phase;
 use super::remotes::{Remotes, Standings};
 use super::seen::Seen;
 use super::spoken::Spoken;
+use super::trail::Trail;
 use crate::observe::LaneMetrics;
 
 /// Whether a lane's calls can be answered.
@@ -93,9 +94,18 @@ pub(super) struct Core {
 )]
 pub(super) enum Entry {
     /// A call for tensors.
-    Job(Job, Option<Back>),
+    Job(Job, Past),
     /// A call that its caller sends to a server, as soon as it has a slot there.
     Pass(Waiter),
+}
+
+/// What a call for tensors has behind it.
+#[derive(Default)]
+pub(super) struct Past {
+    /// Whence it comes back.
+    pub back: Option<Back>,
+    /// Where that is noted; none where engines of this process execute it.
+    pub trail: Option<Arc<Trail>>,
 }
 
 /// Whence a call for tensors comes back.
@@ -117,14 +127,14 @@ impl Entry {
 }
 
 /// A call for tensors, as it waits.
-pub(super) fn waiting(job: Job, back: Option<Back>) -> Waiting<Entry> {
+pub(super) fn waiting(job: Job, past: Past) -> Waiting<Entry> {
     Waiting {
         rows: job.call.work.rows,
         bytes: job.call.work.bytes,
         priority: job.call.head.priority,
         entered: job.entered(),
         deadline: job.call.deadline,
-        item: Entry::Job(job, back),
+        item: Entry::Job(job, past),
     }
 }
 
@@ -176,6 +186,11 @@ impl Lane {
     pub fn load(&self) -> (usize, usize) {
         let core = self.core.lock();
         (core.queue.held(), core.running())
+    }
+
+    /// Whether servers execute the calls, and not engines of this process.
+    pub fn is_remote(&self) -> bool {
+        self.remote
     }
 
     /// What the servers speak that calls are passed to; none where engines of this process execute them.
@@ -303,7 +318,7 @@ impl Lane {
     }
 
     /// Lets a call enter, unless the revision has failed since its model was waited for: it would wait for nobody.
-    pub(super) fn enter(&self, reserved: usize, job: Job, now: Instant) -> Result<Ticket> {
+    pub(super) fn enter(&self, reserved: usize, job: Job, trail: Option<Arc<Trail>>, now: Instant) -> Result<Ticket> {
         let mut core = self.core.lock();
         if let Some(reason) = &core.failed {
             return Err(self.failed(reason));
@@ -311,7 +326,7 @@ impl Lane {
         if let Some(remotes) = &mut core.remotes {
             remotes.repeats.deposit(now);
         }
-        let ticket = core.queue.enter(reserved, waiting(job, None));
+        let ticket = core.queue.enter(reserved, waiting(job, Past { back: None, trail }));
         self.show(&core);
         self.call_courier(core.calls_to_show() > 0 || self.remote);
         Ok(ticket)
@@ -341,8 +356,14 @@ impl Lane {
         }
     }
 
+    /// The error of a call that comes while the revision has failed. Why servers are not ready names them.
     pub(super) fn failed(&self, reason: &str) -> Error {
-        Error::unavailable(format!("{} failed to load its model: {reason}", self.name))
+        let full = format!("{} failed to load its model: {reason}", self.name);
+        if !self.remote {
+            return Error::unavailable(full);
+        }
+        let text = format!("{} has no server that is ready: the gateway's log says why", self.name);
+        Error::unavailable(text).with_inside(full)
     }
 
     fn full(&self, full: Full, wait: Duration) -> Error {

@@ -16,12 +16,15 @@ mod remotes;
 mod reservation;
 mod seen;
 mod spoken;
+mod trail;
 
+pub use courier::blame;
 pub use lane::{Lane, Readiness, Turned};
 pub use lease::{Lease, Wanting};
 pub use remotes::Standings;
-pub use reservation::{Reservation, Submitted};
+pub use reservation::{Reservation, Submission, Submitted};
 pub use spoken::Spoken;
+pub use trail::Trail;
 
 /// How often one call is handed over, the first time included.
 pub const MOST_ATTEMPTS: usize = 4;

@@ -4,13 +4,24 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use weirgate_protocol::{Call, Error, Priority, Result, RetryClass};
-use weirgate_replicas::{Answer, Job, Parts};
+use weirgate_replicas::{Along, Answer, Job, Parts};
 use weirgate_router::Ticket;
 
 use super::comeback::Spare;
 use super::lane::{Core, Entry};
 use super::lease::{Waiter, Waits};
-use super::{Lane, Lease, Wanting};
+use super::{Lane, Lease, Trail, Wanting};
+
+/// A call for tensors, as it enters its lane.
+pub struct Submission {
+    pub call: Call,
+    /// What goes to a server with it.
+    pub along: Along,
+    /// Executing it twice does no harm.
+    pub repeats: bool,
+    /// Where the servers are noted that have it; none for engines of this process.
+    pub trail: Option<Arc<Trail>>,
+}
 
 /// A place in a lane.
 pub struct Reservation {
@@ -35,13 +46,13 @@ impl Reservation {
         Ok(())
     }
 
-    /// Enters the lane. From here on, dropping what is returned withdraws or cancels the call. `repeats`: executing it twice
-    /// does no harm.
-    pub fn submit(mut self, call: Call, repeats: bool, now: Instant) -> Result<Submitted> {
+    /// Enters the lane. From here on, dropping what is returned withdraws or cancels the call.
+    pub fn submit(mut self, submission: Submission, now: Instant) -> Result<Submitted> {
+        let Submission { call, along, repeats, trail } = submission;
         let deadline = call.deadline;
         let (mut job, parts) = Job::new(call, now);
-        job.repeats = repeats;
-        let ticket = self.lane.enter(self.bytes, job, now)?;
+        (job.along, job.repeats) = (along, repeats);
+        let ticket = self.lane.enter(self.bytes, job, trail, now)?;
         self.used = true;
         Ok(Submitted { lane: self.lane.clone(), ticket, parts: Some(parts), deadline, settled: false })
     }

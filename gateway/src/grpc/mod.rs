@@ -22,6 +22,7 @@ use axum::response::Response;
 use axum::routing::post;
 use tonic_health::pb::health_server::HealthServer;
 use tower_http::catch_panic::CatchPanicLayer;
+use weirgate_protocol::Protocol;
 use weirgate_protocol::oip::{self, model_metadata};
 
 use crate::gateway::{Asked, Gateway, SERVER};
@@ -106,7 +107,8 @@ async fn model_ready(State(gateway): Shared, request: Request) -> Response {
 
 async fn model_info(State(gateway): Shared, request: Request) -> Response {
     let answer = |asked: oip::ModelMetadataRequest, &address: &Address<'_>| {
-        let model = gateway.loaded_model(&Asked { model: &asked.name, version: &asked.version, address })?;
+        let named = Asked { model: &asked.name, version: &asked.version, address };
+        let model = gateway.model_by(&named, Protocol::V2Grpc)?;
         Ok(model_metadata(&asked.name, &model.versions(), model.version(&asked.version)?))
     };
     unary(&gateway, request, answer).await

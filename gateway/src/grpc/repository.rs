@@ -14,6 +14,7 @@ use weirgate_protocol::{Error, Result};
 
 use super::panicked;
 use super::unary::{read_small, respond_small, unary};
+use crate::explain::request_may_know;
 use crate::gateway::Asked;
 use crate::repository::{Change, IndexEntry, PATIENCE, Repository, check_parameters, index};
 use crate::server::address::Address;
@@ -39,11 +40,12 @@ pub fn repository_router() -> Router<Arc<Repository>> {
 }
 
 async fn list(State(repository): Shared, request: Request) -> Response {
+    let knows = request_may_know(request.extensions(), request.headers());
     let answer = |asked: oip::RepositoryIndexRequest, address: &Address<'_>| {
         if !asked.repository_name.is_empty() {
             return Err(Error::unsupported("repositories have no names here: leave repository_name empty"));
         }
-        let models = index(repository.gateway(), address, asked.ready)?.into_iter().map(model_index).collect();
+        let models = index(repository.gateway(), address, asked.ready, knows)?.into_iter().map(model_index).collect();
         Ok(oip::RepositoryIndexResponse { models })
     };
     unary(repository.gateway(), request, answer).await
@@ -77,6 +79,7 @@ where
     let address = Address::new(None, &parts);
     let asked = Asked { model: &model, version: "", address };
     let patience = arrival.timeout.unwrap_or(PATIENCE);
-    repository.change(allowed, change, &asked, peer, patience).await?;
+    let done = repository.change(allowed, change, &asked, peer, patience).await;
+    done.map_err(|error| repository.told(&parts.extensions, &parts.headers, error))?;
     Ok(model)
 }

@@ -34,13 +34,14 @@ use tokio::task::JoinSet;
 use tokio::time::Sleep;
 use weirgate_protocol::oip::infer_parameter::ParameterChoice;
 use weirgate_protocol::oip::{self, InferParameter, ModelInferRequest, ModelInferResponse, ModelStreamInferResponse};
-use weirgate_protocol::{Error, Head, InferRequest, InferResponse, Protocol, Result, RetryClass};
+use weirgate_protocol::{Error, ErrorCode, Head, InferRequest, InferResponse, Protocol, Result, RetryClass};
 
 use super::compression;
 use super::infer::{InferMessage, find_model};
 use super::messages::{Message, Messages};
 use super::unary::{self, PREFIX};
 use crate::auth::Caller;
+use crate::auth::refusals::Refused;
 use crate::gateway::Gateway;
 use crate::pipeline::{self, Served};
 use crate::respond::{self, Dialect, Refusal};
@@ -219,14 +220,32 @@ impl Shared {
         let left = self.deadline.map(|deadline| deadline.saturating_duration_since(now));
         let timeout = [self.timeout, left].into_iter().flatten().min();
         let (peer, caller) = (self.peer, self.caller.clone());
-        Arrival { head: Head { arrived: now, ..self.head.clone() }, timeout, peer, caller }
+        // Messages have no heads to carry a record.
+        let asks_why = false;
+        Arrival { head: Head { arrived: now, ..self.head.clone() }, timeout, peer, caller, asks_why }
+    }
+}
+
+impl Shared {
+    /// Tells the log of a message that its caller may not send.
+    fn note_refused(&self, error: &Error) {
+        let Shared { gateway, parts, head, peer, caller, .. } = self;
+        let key = caller.as_ref().map(|caller| &*caller.identity().name);
+        let (method, path, request_id) = (&parts.method, parts.uri.path(), &*head.request_id);
+        gateway.refusals.note(&Refused { key, peer: *peer, method, path, request_id, error }, Instant::now());
     }
 }
 
 /// Runs one call, and frames its answer. Its error is the answer too, unless that is to end the stream.
 async fn answer(shared: Arc<Shared>, message: Message, errors_end_it: bool) -> Result<Bytes> {
     let mut id = String::new();
-    match infer(&shared, message, &mut id).await {
+    let answered = infer(&shared, message, &mut id).await;
+    if let Err(error) = &answered
+        && matches!(error.code(), ErrorCode::Forbidden | ErrorCode::RateLimited)
+    {
+        shared.note_refused(error);
+    }
+    match answered {
         Ok(answer) => Ok(answer),
         Err(error) if errors_end_it => Err(error),
         Err(error) => unary::frame(&failure(id, &error)),

@@ -15,6 +15,7 @@ use prost::Message;
 use weirgate_protocol::{Error, Protocol, Result};
 
 use super::compression;
+use crate::explain::told;
 use crate::gateway::Gateway;
 use crate::respond::Dialect;
 use crate::server::address::Address;
@@ -42,7 +43,8 @@ where
 {
     let result = async {
         let (parts, asked, _) = read_small(gateway, request).await?;
-        answer(asked, &Address::new(None, &parts))
+        let answered = answer(asked, &Address::new(None, &parts));
+        answered.map_err(|error| told(&parts.extensions, &parts.headers, error))
     };
     respond_small(result.await)
 }

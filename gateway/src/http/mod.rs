@@ -12,6 +12,7 @@ mod v2;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
@@ -25,13 +26,15 @@ use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::trace::TraceLayer;
 use weirgate_protocol::Error;
+use weirgate_replicas::remote::via;
 
-use crate::auth::{Auth, Caller};
+use crate::auth::refusals::Refused;
+use crate::auth::{Auth, Caller, Denied};
 use crate::gateway::Gateway;
 pub use crate::http::cors::CorsOrigin;
 pub use crate::http::openai::is_task;
 use crate::repository::Repository;
-use crate::respond::Dialect;
+use crate::respond::{Dialect, Forbade};
 use crate::server::address::{Prefix, TakenPrefix};
 use crate::server::edge::{Arrived, Routes};
 use crate::{grpc, pass, respond};
@@ -92,16 +95,29 @@ impl DataRoutes {
             return self.route(arrived, request).await;
         }
         let openai = dialect(&request) == Dialect::OpenAi;
+        let (method, uri, head) = (request.method().clone(), request.uri().clone(), arrived.clone());
+        let gateway = self.gateway.clone();
+        let note = |caller: Option<&Caller>, error: &Error| {
+            let key = caller.map(|caller| &*caller.identity().name);
+            let (peer, path, request_id) = (head.peer, uri.path(), head.request_id());
+            let refused = Refused { key, peer, method: &method, path, request_id, error };
+            gateway.refusals.note(&refused, Instant::now());
+        };
         match guard.auth.admit(&mut request, openai).await {
             Ok(admitted) => {
-                if let Some(caller) = &admitted.caller {
+                let caller = admitted.caller.clone();
+                if let Some(caller) = &caller {
                     arrived.caller = Some(caller.clone());
                     request.extensions_mut().insert(caller.clone());
                 }
-                admitted.hold(self.route(arrived, request).await)
+                let response = admitted.hold(self.route(arrived, request).await);
+                if let Some(Forbade(error)) = response.extensions().get() {
+                    note(caller.as_deref(), error);
+                }
+                response
             }
-            Err(error) => {
-                tracing::debug!(code = error.row().label, message = error.message(), "a caller was refused");
+            Err(Denied { error, caller }) => {
+                note(caller.as_deref(), &error);
                 request.extensions_mut().insert(error);
                 guard.refusals.clone().answer(arrived, request).await
             }
@@ -132,6 +148,14 @@ impl Routes for DataRoutes {
 
 impl DataRoutes {
     async fn route(self, arrived: Arrived, request: Request) -> Response {
+        if self.gateway.passes()
+            && let Err(error) = via::check(request.headers())
+        {
+            let (path, request_id) = (request.uri().path(), arrived.request_id());
+            tracing::warn!(path, request_id, message = error.message(), "a call goes round");
+            let response = dialect(&request).error(&error);
+            return parts::unread(request, response).await;
+        }
         if self.layered {
             let router = if cors::is_options_only(&request) { self.plain } else { self.router };
             return router.answer(arrived, request).await;

@@ -17,6 +17,7 @@ use weirgate_protocol::{Error, Protocol, Result};
 
 use super::parts::{Named, Shared, codings, discard, json, path_names, taken};
 use crate::catalogue::Listed;
+use crate::explain::told;
 use crate::gateway::{Asked, Gateway, Routed};
 use crate::pass::{self, PassedCall, Shape};
 use crate::pipeline;
@@ -91,9 +92,11 @@ async fn openai_model(State(gateway): Shared, model: Named, request: Request) ->
 /// Answers whether a model is ready, and what the list says of it.
 pub fn answer_model(gateway: &Gateway, model: &str, version: &str, request: &Request, dialect: Dialect) -> Response {
     match gateway.ready_model(&Asked { model, version, address: Address::of(request) }) {
-        Ok(listed) => json(StatusCode::OK, openai::model(listed.as_openai())),
-        Err(error) if dialect == Dialect::OpenAi => respond::openai_error(&error, MODEL),
-        Err(error) => dialect.error(&error),
+        Ok((listed, v1)) => json(StatusCode::OK, openai::model(listed.as_openai(), v1)),
+        Err(error) => {
+            let error = told(request.extensions(), request.headers(), error);
+            if dialect == Dialect::OpenAi { respond::openai_error(&error, MODEL) } else { dialect.error(&error) }
+        }
     }
 }
 

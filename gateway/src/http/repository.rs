@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 use weirgate_protocol::{Error, Protocol, Result};
 
 use super::parts::{Named, discard, path_names};
+use crate::explain::request_may_know;
 use crate::gateway::Asked;
 use crate::repository::{Change, IndexEntry, PATIENCE, Repository, check_parameters, index};
 use crate::respond;
@@ -68,7 +69,8 @@ async fn list(State(repository): Shared, request: Request) -> Response {
     let (parts, mut body) = split(&repository, request);
     let answer = async {
         let IndexRequest { ready } = read(&mut body).await?;
-        let entries = index(repository.gateway(), &Address::of_parts(&parts), ready)?;
+        let knows = request_may_know(&parts.extensions, &parts.headers);
+        let entries = index(repository.gateway(), &Address::of_parts(&parts), ready, knows)?;
         let entry = |entry: &IndexEntry| json!({ "name": entry.name, "version": entry.version, "state": entry.state, "reason": entry.reason });
         Ok(respond::to_json(&entries.iter().map(entry).collect::<Vec<_>>()))
     };
@@ -95,7 +97,8 @@ async fn change(repository: &Repository, change: Change, model: Named, request: 
         let ChangeRequest { parameters } = read(&mut body).await?;
         check_parameters(change, parameters.keys())?;
         let asked = Asked { model: &model, version: "", address: Address::of_parts(&parts) };
-        repository.change(allowed, change, &asked, peer, patience).await?;
+        let done = repository.change(allowed, change, &asked, peer, patience).await;
+        done.map_err(|error| repository.told(&parts.extensions, &parts.headers, error))?;
         let done = |asked| (change == asked).then_some(true);
         Ok(respond::to_json(&Changed { name: &model, load: done(Change::Load), unload: done(Change::Unload) }))
     };

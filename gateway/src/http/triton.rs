@@ -12,6 +12,7 @@ use weirgate_protocol::Result;
 use weirgate_protocol::oip::{config_body, statistics_body};
 
 use super::parts::{Named, NamedVersion, Shared, json, unread, unversioned, versioned};
+use crate::explain::told;
 use crate::gateway::{Asked, Gateway};
 use crate::respond;
 use crate::server::address::Address;
@@ -62,7 +63,8 @@ fn about(
     tell: impl FnOnce(&Asked<'_>) -> Result<Bytes>,
 ) -> Response {
     let address = Address::of(request);
-    answer(named.and_then(|(model, version)| tell(&Asked { model: &model, version: &version, address })))
+    let answered = named.and_then(|(model, version)| tell(&Asked { model: &model, version: &version, address }));
+    answer(answered.map_err(|error| told(request.extensions(), request.headers(), error)))
 }
 
 fn answer(body: Result<Bytes>) -> Response {

@@ -14,6 +14,7 @@ use weirgate_protocol::{InferRequest, LoadedModel, ModelSpec, Protocol, Result, 
 use super::parts::{
     Named, NamedVersion, Pieces, Shared, codings, discard, json, path_names, taken, unread, unversioned, versioned,
 };
+use crate::explain::told;
 use crate::gateway::{Asked, Gateway};
 use crate::pipeline::{self, InferCall, Served};
 use crate::respond::{self, Dialect, Refusal};
@@ -171,11 +172,11 @@ fn with_model(
 ) -> Response {
     let address = Address::of(request);
     let answered = asked.and_then(|(name, version)| {
-        let model = gateway.loaded_model(&Asked { model: &name, version: &version, address })?;
+        let model = gateway.model_by(&Asked { model: &name, version: &version, address }, Protocol::V2Http)?;
         Ok(answer(&name, &model, model.version(&version)?))
     });
     match answered {
         Ok(body) => json(StatusCode::OK, body),
-        Err(error) => respond::rest_error(&error),
+        Err(error) => respond::rest_error(&told(request.extensions(), request.headers(), error)),
     }
 }

@@ -361,6 +361,11 @@ impl LaneMetrics {
         self.abandoned[usize::from(!queued)].increment(1);
     }
 
+    /// Counts a call whose caller leaves while this lives.
+    pub(crate) fn while_running(&self) -> WhileRunning<'_> {
+        WhileRunning(Some(self))
+    }
+
     pub(crate) fn replicas(&self, ready: usize) {
         self.replicas.set(ready);
     }
@@ -371,6 +376,23 @@ impl LaneMetrics {
 
     pub(crate) fn loaded(&self, took: Duration) {
         self.load.set(took.as_secs_f64());
+    }
+}
+
+/// A call that a server has. Dropped before it has ended, its caller has left.
+pub(crate) struct WhileRunning<'a>(Option<&'a LaneMetrics>);
+
+impl WhileRunning<'_> {
+    pub fn ends(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for WhileRunning<'_> {
+    fn drop(&mut self) {
+        if let Some(metrics) = self.0 {
+            metrics.abandoned(false);
+        }
     }
 }
 

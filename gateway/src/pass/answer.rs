@@ -102,7 +102,7 @@ pub fn note_refusal(gateway: &Gateway, arrival: &Arrival, routed: &Routed, turne
     };
     let stages = Stages { total: arrival.head.arrived.elapsed(), ..Stages::default() };
     let decision = Decision::new(&arrival.head, routed, status_of(error), &stages);
-    gateway.decisions.note(Arc::new(Decision { error: Some(error.message().into()), ..decision }));
+    gateway.decisions.note(Arc::new(Decision { error: Some(error.full().into()), ..decision }));
 }
 
 impl Run<'_> {
@@ -117,7 +117,7 @@ impl Run<'_> {
         let (response, lease) = match sent {
             Ok(sent) => sent,
             Err(error) => {
-                let decision = self.decision(status_of(&error), Some(error.message().into()), &stages);
+                let decision = self.decision(status_of(&error), Some(error.full().into()), &stages);
                 gateway.decisions.note(Arc::new(decision));
                 return Err(error);
             }

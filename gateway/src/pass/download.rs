@@ -160,6 +160,7 @@ impl Drop for Download {
         // Nobody asks for more than was announced; else the caller has gone.
         if self.body.size_hint().exact() != Some(0) {
             open.code = Some(ErrorCode::Cancelled);
+            open.lease.lane().metrics.abandoned(false);
         }
         open.ends();
     }

@@ -30,6 +30,7 @@ mod verdict;
 mod wanting;
 mod way;
 
+pub use answer::note_refusal;
 pub use onward::{PassedCall, pass_on};
 pub use run::{PassCall, Shape, pass};
-pub use way::{Way, is_unfit, unspoken, way};
+pub use way::{Way, answers, is_unfit, unspoken, way};

@@ -6,6 +6,7 @@ use http::request::Parts;
 use weirgate_protocol::{Error, Result};
 
 use super::{PassCall, Shape, Way, pass, way};
+use crate::explain;
 use crate::gateway::{Asked, Gateway, Routed};
 use crate::pipeline;
 use crate::respond::Refusal;
@@ -26,7 +27,7 @@ pub async fn pass_on(
         for _ in 0..pipeline::MOST_MOVES {
             let passed = match way(gateway, &routed, call.arrival, deadline).await {
                 Ok(Way::Passed) => pass(gateway, &routed, call.again(asked), deadline).await,
-                Ok(Way::Decoded | Way::Batched { .. }) => return Err(decoded(&routed)),
+                Ok(Way::Decoded | Way::AsGiven | Way::Batched { .. }) => return Err(decoded(&routed)),
                 Err(turned) => Err(turned),
             };
             match passed {
@@ -37,7 +38,10 @@ pub async fn pass_on(
         Err(pipeline::moved_too_often(&routed))
     };
     let passed = passed.await;
-    passed.map_err(|error| pipeline::refuse(call.arrival, &routed, error))
+    passed.map_err(|error| {
+        let knows = explain::may_know(call.arrival, &call.parts.headers);
+        pipeline::refuse(call.arrival, &routed, error, knows)
+    })
 }
 
 /// A call that is passed on, as an adapter hands it over.

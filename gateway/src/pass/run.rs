@@ -136,7 +136,9 @@ impl<'a> Run<'a> {
                 return Err(Error::internal("a call was sent twice whose body is gone"));
             };
             let (taken, queued) = (lease.taken(), lease.queued());
+            let running = self.call.routed.lane().metrics.while_running();
             let (sent, verdict) = exchange(&self.call, &mut self.told, &mut lease, body).await;
+            running.ends();
             let now = Instant::now();
             lease.ends(verdict.outcome, now);
             self.told.attempt(&lease, verdict.outcome, sent.as_ref().err(), now);

@@ -6,6 +6,7 @@ use weirgate_replicas::remote::{Fault, FaultKind, InBody};
 use weirgate_router::pool::Outcome;
 
 use super::head::{grpc_status, retry_after};
+use crate::dispatch::blame;
 
 /// gRPC's UNAVAILABLE; with RESOURCE_EXHAUSTED it says that there is too much to do.
 const GRPC_UNAVAILABLE: i32 = 14;
@@ -25,11 +26,7 @@ pub fn judge(sent: &Result<Response<InBody>, Fault>, retry: Retry, protocol: Pro
     let idempotent = matches!(retry, Retry::Idempotent { .. });
     match sent {
         Err(fault) => {
-            let outcome = match fault.kind {
-                FaultKind::Connect | FaultKind::Broken => Outcome::Failed,
-                FaultKind::Unsent | FaultKind::NotExecuted => Outcome::NotExecuted,
-                FaultKind::Caller => Outcome::Cancelled,
-            };
+            let outcome = blame(fault);
             let executed = !fault.not_executed();
             let late = fault.error.code() == ErrorCode::DeadlineExceeded;
             let broke = fault.kind == FaultKind::Broken && !late;
@@ -98,6 +95,7 @@ pub fn counted(status: StatusCode, grpc: Option<i32>) -> Option<ErrorCode> {
         (400..500, _) => ErrorCode::InvalidRequest,
         (503, _) => ErrorCode::Unavailable,
         (504, _) => ErrorCode::DeadlineExceeded,
+        (508, _) => ErrorCode::LoopDetected,
         _ => ErrorCode::UpstreamFailed,
     })
 }

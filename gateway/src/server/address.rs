@@ -129,6 +129,11 @@ impl<'a> Address<'a> {
         Ok(Wanted::parse(text))
     }
 
+    /// The request's headers, where it has any.
+    pub fn headers(&self) -> Option<&'a HeaderMap> {
+        self.head.map(|(_, headers)| headers)
+    }
+
     /// The value of a header, if the request carries one that is not empty.
     pub fn header(&self, name: &HeaderName) -> Option<&'a [u8]> {
         let value = self.head?.1.get(name)?.as_bytes();

@@ -16,6 +16,7 @@ use weirgate_protocol::{Error, Head, Priority, Protocol, Result};
 use super::body::BodyLimit;
 use super::untaken::{Answer, Untaken};
 use crate::auth::Caller;
+use crate::explain;
 use crate::observe::{Stages, us};
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -49,6 +50,8 @@ pub struct Arrival {
     /// The other end of the connection.
     pub peer: Option<IpAddr>,
     pub caller: Option<Arc<Caller>>,
+    /// It asks why it goes where it goes.
+    pub asks_why: bool,
 }
 
 /// Whatever answers requests behind the edge.
@@ -105,6 +108,11 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
 }
 
 impl Arrived {
+    /// As it can be printed.
+    pub fn request_id(&self) -> &str {
+        self.request_id.to_str().unwrap_or_default()
+    }
+
     /// What the edge left with a request that came through a router.
     pub fn of(extensions: &Extensions, headers: &HeaderMap) -> Arrived {
         let noted = extensions.get::<Arrived>().cloned();
@@ -118,7 +126,7 @@ impl Arrived {
 }
 
 impl Arrival {
-    /// Reads the head. A timeout that can't be read is the caller's error, not ignored.
+    /// Reads the head. A header of ours that can't be read is the caller's error, not ignored.
     pub fn new(parts: &http::request::Parts, arrived: Arrived, protocol: Protocol) -> Result<Arrival> {
         let Arrived { at, request_id, caller, peer, .. } = arrived;
         let text = |value: &HeaderValue| value.to_str().ok().map(Arc::<str>::from);
@@ -131,7 +139,8 @@ impl Arrival {
             priority: priority(&parts.headers, caller.as_deref())?,
         };
         let asked = [request_timeout(&parts.headers)?, grpc_timeout(&parts.headers)?];
-        Ok(Arrival { head, timeout: asked.into_iter().flatten().min(), peer, caller })
+        let asks_why = explain::asks(&parts.headers)?;
+        Ok(Arrival { head, timeout: asked.into_iter().flatten().min(), peer, caller, asks_why })
     }
 
     /// The limit on this request's body: everybody's, or the caller's own where that is less.

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use tokio::task::JoinSet;
-use weirgate::dispatch::{Lane, Turned};
+use weirgate::dispatch::{Lane, Submission, Turned};
 use weirgate_deploy::plane::LaneOf;
 use weirgate_protocol::{Call, ErrorCode, Head, InferRequest, Priority, Protocol, Target};
-use weirgate_replicas::{Answer, Failure, Feed, ReplicaSet, ReplicaSetConfig, SetState, Wanted};
+use weirgate_replicas::{Along, Answer, Failure, Feed, ReplicaSet, ReplicaSetConfig, SetState, Wanted};
 use weirgate_router::LaneLimits;
 
 use crate::model::{FAILS, PANICS, REFUSED, Record, eventually, loader, runtime, tensor, values};
@@ -91,7 +91,11 @@ pub async fn call_while(
         priority: Priority::default(),
     };
     let target = Target { namespace: "test".into(), service: "plus-one".into(), model: "plus-one".into() };
-    reservation.submit(Call { head, target, deadline, work, payload }, repeats, Instant::now())?.answer().await
+    let call = Call { head, target, deadline, work, payload };
+    reservation
+        .submit(Submission { call, along: Along::default(), repeats, trail: None }, Instant::now())?
+        .answer()
+        .await
 }
 
 /// What one caller does.

@@ -277,7 +277,7 @@ fn complaint_50_calls_that_wait_are_told_when_the_last_server_has_failed() {
         rig.lane.state_changed(SetState::Failed(Failure::of_loading("it is gone", 0)));
         let error = waits.ended().await.unwrap_err();
         assert_eq!(error.code(), ErrorCode::Unavailable);
-        assert!(error.message().contains("it is gone"), "{error}");
+        assert!(error.full().contains("it is gone") && !error.message().contains("it is gone"), "{}", error.full());
         // What runs goes on, and its slot comes back to nobody.
         assert_eq!(rig.lane.load(), (0, 1));
         drop(running);

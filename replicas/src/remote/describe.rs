@@ -267,8 +267,10 @@ fn judge(model: &str, answer: &Result<(String, Whole), Unasked>, ready: impl Fn(
             Some(false) => Said::No(format!("{question} answered that it is not ready")),
             None => Said::Unknown(format!("{question} answered something else")),
         },
+        // It knows the question, and that it has no answer for this model: whatever else it says of it.
+        StatusCode::NOT_IMPLEMENTED => Said::Unknown(text()),
         // Servers that know the question name the model that they don't know.
-        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED
             if !reason(&whole.body).is_some_and(|reason| names(&reason, model)) =>
         {
             Said::Unknown(text())
@@ -377,6 +379,7 @@ mod tests {
         assert!(matches!(said(405, ""), Said::Unknown(_)));
         assert!(matches!(said(404, r#"{"error":{"message":"File Not Found"}}"#), Said::Unknown(_)), "llama.cpp's");
         assert!(matches!(said(404, r#"{"error":"no model 'm'"}"#), Said::No(text) if text.contains("no model 'm'")));
+        assert!(matches!(said(501, r#"{"error":"m speaks no V2"}"#), Said::Unknown(_)), "a gateway's");
         assert!(matches!(said(503, ""), Said::No(text) if text == "GET /x answered 503 Service Unavailable"));
         assert!(matches!(said(400, ""), Said::No(_)), "Triton's not ready");
         assert!(matches!(said(200, "<html>"), Said::Unknown(_)));

@@ -42,13 +42,14 @@ impl Fault {
         self.error.retry_class() == RetryClass::NotExecuted
     }
 
-    /// The same for those who are not to know the servers: it names none of them.
+    /// The same for those who are not to know the servers: its message names none of them.
     pub fn discreet(&self) -> Error {
-        let retry = self.error.retry_class();
+        let (retry, inside) = (self.error.retry_class(), self.error.message());
         match self.error.code() {
             ErrorCode::UpstreamFailed => {}
             ErrorCode::DeadlineExceeded => {
-                return Error::deadline("the deadline passed while a server had the call", retry);
+                let text = "the deadline passed while a server had the call";
+                return Error::deadline(text, retry).with_inside(inside);
             }
             // What is wrong with a request has no server in it.
             _ => return self.error.clone(),
@@ -60,7 +61,7 @@ impl Fault {
             FaultKind::Broken => "the connection to the server ended before an answer",
             FaultKind::Caller => "the request can't be sent on as it is, or its body broke off",
         };
-        Error::upstream(text, retry)
+        Error::upstream(text, retry).with_inside(inside)
     }
 
     pub(super) fn caller(error: &dyn std::error::Error) -> Fault {

@@ -7,6 +7,7 @@
 //! http2      a call on a stream of h2
 //! tls        whom we trust, and who we are
 //! headers    what of a call's headers is for the next server, and what was for us
+//! via        the gateways that a call has passed
 //! body       a caller's body on its way, kept as far as it may have to be sent again
 //! fault      what went wrong, and whether the call may have been executed
 //! describe   which protocols a server speaks, and what its model takes and gives
@@ -30,6 +31,7 @@ mod infer;
 mod pool;
 mod tls;
 pub mod transport;
+pub mod via;
 pub mod watch;
 
 use std::sync::Arc;
@@ -80,6 +82,9 @@ pub struct Described {
 }
 
 impl Remote {
+    /// Slots of a server that takes any number of calls at a time.
+    pub const NO_LIMIT: usize = u32::MAX as usize;
+
     /// A server that has not been described yet. `slots`: calls it takes at a time, as long as it grants no others.
     pub fn new(id: u64, name: Arc<str>, transport: Transport, ours: bool, slots: usize) -> Arc<Remote> {
         let (slots, described) = (AtomicUsize::new(slots), RwLock::default());

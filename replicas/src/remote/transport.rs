@@ -26,6 +26,7 @@ use super::http1;
 use super::http2::{self, Connections};
 use super::pool::Pool;
 use super::tls::TlsFiles;
+use super::via;
 pub(super) use connect::why;
 use connect::{Connector, Speaks};
 
@@ -134,10 +135,15 @@ impl Transport {
     /// Sends a request, whose URI has only a path and a query, and returns the head of its answer. The fault says what may
     /// have been executed. Dropping this cancels the call, and so does dropping the answer's body.
     ///
-    /// The request's headers are sent as they are, but those of the connection, `host` and those that frame the body.
-    pub async fn send(&self, request: Request<OutBody>) -> Result<Response<InBody>, Fault> {
-        let answer = self.exchange(request).await?;
-        if self.config.ours { refusal::check(answer).await } else { Ok(answer) }
+    /// The request's headers are sent as they are, but those of the connection, `host` and those that frame the body; to
+    /// somebody else's server with this gateway in [`VIA`](via::VIA).
+    pub async fn send(&self, mut request: Request<OutBody>) -> Result<Response<InBody>, Fault> {
+        if self.config.ours {
+            return refusal::check(self.exchange(request).await?).await;
+        }
+        // A replica of ours passes nothing on; anybody else's server may lead back here.
+        via::add(request.headers_mut());
+        self.exchange(request).await
     }
 
     /// What the connections are and were.

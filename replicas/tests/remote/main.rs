@@ -4,6 +4,7 @@
 
 mod describe;
 mod execute;
+mod given;
 mod jobs;
 mod model;
 mod rows;

@@ -1,6 +1,7 @@
 """KServe's model server with a model of the user's: every number doubled, in V1, V2 and V2 over gRPC.
 
 It is told its ports and its model's name as KServe's own servers are: --http_port, --grpc_port, --enable_grpc, --model_name.
+With --untold it does not say what its model takes, as KServe's Model doesn't unless it is told to.
 """
 
 import argparse
@@ -9,17 +10,10 @@ from kserve import InferOutput, InferResponse, Model, ModelServer, model_server
 from kserve.utils.utils import generate_uuid
 
 
-class Doubler(Model):
+class Untold(Model):
     def __init__(self, name):
         super().__init__(name)
         self.ready = True
-
-    # A server that tells its tensors can be called in every protocol.
-    def get_input_types(self):
-        return [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}]
-
-    def get_output_types(self):
-        return [{"name": "y", "datatype": "FP32", "shape": [-1, 2]}]
 
     def predict(self, payload, headers=None, response_headers=None):
         if isinstance(payload, dict):
@@ -36,6 +30,18 @@ class Doubler(Model):
         )
 
 
+# A server that tells its tensors can be called in every protocol.
+class Doubler(Untold):
+    def get_input_types(self):
+        return [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}]
+
+    def get_output_types(self):
+        return [{"name": "y", "datatype": "FP32", "shape": [-1, 2]}]
+
+
 if __name__ == "__main__":
-    args, _ = argparse.ArgumentParser(parents=[model_server.parser], conflict_handler="resolve").parse_known_args()
-    ModelServer(workers=1).start([Doubler(args.model_name)])
+    parser = argparse.ArgumentParser(parents=[model_server.parser], conflict_handler="resolve")
+    parser.add_argument("--untold", action="store_true")
+    args, _ = parser.parse_known_args()
+    model = Untold if args.untold else Doubler
+    ModelServer(workers=1).start([model(args.model_name)])

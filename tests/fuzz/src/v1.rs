@@ -1,8 +1,8 @@
-//! V1 requests, read for models of several kinds.
+//! V1: requests, read for models of several kinds, and answers of models that nobody knows.
 
 use std::sync::LazyLock;
 
-use weirgate_protocol::{Datatype, Dim, ModelSpec, TensorSpec, v1 as codec};
+use weirgate_protocol::{Datatype, Dim, InferRequest, InferResponse, ModelSpec, TensorSpec, v1 as codec};
 
 use super::{assert_bounded, assert_same};
 
@@ -43,4 +43,23 @@ pub fn v1(bytes: &[u8]) -> bool {
         assert_same(&request, &again);
     }
     accepted
+}
+
+/// The answer of a server whose model nobody knows.
+pub fn v1_answer(bytes: &[u8]) -> bool {
+    let Ok(outputs) = codec::decode_undescribed(bytes) else { return false };
+    serde_json::from_slice::<serde_json::Value>(bytes).expect("what is accepted is JSON");
+    let request = InferRequest { inputs: outputs.clone(), ..InferRequest::default() };
+    assert_bounded(&request, bytes.len());
+    let rows = outputs.first().and_then(|output| output.shape.first()).copied().unwrap_or_default();
+    let response = InferResponse { outputs, ..InferResponse::default() };
+    let form = codec::Form { rows, outputs: false };
+    let encoded = codec::encode_response(&response, form).expect("what was read as JSON is written as JSON");
+    let mut again = codec::decode_undescribed(&encoded).expect("our own answer is read");
+    if let ([first], [second]) = (&response.outputs[..], &mut again[..]) {
+        // One alone is written without its name.
+        second.name = first.name.clone();
+    }
+    assert_same(&request, &InferRequest { inputs: again, ..InferRequest::default() });
+    true
 }

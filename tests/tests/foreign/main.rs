@@ -32,6 +32,8 @@ async fn other_peoples_tensor_servers_are_children_in_every_protocol() {
         servers::plain(),
         servers::kserve("kserve-http", false),
         servers::kserve("kserve-grpc", true),
+        servers::kserve_untold("untold-http", false),
+        servers::kserve_untold("untold-grpc", true),
         servers::mlserver("mlserver-http", false),
         servers::mlserver("mlserver-grpc", true),
     ];

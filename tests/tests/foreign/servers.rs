@@ -41,6 +41,12 @@ pub fn kserve(name: &str, grpc: bool) -> Service {
     speaking(name, container, grpc)
 }
 
+/// The same with a model that does not say what it takes.
+pub fn kserve_untold(name: &str, grpc: bool) -> Service {
+    let tells = kserve(name, grpc);
+    tells.container_argument("--untold")
+}
+
 /// MLServer with a runtime of the user's.
 pub fn mlserver(name: &str, grpc: bool) -> Service {
     let (free, given) = (free().to_string(), "$(PORT)");

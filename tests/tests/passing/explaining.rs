@@ -1,9 +1,9 @@
 //! Why a call went where it went.
 
 use weirgate_tests::http::{get, post, with};
-use weirgate_tests::{Http1, Reply, Server, Service};
+use weirgate_tests::{Http1, Reply, Server, Service, eventually};
 
-use weirgate_tests::upstream::{Upstream, far, full};
+use weirgate_tests::upstream::{Upstream, far, far_at, full};
 
 const INFER: &str = "/v2/models/far/infer";
 
@@ -28,6 +28,7 @@ async fn a_call_that_asks_is_told_and_the_last_ones_are_kept() {
     assert_eq!(told["attempts"][0]["server"].as_str(), Some(name.as_str()));
     assert_eq!(told["considered"][0]["server"].as_str(), Some(name.as_str()));
     assert!(told["stages"]["engine_us"].as_u64().unwrap() > 0, "{told}");
+    assert!(told["considered"][0]["running"].is_u64() && told["considered"][0]["slots"].is_null(), "{told}");
     for id in ["silent", "asks"] {
         let kept = ask(&server, &format!("/{id}")).await;
         assert_eq!((kept.status, kept.json()["request_id"].as_str()), (200, Some(id)));
@@ -38,6 +39,60 @@ async fn a_call_that_asks_is_told_and_the_last_ones_are_kept() {
     assert_eq!(ask(&server, "/asks").await.status, 404);
     let all = ask(&server, "").await.json();
     assert_eq!(all["items"].as_array().unwrap().len(), 4);
+}
+
+#[tokio::test]
+async fn decisions_are_found_by_service_and_by_request() {
+    let upstream = Upstream::start(|_, _| async { full(200, "{}") }).await;
+    let other = Service::upstream("rows", &upstream.url());
+    let dark = far(&[&upstream]).in_namespace("dark").named("rows");
+    let server = Server::start([far(&[&upstream]), other, dark]).await;
+    let mut client = Http1::connect(server.data).await;
+    let rows = "/v2/models/rows/infer";
+    for (number, path) in
+        [INFER.to_owned(), format!("/default/rows{rows}"), format!("/dark/rows{rows}")].iter().enumerate()
+    {
+        for id in [number.to_string(), "same".to_owned()] {
+            let reply = client.send(with(post(path, "{}"), "x-request-id", &id)).await;
+            assert_eq!(reply.status, 200, "{path}: {reply:?}");
+        }
+    }
+    let found = async |query: &str| {
+        let reply = ask(&server, query).await;
+        assert_eq!(reply.status, 200, "{query}: {reply:?}");
+        let items = reply.json()["items"].as_array().unwrap().clone();
+        items.iter().map(|item| item["request_id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(found("?service=far").await, ["same", "0"]);
+    assert_eq!(found("?service=rows").await, ["same", "2", "same", "1"]);
+    assert_eq!(found("?service=rows&namespace=dark").await, ["same", "2"]);
+    assert_eq!(found("?request_id=same&limit=2").await, ["same", "same"]);
+    assert_eq!(found("?request_id=1").await, ["1"]);
+    assert!(found("?service=nobody").await.is_empty());
+    for (query, expected) in [("?sevice=far", "'sevice' is not known"), ("?limit=none", "'limit' is 'none'")] {
+        let reply = ask(&server, query).await;
+        assert!(reply.status == 400 && reply.error().contains(expected), "{reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_asks_for_a_record_is_one_of_four_words() {
+    let upstream = Upstream::start(|_, _| async { full(200, "{}") }).await;
+    let server = Server::start([far(&[&upstream]), Service::sum(1)]).await;
+    let mut client = Http1::connect(server.data).await;
+    for (word, told) in [("1", true), ("true", true), ("TRUE", true), ("0", false), ("False", false)] {
+        let reply = client.send(with(post(INFER, "{}"), "x-weirgate-explain", word)).await;
+        assert_eq!((reply.status, reply.header("x-weirgate-explain").is_some()), (200, told), "{word}: {reply:?}");
+    }
+    let before = upstream.state.count();
+    for path in [INFER, "/v2/models/sum/infer", "/v1/models/sum:predict"] {
+        for word in ["yes", "", "2", "tru"] {
+            let reply = client.send(with(post(path, "{}"), "x-weirgate-explain", word)).await;
+            let text = format!("x-weirgate-explain is '{word}': 1 or true");
+            assert!(reply.status == 400 && reply.error().contains(&text), "{path}: {reply:?}");
+        }
+    }
+    assert_eq!(upstream.state.count(), before);
 }
 
 #[tokio::test]
@@ -100,4 +155,151 @@ async fn a_call_that_no_server_had_leaves_a_record_too() {
     let kept = ask(&server, "/refused").await.json();
     assert_eq!((kept["status"].as_u64(), kept["attempts"].is_null()), (Some(429), true), "{kept}");
     assert!(kept["error"].as_str().unwrap().contains("is full"), "{kept}");
+}
+
+/// Why a revision has failed names its servers.
+#[tokio::test]
+async fn why_no_server_is_ready_is_told_to_those_alone_who_may_know_them() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let server = Server::start([far_at(&format!("http://{closed}"))]).await;
+    let address = closed.to_string();
+    let mut client = Http1::connect(server.data).await;
+    let chat = r#"{"model":"far","messages":[]}"#;
+    let requests = || {
+        [
+            post(INFER, "{}"),
+            post("/v1/models/far:predict", "{}"),
+            post("/v1/chat/completions", chat),
+            get("/v2/models/far"),
+            get("/v2/models/far/ready"),
+            get("/v2/models/far/config"),
+            get("/v1/models/far"),
+            get("/openai/v1/models/far"),
+            post("/v2/repository/index", ""),
+        ]
+    };
+    for request in requests() {
+        let path = request.uri().path().to_owned();
+        let told = client.send(request).await;
+        assert!(told.text().contains(&address), "{path}: {told:?}");
+        assert!(told.status == 503 || path.ends_with("index"), "{path}: {told:?}");
+    }
+    for request in requests() {
+        let path = request.uri().path().to_owned();
+        let told = client.send(with(request, "x-forwarded-for", "203.0.113.9")).await;
+        assert!(!told.text().contains(&address), "{path}: {told:?}");
+        assert!(told.text().contains("no server that is ready"), "{path}: {told:?}");
+    }
+    assert!(server.log().contains(&address), "the log has it");
+    let kept = ask(&server, "?limit=1").await.json();
+    assert!(kept["items"][0]["error"].as_str().unwrap().contains(&address), "{kept}");
+}
+
+/// A model of V2 that adds one, and fails for -1.
+async fn adds() -> Upstream {
+    Upstream::start(|_, seen| async move {
+        let asked: serde_json::Value = serde_json::from_slice(&seen.body).unwrap();
+        let data: Vec<_> = asked["inputs"][0]["data"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect();
+        if data.contains(&-1.0) {
+            return full(500, r#"{"error":"on purpose"}"#);
+        }
+        let data: Vec<_> = data.iter().map(|x| x + 1.0).collect();
+        let output = serde_json::json!({"name": "y", "datatype": "FP32", "shape": [data.len(), 1], "data": data});
+        full(200, serde_json::json!({"model_name": "rows", "outputs": [output]}).to_string())
+    })
+    .await
+}
+
+const PREDICT: &str = "/v1/models/rows:predict";
+
+fn asks(path: &str, body: &str, id: &str) -> http::Request<weirgate_tests::http::Body> {
+    with(with(post(path, body.to_owned()), "x-weirgate-explain", "1"), "x-request-id", id)
+}
+
+#[tokio::test]
+async fn calls_that_are_translated_or_batched_tell_their_servers_too() {
+    let upstream = adds().await;
+    let url = upstream.url();
+    let service = || Service::upstream("rows", &url).annotation("weirgate.dev/upstream-protocol", "v2");
+    let infer = r#"{"inputs":[{"name":"x","datatype":"FP32","shape":[2,1],"data":[1,2]}]}"#;
+    for (service, path, body) in [
+        (service(), PREDICT, r#"{"instances":[[1],[2]]}"#),
+        (service().max_batch(32), PREDICT, r#"{"instances":[[1],[2]]}"#),
+        (service().max_batch(32), "/v2/models/rows/infer", infer),
+    ] {
+        let server = Server::start([service]).await;
+        let mut client = Http1::connect(server.data).await;
+        let told = client.send(asks(path, body, "told")).await;
+        assert_eq!(told.status, 200, "{told:?}");
+        let told: serde_json::Value = serde_json::from_str(told.header("x-weirgate-explain").unwrap()).unwrap();
+        let (attempt, considered) = (&told["attempts"][0], &told["considered"][0]);
+        assert_eq!((&attempt["server"], &considered["server"]), (&url.as_str().into(), &url.as_str().into()), "{told}");
+        assert_eq!(
+            (attempt["outcome"].as_str(), attempt["because"].as_str()),
+            (Some("answered"), Some("only one with room"))
+        );
+        assert!(attempt["took_us"].as_u64().unwrap() > 0 && attempt["error"].is_null(), "{told}");
+        assert_eq!(
+            (told["batch"]["rows"].as_u64(), told["attempts"].as_array().unwrap().len()),
+            (Some(2), 1),
+            "{told}"
+        );
+        // One that does not ask leaves a record too.
+        let silent = client.send(with(post(path, body), "x-request-id", "silent")).await;
+        assert_eq!((silent.status, silent.header("x-weirgate-explain")), (200, None), "{silent:?}");
+        let kept = ask(&server, "/silent").await.json();
+        assert_eq!(
+            (&kept["attempts"][0]["server"], kept["considered"].is_null()),
+            (&url.as_str().into(), true),
+            "{kept}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_translated_call_that_fails_tells_who_had_it() {
+    let upstream = adds().await;
+    let service = Service::upstream("rows", &upstream.url()).annotation("weirgate.dev/upstream-protocol", "v2");
+    let server = Server::start([service]).await;
+    let mut client = Http1::connect(server.data).await;
+    let failed = client.send(with(post(PREDICT, r#"{"instances":[[-1]]}"#), "x-request-id", "failed")).await;
+    assert_eq!(failed.status, 502, "{failed:?}");
+    let kept = ask(&server, "/failed").await.json();
+    let attempt = &kept["attempts"][0];
+    assert_eq!((kept["status"].as_u64(), attempt["outcome"].as_str()), (Some(502), Some("failed")), "{kept}");
+    assert!(attempt["error"].as_str().unwrap().contains("on purpose"), "{kept}");
+    // What is refused before a server has it leaves a record without one.
+    let wrong = client.send(with(post(PREDICT, r#"{"instances":"x"}"#), "x-request-id", "wrong")).await;
+    assert_eq!(wrong.status, 400, "{wrong:?}");
+    let kept = ask(&server, "/wrong").await.json();
+    assert_eq!((kept["status"].as_u64(), kept["attempts"].is_null()), (Some(400), true), "{kept}");
+}
+
+/// Which of two servers gets the first call is left to chance, so that this is tried until it is the one that is away.
+#[tokio::test]
+async fn a_translated_call_tells_both_servers_that_it_went_to() {
+    for _ in 0..32 {
+        let (up, mut down) = (adds().await, adds().await);
+        let urls = format!("{},{}", up.url(), down.url());
+        let service = Service::upstream("rows", &urls).annotation("weirgate.dev/upstream-protocol", "v2");
+        let server = Server::start([service]).await;
+        let second = "replica is ready service=\"rows\" replica=1";
+        eventually("both are there", async || server.log().contains(second).then_some(())).await;
+        let away = down.url();
+        down.stop().await;
+        let reply = Http1::connect(server.data).await.send(asks(PREDICT, r#"{"instances":[[1]]}"#, "told")).await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        let told: serde_json::Value = serde_json::from_str(reply.header("x-weirgate-explain").unwrap()).unwrap();
+        let attempts = told["attempts"].as_array().unwrap();
+        let of = |attempt: &serde_json::Value| {
+            [&attempt["server"], &attempt["outcome"]].map(|text| text.as_str().unwrap().to_owned())
+        };
+        assert_eq!(of(attempts.last().unwrap()), [up.url(), "answered".to_owned()], "{told}");
+        if attempts.len() == 2 {
+            assert_eq!(of(&attempts[0]), [away, "failed".to_owned()], "{told}");
+            assert!(attempts[0]["error"].as_str().unwrap().contains("can't connect"), "{told}");
+            return;
+        }
+    }
+    panic!("no first call has gone to the server that is away");
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use hyper::body::Frame;
 use prost::Message;
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use weirgate_protocol::oip;
@@ -170,6 +170,50 @@ async fn a_slow_call_is_hedged_where_that_is_asked_for() {
         assert_eq!(reply.status, 200, "{reply:?}");
         assert_eq!(reply.text(), "second", "the first server never answers this");
     }
+}
+
+/// A server that takes no connections any more, and refuses none either: whoever connects waits.
+#[tokio::test]
+async fn a_call_that_waits_for_its_connection_is_hedged_too() {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap().into_std().unwrap();
+    let stays = listener.try_clone().unwrap();
+    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+    let mut hangs = Upstream::on(listener, |_, _| async { full(200, "hangs") });
+    let good = answers("good").await;
+    let service = far(&[&hangs, &good]).annotation("weirgate.dev/retry", "idempotent,hedge");
+    let server = Server::start([service]).await;
+    let mut client = Http1::connect(server.data).await;
+    let call = |session: usize| with(post(INFER, "{}"), "x-weirgate-session", &session.to_string());
+    // A session that is the first server's. And it learns what is usual.
+    let mut theirs = None;
+    for session in 0..200 {
+        if client.send(call(session)).await.text() == "hangs" {
+            theirs = Some(session);
+        }
+    }
+    let session = theirs.expect("one of 200 sessions is the first server's");
+    hangs.stop().await;
+    let mut waiting = Vec::new();
+    while let Ok(connected) = tokio::time::timeout(Duration::from_millis(300), TcpStream::connect(hangs.address)).await
+    {
+        waiting.push(connected.unwrap());
+        assert!(waiting.len() < 64, "it takes connections without end");
+    }
+    let hedged = async || {
+        let won = [("service", "far"), ("winner", "second")];
+        server.metrics().await.sum("weirgate_upstream_hedges_total", &won)
+    };
+    let before = hedged().await;
+    // Not each has budget left.
+    eventually("one is hedged", async || {
+        let reply = client.send(call(session)).await;
+        assert_eq!((reply.status, reply.text().as_str()), (200, "good"), "{reply:?}");
+        (hedged().await > before).then_some(())
+    })
+    .await;
+    drop(stays);
 }
 
 #[tokio::test]

@@ -10,6 +10,8 @@ mod choosing;
 mod explaining;
 mod failing;
 mod limits;
+mod loops;
 mod routes;
 mod streams;
 mod translating;
+mod untold;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hyper::body::Frame;
 use weirgate_tests::{Raw, Server, eventually, within};
 
-use weirgate_tests::upstream::{Broken, Upstream, far, far_at, streamed};
+use weirgate_tests::upstream::{Broken, Upstream, far, far_at, full, streamed};
 
 const CHAT: &str = r#"{"model":"far","stream":true}"#;
 
@@ -125,6 +125,44 @@ async fn complaint_38_a_client_that_leaves_ends_the_servers_stream() {
     eventually("the slot is given back", async || (server.metrics().await.sum(running, &[]) == 0.0).then_some(()))
         .await;
     eventually("nothing is open there", async || (upstream.state.open.load(Ordering::SeqCst) == 0).then_some(())).await;
+    let metrics = server.metrics().await;
+    let left = [("service", "far"), ("place", "replica")];
+    assert_eq!(metrics.sum("weirgate_abandoned_requests_total", &left), 1.0);
+    let cancelled = [("service", "far"), ("code", "cancelled")];
+    assert_eq!(metrics.sum("weirgate_requests_total", &cancelled), 1.0);
+    assert_eq!(metrics.sum("weirgate_requests_total", &[("service", "far")]), 1.0, "it is counted once");
+}
+
+/// One counts as abandoned where its server has it, and one where it waits.
+#[tokio::test]
+async fn callers_that_leave_before_their_answer_begins_are_counted_where_they_were() {
+    let upstream = Upstream::start(|state, _| async move {
+        state.go.notified().await;
+        full(200, "{}")
+    })
+    .await;
+    let server = Server::start([far(&[&upstream]).concurrency(1)]).await;
+    let (mut runs, mut waits) = (Raw::connect(server.data).await, Raw::connect(server.data).await);
+    runs.write(ask()).await;
+    server.reaches("far", 0, 1).await;
+    waits.write(ask()).await;
+    server.reaches("far", 1, 1).await;
+    let left = async |place: &str| {
+        server.metrics().await.sum("weirgate_abandoned_requests_total", &[("service", "far"), ("place", place)])
+    };
+    drop(waits);
+    eventually("one has left the queue", async || (left("queue").await == 1.0).then_some(())).await;
+    assert_eq!(left("replica").await, 0.0);
+    drop(runs);
+    eventually("one has left the server", async || (left("replica").await == 1.0).then_some(())).await;
+    // One that is answered has not left.
+    let mut stays = Raw::connect(server.data).await;
+    stays.write(ask()).await;
+    server.reaches("far", 0, 1).await;
+    upstream.state.go.notify_one();
+    assert!(within("the answer", read_until(&mut stays, "{}")).await);
+    server.is_idle("far").await;
+    assert_eq!((left("queue").await, left("replica").await), (1.0, 1.0));
 }
 
 #[tokio::test]

@@ -214,3 +214,30 @@ fn a_key_is_printed_once_and_its_entry_holds_only_a_hash() {
         assert_eq!(output.status.code(), Some(2), "{output:?}");
     }
 }
+
+/// Whoever does what the help says has a file that is read.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_of_the_help_make_a_file_of_keys() {
+    let folder = Folder::new();
+    let binary = weirgate_tests::environment::binary();
+    let help = run(Command::new(&binary).args(["key", "new", "--help"]));
+    let help = String::from_utf8(help.stdout).unwrap();
+    let path = format!("{}:{}", binary.parent().unwrap().display(), std::env::var("PATH").unwrap());
+    let keys: Vec<_> = ["A new file: ", "A further key: "]
+        .into_iter()
+        .map(|begin| {
+            let line = help.lines().find_map(|line| line.strip_prefix(begin)).unwrap_or_else(|| panic!("{help}"));
+            let mut shell = Command::new("sh");
+            let output = run(shell.args(["-c", line]).current_dir(folder.path()).env("PATH", &path));
+            assert!(output.status.success(), "{line}: {output:?}");
+            String::from_utf8(output.stderr).unwrap().trim().to_owned()
+        })
+        .collect();
+    let file = folder.path().join("keys.yaml");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let server = Server::with([Service::new("identity")]).flag("--api-keys", file.to_str().unwrap()).start().await;
+    let mut client = Http1::connect(server.data).await;
+    for key in keys {
+        client.send(with(calls::json("identity", &row(&[1.0])), "x-api-key", &key)).await.response();
+    }
+}

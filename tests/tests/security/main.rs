@@ -5,6 +5,7 @@
 mod clients;
 mod keys;
 mod limits;
+mod refusals;
 mod tls;
 mod tokens;
 mod usage;

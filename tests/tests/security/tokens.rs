@@ -48,10 +48,15 @@ impl Issuer {
     }
 
     fn token(&self, policy: serde_json::Value) -> String {
+        self.sign(json!({ "weirgate": policy }))
+    }
+
+    /// A token that is good but for these claims.
+    fn sign(&self, others: serde_json::Value) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let head = json!({ "alg": "RS256", "kid": self.id });
-        let claims =
-            json!({ "iss": "issuer", "aud": "weirgate", "sub": "alice", "exp": now + 600, "weirgate": policy });
+        let mut claims = json!({ "iss": "issuer", "aud": "weirgate", "sub": "alice", "exp": now + 600 });
+        claims.as_object_mut().unwrap().extend(others.as_object().unwrap().clone());
         let message = format!("{}.{}", base64(head.to_string().as_bytes()), base64(claims.to_string().as_bytes()));
         let mut command = Command::new("openssl");
         let output =
@@ -127,4 +132,73 @@ async fn keys_at_a_url_are_asked_for_when_a_token_names_a_new_one() {
     .await;
     assert_eq!(site.state.count(), 2, "it is asked once, however many call");
     assert_eq!(client.send(call(&old)).await.status, 401);
+}
+
+/// A server that takes tokens of this issuer.
+async fn server(issuer: &Issuer, folder: &Folder, defaults: &str) -> Server {
+    let path = folder.file("jwks.json", &issuer.jwks());
+    Server::with([Service::new("identity")])
+        .flag("--jwt-jwks", path.to_str().unwrap())
+        .flag("--jwt-issuer", "issuer")
+        .flag("--jwt-audience", "weirgate")
+        .flag("--jwt-defaults", defaults)
+        .start()
+        .await
+}
+
+fn call(token: &str) -> http::Request<weirgate_tests::http::Body> {
+    with(calls::json("identity", &row(&[1.0])), "authorization", &format!("Bearer {token}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_fault_of_a_token_has_a_text_of_its_own() {
+    let (folder, issuer, stranger) = (Folder::new(), Issuer::new("known"), Issuer::new("known"));
+    let unknown = Issuer { folder: Folder::new(), id: "unknown" };
+    std::fs::copy(issuer.folder.path().join("key"), unknown.folder.path().join("key")).unwrap();
+    let server = server(&issuer, &folder, "{services: ['*']}").await;
+    let mut client = Http1::connect(server.data).await;
+    client.send(call(&issuer.sign(json!({})))).await.response();
+    let mut texts = Vec::new();
+    for (token, expected) in [
+        (issuer.sign(json!({ "exp": 1_000_000_000 })), "it has expired"),
+        (issuer.sign(json!({ "nbf": 9_000_000_000_u64 })), "it is not valid yet"),
+        (issuer.sign(json!({ "iss": "other" })), "it is of another issuer"),
+        (issuer.sign(json!({ "aud": "other" })), "it is for another audience"),
+        (stranger.sign(json!({})), "its signature is not that of the issuer's key"),
+        (unknown.sign(json!({})), "it is signed by a key that the issuer does not publish"),
+    ] {
+        let reply = client.send(call(&token)).await;
+        assert_eq!((reply.status, reply.header("www-authenticate")), (401, Some("Bearer")), "{reply:?}");
+        assert_eq!(reply.error(), format!("the token is not valid: {expected}"));
+        texts.push(reply.error());
+    }
+    texts.sort_unstable();
+    texts.dedup();
+    assert_eq!(texts.len(), 6);
+}
+
+/// Limits are those of the subject, whichever of its tokens it shows, and no other subject's.
+#[tokio::test(flavor = "multi_thread")]
+async fn subjects_have_limits_by_their_tokens_or_by_default() {
+    let (folder, issuer) = (Folder::new(), Issuer::new("known"));
+    let server = server(&issuer, &folder, "{services: ['*'], requestsPerSecond: 0.001, burst: 2}").await;
+    let mut client = Http1::connect(server.data).await;
+    let statuses = async |client: &mut Http1, tokens: &[&String]| {
+        let mut statuses = Vec::new();
+        for token in tokens {
+            statuses.push(client.send(call(token)).await.status);
+        }
+        statuses
+    };
+    let (one, other) = (issuer.sign(json!({ "jti": 1 })), issuer.sign(json!({ "jti": 2 })));
+    assert_eq!(statuses(&mut client, &[&one, &other, &one, &other]).await, [200, 200, 429, 429]);
+    let reply = client.send(call(&one)).await;
+    assert!(reply.error().contains("'alice' may use 0.001 requests a second"), "{reply:?}");
+    assert!(reply.header("retry-after").is_some(), "{reply:?}");
+    // What a token says itself takes the default's place.
+    let more = issuer.sign(json!({ "sub": "bob", "weirgate": { "requestsPerSecond": 0.001, "burst": 3 } }));
+    assert_eq!(statuses(&mut client, &[&more, &more, &more, &more]).await, [200, 200, 200, 429]);
+    let alone = issuer.sign(json!({ "sub": "carol", "weirgate": { "requestsPerSecond": 100, "maxConcurrent": 0 } }));
+    let reply = client.send(call(&alone)).await;
+    assert!(reply.status == 429 && reply.error().contains("'carol' has 0 calls running"), "{reply:?}");
 }

@@ -34,7 +34,8 @@ async fn owes(server: &Server, key: &str, seconds: std::ops::RangeInclusive<u64>
     assert!(reply.status == 429 && reply.text().contains("6000 tokens a minute"), "{reply:?}");
     assert!(seconds.contains(&wait), "{wait} s");
     // Whoever owes nothing is not refused by it.
-    assert_eq!(reply.json()["error"]["type"], "rate_limit_error", "{reply:?}");
+    let error = &reply.json()["error"];
+    assert_eq!([&error["type"], &error["code"]], ["rate_limit_exceeded"; 2], "{reply:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -32,6 +32,11 @@ impl<'a> Cursor<'a> {
         Cursor { text: self.text, at: skipped.start }
     }
 
+    /// The text of a value that was skipped.
+    pub fn text(&self, skipped: Range<usize>) -> &'a [u8] {
+        self.text.get(skipped).unwrap_or_default()
+    }
+
     /// Where the cursor is, in bytes from the body's start.
     pub fn at(&self) -> usize {
         self.at

@@ -1,6 +1,7 @@
 //! Messages to calls and back, for the serving and the calling side.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -11,6 +12,7 @@ use super::model_infer_response::InferOutputTensor;
 use super::model_metadata_response::TensorMetadata;
 use super::{InferParameter, InferTensorContents, ModelInferRequest, ModelInferResponse, ModelMetadataResponse};
 use crate::error::{Error, Result, Shown};
+use crate::extras::{self, Extras, OF_THE_BODY, Parameter, Parameters};
 use crate::infer::{InferRequest, InferResponse, RequestedOutput};
 use crate::model::{ModelSpec, TensorSpec};
 use crate::tensor::{Datatype, Shape, Tensor};
@@ -22,15 +24,17 @@ const REFUSED_PARAMETERS: [&str; 2] = ["classification", "shared_memory_region"]
 const SEQUENCE_PARAMETERS: [&str; 3] = ["sequence_id", "sequence_start", "sequence_end"];
 
 /// Reads a request, and whether it was raw, as its answer then should be.
-pub fn decode_request(message: ModelInferRequest) -> Result<(InferRequest, bool)> {
+pub fn decode_request(mut message: ModelInferRequest) -> Result<(InferRequest, bool)> {
     let raw = !message.raw_input_contents.is_empty();
     if let Some(name) = asked_for(&SEQUENCE_PARAMETERS, &message.parameters) {
         return Err(Error::invalid(format!(
             "parameter '{name}' is not supported: each call stands alone, so leave it out"
         )));
     }
-    for input in &message.inputs {
+    let mut extras = Extras { request: parameters(message.parameters), ..Extras::default() };
+    for input in &mut message.inputs {
         check_parameters("input", &input.name, &input.parameters)?;
+        note(&mut extras.inputs, &input.name, std::mem::take(&mut input.parameters));
     }
     let mut payloads = Payloads::new("input", message.inputs.len(), message.raw_input_contents)?;
     let inputs = message.inputs.into_iter().map(|InferInputTensor { name, datatype, shape, contents, .. }| {
@@ -39,11 +43,13 @@ pub fn decode_request(message: ModelInferRequest) -> Result<(InferRequest, bool)
     let inputs = inputs.collect::<Result<_>>()?;
     let outputs = message.outputs.into_iter().map(|output| {
         check_parameters("output", &output.name, &output.parameters)?;
+        note(&mut extras.outputs, &output.name, output.parameters);
         Ok(RequestedOutput { name: output.name.into(), binary: None })
     });
     let outputs = outputs.collect::<Result<_>>()?;
+    let extras = extras.boxed()?;
     let id = (!message.id.is_empty()).then_some(message.id);
-    Ok((InferRequest { id, inputs, outputs, binary_outputs: false }, raw))
+    Ok((InferRequest { id, inputs, outputs, binary_outputs: false, extras }, raw))
 }
 
 /// Writes an answer: raw if asked for, or if an output is FP16 or BF16, which have no typed form. One raw output makes all raw.
@@ -81,17 +87,18 @@ pub fn encode_request(
     raw: bool,
 ) -> Result<ModelInferRequest> {
     let raw = raw || has_half(&request.inputs);
-    let outputs = request
-        .outputs
-        .iter()
-        .map(|output| InferRequestedOutputTensor { name: output.name.to_string(), parameters: HashMap::new() });
+    let extras = request.extras.map(|extras| *extras).unwrap_or_default();
+    let output = |output: &RequestedOutput| {
+        let parameters = wire_parameters(extras::of(&extras.outputs, &output.name))?;
+        Ok(InferRequestedOutputTensor { name: output.name.to_string(), parameters })
+    };
     let mut message = ModelInferRequest {
         model_name: model.to_owned(),
         model_version: version.unwrap_or_default().to_owned(),
         id: request.id.unwrap_or_default(),
-        parameters: HashMap::new(),
+        parameters: wire_parameters(&extras.request)?,
         inputs: Vec::with_capacity(request.inputs.len()),
-        outputs: outputs.collect(),
+        outputs: request.outputs.iter().map(output).collect::<Result<_>>()?,
         raw_input_contents: Vec::new(),
     };
     for tensor in request.inputs {
@@ -100,7 +107,7 @@ pub fn encode_request(
             name: tensor.name.to_string(),
             datatype: tensor.datatype.name().to_owned(),
             shape: wire_shape(&tensor.shape),
-            parameters: HashMap::new(),
+            parameters: wire_parameters(extras::of(&extras.inputs, &tensor.name))?,
             contents,
         });
         if raw {
@@ -186,6 +193,56 @@ impl Payloads {
         };
         Tensor::new(name, datatype, shape, data)
     }
+}
+
+/// What parameters say to the model, in the order of their names.
+fn parameters(wire: HashMap<String, InferParameter>) -> Parameters {
+    let said = wire.into_iter().filter_map(|(name, parameter)| {
+        let of_the_body = OF_THE_BODY.contains(&&*name) || SEQUENCE_PARAMETERS.contains(&&*name);
+        let value = match parameter.parameter_choice? {
+            ParameterChoice::BoolParam(value) => Parameter::Bool(value),
+            ParameterChoice::Int64Param(value) => Parameter::Integer(value),
+            ParameterChoice::StringParam(text) => Parameter::Text(text),
+            ParameterChoice::DoubleParam(value) => Parameter::Double(value),
+            ParameterChoice::Uint64Param(value) => Parameter::Unsigned(value),
+        };
+        (!of_the_body).then(|| (name.into(), value))
+    });
+    let mut said: Parameters = said.collect();
+    said.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    said
+}
+
+/// Notes what the parameters of a tensor say.
+fn note(tensors: &mut Vec<(Arc<str>, Parameters)>, name: &str, wire: HashMap<String, InferParameter>) {
+    let said = if wire.is_empty() { Parameters::new() } else { parameters(wire) };
+    if !said.is_empty() {
+        tensors.push((name.into(), said));
+    }
+}
+
+fn wire_parameters(said: &[(Arc<str>, Parameter)]) -> Result<HashMap<String, InferParameter>> {
+    let choice = |name: &str, value: &Parameter| {
+        Ok(match value {
+            Parameter::Bool(value) => ParameterChoice::BoolParam(*value),
+            Parameter::Integer(value) => ParameterChoice::Int64Param(*value),
+            Parameter::Unsigned(value) => ParameterChoice::Uint64Param(*value),
+            Parameter::Double(value) => ParameterChoice::DoubleParam(*value),
+            Parameter::Text(text) => ParameterChoice::StringParam(text.clone()),
+            Parameter::Json(_) => {
+                return Err(Error::unsupported(format!(
+                    "parameter '{}' is no bool, text or number of 64 bits, which is all that V2 over gRPC has, and that the \
+                     model's server speaks: leave it out",
+                    Shown(name)
+                )));
+            }
+        })
+    };
+    let wire = said.iter().map(|(name, value)| {
+        let parameter_choice = Some(choice(name, value)?);
+        Ok((name.to_string(), InferParameter { parameter_choice }))
+    });
+    wire.collect()
 }
 
 fn check_parameters(role: &str, name: &str, parameters: &HashMap<String, InferParameter>) -> Result<()> {

@@ -53,8 +53,10 @@ struct ModelList<'a> {
 
 #[derive(Serialize)]
 struct ReadyModel<'a> {
-    name: &'a str,
-    ready: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ready: Option<bool>,
     #[serde(flatten)]
     model: Model<'a>,
 }
@@ -64,9 +66,9 @@ pub fn model_list(models: &[Model<'_>]) -> Bytes {
     body(&ModelList { models: models.iter().map(|model| model.id).collect(), object: "list", data: models })
 }
 
-/// `GET /v1/models/{name}` of a model that is ready.
-pub fn model(model: Model<'_>) -> Bytes {
-    body(&ReadyModel { name: model.id, ready: true, model })
+/// `GET /v1/models/{name}` of a model that is ready. With `v1` it is ready for V1's calls, as V1's clients ask.
+pub fn model(model: Model<'_>, v1: bool) -> Bytes {
+    body(&ReadyModel { name: v1.then_some(model.id), ready: v1.then_some(true), model })
 }
 
 fn body(value: &impl Serialize) -> Bytes {

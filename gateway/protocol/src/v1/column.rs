@@ -160,6 +160,12 @@ pub(super) fn is_named(cursor: &mut Cursor<'_>, spec: &TensorSpec) -> bool {
     ahead.eat(b'{') && !(may_be_element && ahead.string().is_ok_and(|key| key == BASE64))
 }
 
+/// Whether an object comes next that is an element of `BYTES` in base64.
+pub(super) fn is_base64(cursor: &Cursor<'_>) -> bool {
+    let mut ahead = cursor.clone();
+    ahead.eat(b'{') && ahead.string().is_ok_and(|key| key == BASE64)
+}
+
 /// The key of an element of `BYTES` that is not text, by TensorFlow Serving's convention.
 const BASE64: &str = "b64";
 

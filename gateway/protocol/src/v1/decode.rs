@@ -2,11 +2,14 @@
 
 use super::Form;
 use super::column::{Column, Place, is_named};
+use super::guess::Guess;
 use crate::error::{Error, Result, Shown};
 use crate::infer::InferRequest;
 use crate::json::{Cursor, Fault, Parsed, set};
 use crate::model::{ModelSpec, TensorSpec};
 use crate::tensor::Tensor;
+
+const PREDICTIONS: &str = "predictions";
 
 /// The one signature that a model has here, as TensorFlow Serving calls it.
 const SIGNATURE: &str = "serving_default";
@@ -54,21 +57,43 @@ pub fn decode_response(body: &[u8], spec: &ModelSpec) -> Result<Vec<Tensor>> {
     read_predictions(body, &spec.outputs).map_err(|fault| unreadable(fault.into()))
 }
 
+/// The same for a model of which nobody knows the outputs: their datatypes and shapes are seen from how they are written.
+/// An output that has no name is called `output-0`.
+pub fn decode_undescribed(body: &[u8]) -> Result<Vec<Tensor>> {
+    let unreadable = |error: Error| Error::engine(format!("the replica's answer can't be read: {error}"));
+    let read = |cursor: &mut Cursor<'_>| {
+        let Guess { specs, by_rows } = Guess::of(cursor)?;
+        read_outputs(cursor, &specs, by_rows)
+    };
+    predictions(body, read).map_err(|fault| unreadable(fault.into()))
+}
+
 fn read_predictions(body: &[u8], specs: &[TensorSpec]) -> Parsed<Vec<Tensor>> {
+    predictions(body, |cursor| {
+        let by_rows = specs.len() != 1 && cursor.peek() == Some(b'[');
+        read_outputs(cursor, specs, by_rows)
+    })
+}
+
+fn read_outputs(cursor: &mut Cursor<'_>, specs: &[TensorSpec], by_rows: bool) -> Parsed<Vec<Tensor>> {
+    let place = Place { key: PREDICTIONS, role: "output", by_rows, named: false };
+    Ok(if by_rows { rows(cursor, specs, place)?.0 } else { columns(cursor, specs, place)?.0 })
+}
+
+/// Goes to the predictions of an answer.
+fn predictions<T>(body: &[u8], mut read: impl FnMut(&mut Cursor<'_>) -> Parsed<T>) -> Parsed<T> {
     let mut cursor = Cursor::new(body);
-    let mut outputs = None;
+    let mut found = None;
     cursor.object(|cursor, key| {
         let at = cursor.at();
-        if key != "predictions" {
+        if key != PREDICTIONS {
             return cursor.skip().map(drop);
         }
-        let by_rows = specs.len() != 1 && cursor.peek() == Some(b'[');
-        let place = Place { key: "predictions", role: "output", by_rows, named: false };
-        let read = if by_rows { rows(cursor, specs, place)?.0 } else { columns(cursor, specs, place)?.0 };
-        set(&mut outputs, at, read)
+        let read = read(cursor)?;
+        set(&mut found, at, read)
     })?;
     cursor.end()?;
-    outputs.ok_or_else(|| Fault::new(cursor.at(), "is missing").in_field("predictions"))
+    found.ok_or_else(|| Fault::new(cursor.at(), "is missing").in_field(PREDICTIONS))
 }
 
 fn read_signature(cursor: &mut Cursor<'_>) -> Parsed<()> {

@@ -7,10 +7,12 @@
 mod column;
 mod decode;
 mod encode;
+mod guess;
 pub mod instances;
 
-pub use decode::{decode_request, decode_response};
+pub use decode::{decode_request, decode_response, decode_undescribed};
 pub use encode::{alive, encode_request, encode_response};
+pub use guess::UNNAMED;
 
 /// How a request was written, as far as its answer depends on that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

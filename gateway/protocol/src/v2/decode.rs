@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::HEADER_LENGTH;
 use super::elements::{self, Flat};
 use crate::error::{Error, Result, Shown};
+use crate::extras::{Extras, Parameter, Parameters};
 use crate::infer::{InferRequest, InferResponse, RequestedOutput};
 use crate::json::{Cursor, Fault, Parsed, owned_string, set, unless_null};
 use crate::tensor::{self, Datatype, MAX_DIMENSIONS, Shape, Tensor};
@@ -98,22 +99,30 @@ struct RequestFields {
     id: Option<Option<String>>,
     inputs: Option<Vec<Tensor>>,
     outputs: Option<Vec<RequestedOutput>>,
-    parameters: Option<Parameters>,
+    parameters: Option<KnownParameters>,
 }
 
 fn read_request(cursor: &mut Cursor<'_>, binary: &mut Binary) -> Parsed<InferRequest> {
     let mut fields = RequestFields::default();
+    let mut extras = Extras::default();
     cursor.object(|cursor, key| {
         let at = cursor.at();
         match key {
             "id" => set(&mut fields.id, at, unless_null(cursor, owned_string)?),
-            "inputs" => set(&mut fields.inputs, at, read_tensors(cursor, binary)?),
-            "outputs" => set(&mut fields.outputs, at, unless_null(cursor, read_outputs)?.unwrap_or_default()),
-            "parameters" => set(&mut fields.parameters, at, read_parameters(cursor)?),
-            _ => cursor.skip().map(drop),
+            "inputs" => set(&mut fields.inputs, at, read_tensors(cursor, binary, &mut extras)?),
+            "outputs" => {
+                let outputs = unless_null(cursor, |cursor| read_outputs(cursor, &mut extras))?;
+                set(&mut fields.outputs, at, outputs.unwrap_or_default())
+            }
+            "parameters" => set(&mut fields.parameters, at, read_parameters(cursor, &mut extras.request)?),
+            _ => {
+                extras.unknown = true;
+                cursor.skip().map(drop)
+            }
         }
     })?;
     cursor.end()?;
+    let extras = extras.boxed().map_err(|error| Fault::new(cursor.at(), error.message().to_owned()))?;
     // Which of them are missing is the model's to say: some take none.
     let inputs = fields
         .inputs
@@ -123,6 +132,7 @@ fn read_request(cursor: &mut Cursor<'_>, binary: &mut Binary) -> Parsed<InferReq
         inputs,
         outputs: fields.outputs.unwrap_or_default(),
         binary_outputs: fields.parameters.and_then(|parameters| parameters.binary_data_output).unwrap_or(false),
+        extras,
     })
 }
 
@@ -142,7 +152,8 @@ fn read_response(cursor: &mut Cursor<'_>, binary: &mut Binary) -> Parsed<InferRe
             "model_name" => set(&mut fields.model_name, at, cursor.string()?.into()),
             "model_version" => set(&mut fields.model_version, at, unless_null(cursor, owned_string)?.map(Arc::from)),
             "id" => set(&mut fields.id, at, unless_null(cursor, owned_string)?),
-            "outputs" => set(&mut fields.outputs, at, read_tensors(cursor, binary)?),
+            // What another server's answer says besides is not read.
+            "outputs" => set(&mut fields.outputs, at, read_tensors(cursor, binary, &mut Extras::default())?),
             _ => cursor.skip().map(drop),
         }
     })?;
@@ -158,14 +169,15 @@ fn read_response(cursor: &mut Cursor<'_>, binary: &mut Binary) -> Parsed<InferRe
 
 /// What is known among `parameters`. The rest is for others, of whatever type.
 #[derive(Default)]
-struct Parameters {
+struct KnownParameters {
     binary_data: Option<bool>,
     binary_data_output: Option<bool>,
     binary_data_size: Option<u64>,
 }
 
-fn read_parameters(cursor: &mut Cursor<'_>) -> Parsed<Parameters> {
-    let mut known = Parameters::default();
+/// Reads what is known, and leaves the rest in `others`.
+fn read_parameters(cursor: &mut Cursor<'_>, others: &mut Parameters) -> Parsed<KnownParameters> {
+    let mut known = KnownParameters::default();
     if cursor.literal("null") {
         return Ok(known);
     }
@@ -177,13 +189,43 @@ fn read_parameters(cursor: &mut Cursor<'_>) -> Parsed<Parameters> {
             "binary_data_output" => set(&mut known.binary_data_output, at, flag(cursor)?),
             "binary_data_size" => set(&mut known.binary_data_size, at, whole_number(cursor)?),
             refused if REFUSED_PARAMETERS.contains(&refused) => Err(Fault::new(at, "is not supported: leave it out")),
-            sequence if SEQUENCE_PARAMETERS.contains(&sequence) && !asks_for_nothing(cursor) => {
-                Err(Fault::new(at, "is not supported: each call stands alone, so leave it out"))
+            sequence if SEQUENCE_PARAMETERS.contains(&sequence) => match asks_for_nothing(cursor) {
+                true => cursor.skip().map(drop),
+                false => Err(Fault::new(at, "is not supported: each call stands alone, so leave it out")),
+            },
+            _ => {
+                if let Some(value) = read_parameter(cursor)? {
+                    others.push((key.into(), value));
+                }
+                Ok(())
             }
-            _ => cursor.skip().map(drop),
         }
     })?;
     Ok(known)
+}
+
+/// A parameter's value; none for null, which says nothing.
+fn read_parameter(cursor: &mut Cursor<'_>) -> Parsed<Option<Parameter>> {
+    if cursor.literal("null") {
+        return Ok(None);
+    }
+    if cursor.peek() == Some(b'"') {
+        return owned_string(cursor).map(|text| Some(Parameter::Text(text)));
+    }
+    let skipped = cursor.skip()?;
+    let text = String::from_utf8_lossy(cursor.text(skipped));
+    let number = |text: &str| {
+        let finite = |number: &f64| number.is_finite();
+        let integer = text.parse().ok().map(Parameter::Integer);
+        let integer = integer.or_else(|| text.parse().ok().map(Parameter::Unsigned));
+        integer.or_else(|| text.parse().ok().filter(finite).map(Parameter::Double))
+    };
+    Ok(Some(match &*text {
+        "true" => Parameter::Bool(true),
+        "false" => Parameter::Bool(false),
+        // A number that no double holds stays what it is in JSON.
+        text => number(text).unwrap_or_else(|| Parameter::Json(text.into())),
+    }))
 }
 
 /// Whether a parameter's value is the one that it has where it is left out.
@@ -191,32 +233,39 @@ fn asks_for_nothing(cursor: &Cursor<'_>) -> bool {
     ["null", "false", "0", r#""""#].into_iter().any(|nothing| cursor.clone().literal(nothing))
 }
 
-fn read_outputs(cursor: &mut Cursor<'_>) -> Parsed<Vec<RequestedOutput>> {
+fn read_outputs(cursor: &mut Cursor<'_>, extras: &mut Extras) -> Parsed<Vec<RequestedOutput>> {
     let mut outputs = Vec::new();
     cursor.array(|cursor, _| {
         let mut name: Option<Arc<str>> = None;
         let mut parameters = None;
+        let mut others = Parameters::new();
         let start = cursor.at();
         cursor.object(|cursor, key| {
             let at = cursor.at();
             match key {
                 "name" => set(&mut name, at, cursor.string()?.into()),
-                "parameters" => set(&mut parameters, at, read_parameters(cursor)?),
-                _ => cursor.skip().map(drop),
+                "parameters" => set(&mut parameters, at, read_parameters(cursor, &mut others)?),
+                _ => {
+                    extras.unknown = true;
+                    cursor.skip().map(drop)
+                }
             }
         })?;
         let name = name.ok_or_else(|| missing(start, "name"))?;
-        let binary = parameters.and_then(|parameters: Parameters| parameters.binary_data);
+        if !others.is_empty() {
+            extras.outputs.push((name.clone(), others));
+        }
+        let binary = parameters.and_then(|parameters: KnownParameters| parameters.binary_data);
         outputs.push(RequestedOutput { name, binary });
         Ok(())
     })?;
     Ok(outputs)
 }
 
-fn read_tensors(cursor: &mut Cursor<'_>, binary: &mut Binary) -> Parsed<Vec<Tensor>> {
+fn read_tensors(cursor: &mut Cursor<'_>, binary: &mut Binary, extras: &mut Extras) -> Parsed<Vec<Tensor>> {
     let mut tensors = Vec::new();
     cursor.array(|cursor, _| {
-        tensors.push(read_tensor(cursor, binary)?);
+        tensors.push(read_tensor(cursor, binary, extras)?);
         Ok(())
     })?;
     Ok(tensors)
@@ -227,7 +276,7 @@ struct TensorFields {
     name: Option<Arc<str>>,
     shape: Option<Shape>,
     datatype: Option<Datatype>,
-    parameters: Option<Parameters>,
+    parameters: Option<KnownParameters>,
     data: Option<Data>,
 }
 
@@ -237,8 +286,9 @@ enum Data {
     Skipped(Range<usize>),
 }
 
-fn read_tensor(cursor: &mut Cursor<'_>, binary: &mut Binary) -> Parsed<Tensor> {
+fn read_tensor(cursor: &mut Cursor<'_>, binary: &mut Binary, extras: &mut Extras) -> Parsed<Tensor> {
     let mut fields = TensorFields::default();
+    let mut others = Parameters::new();
     let start = cursor.at();
     cursor.object(|cursor, key| {
         let at = cursor.at();
@@ -246,7 +296,7 @@ fn read_tensor(cursor: &mut Cursor<'_>, binary: &mut Binary) -> Parsed<Tensor> {
             "name" => set(&mut fields.name, at, cursor.string()?.into()),
             "shape" => set(&mut fields.shape, at, read_shape(cursor)?),
             "datatype" => set(&mut fields.datatype, at, read_datatype(cursor)?),
-            "parameters" => set(&mut fields.parameters, at, read_parameters(cursor)?),
+            "parameters" => set(&mut fields.parameters, at, read_parameters(cursor, &mut others)?),
             "data" => {
                 let data = match fields.datatype {
                     Some(datatype) => {
@@ -257,10 +307,17 @@ fn read_tensor(cursor: &mut Cursor<'_>, binary: &mut Binary) -> Parsed<Tensor> {
                 };
                 set(&mut fields.data, at, data)
             }
-            _ => cursor.skip().map(drop),
+            _ => {
+                extras.unknown = true;
+                cursor.skip().map(drop)
+            }
         }
     })?;
-    fields.finish(cursor, start, binary)
+    let tensor = fields.finish(cursor, start, binary)?;
+    if !others.is_empty() {
+        extras.inputs.push((tensor.name.clone(), others));
+    }
+    Ok(tensor)
 }
 
 impl TensorFields {

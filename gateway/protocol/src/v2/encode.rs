@@ -1,8 +1,11 @@
 //! Calls to bodies: responses for the serving side, requests for the calling side.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::error::{Error, Result};
+use crate::extras::{self, Extras, Parameter, Parameters};
 use crate::infer::{InferRequest, InferResponse};
 use crate::json::write::{self, Unfit};
 use crate::tensor::Tensor;
@@ -46,7 +49,7 @@ pub fn encode_response(response: &InferResponse, request: &InferRequest) -> Resu
     if let Some(id) = response.id.as_ref().or(request.id.as_ref()) {
         body.string_field("id", id);
     }
-    body.tensors("outputs", &response.outputs, |name| request.wants_binary(name))?;
+    body.tensors("outputs", &response.outputs, |name| request.wants_binary(name), &[])?;
     Ok(body.finish())
 }
 
@@ -56,25 +59,39 @@ pub fn encode_request(request: &InferRequest, binary: bool) -> Result<Encoded> {
     if let Some(id) = &request.id {
         body.string_field("id", id);
     }
-    if request.binary_outputs {
+    let nothing = Extras::default();
+    let extras = request.extras.as_deref().unwrap_or(&nothing);
+    extras.refuse_for_json()?;
+    let own = request.binary_outputs.then_some(("binary_data_output", Own::Bool(true)));
+    if own.is_some() || !extras.request.is_empty() {
         body.key("parameters");
-        body.json.extend_from_slice(br#"{"binary_data_output":true}"#);
+        body.parameters(own, &extras.request);
     }
-    body.tensors("inputs", &request.inputs, |_| binary)?;
+    body.tensors("inputs", &request.inputs, |_| binary, &extras.inputs)?;
     if !request.outputs.is_empty() {
         body.key("outputs");
         body.json.push(b'[');
         for (index, output) in request.outputs.iter().enumerate() {
             body.json.extend_from_slice(if index > 0 { br#",{"name":"# } else { br#"{"name":"# });
             write::string(&mut body.json, &output.name);
-            if let Some(binary) = output.binary {
-                body.json.extend_from_slice(format!(r#","parameters":{{"binary_data":{binary}}}"#).as_bytes());
+            let own = output.binary.map(|binary| ("binary_data", Own::Bool(binary)));
+            let parameters = extras::of(&extras.outputs, &output.name);
+            if own.is_some() || !parameters.is_empty() {
+                body.json.extend_from_slice(br#","parameters":"#);
+                body.parameters(own, parameters);
             }
             body.json.push(b'}');
         }
         body.json.push(b']');
     }
     Ok(body.finish())
+}
+
+/// The value of a parameter that says how this very body is written.
+#[derive(Clone, Copy)]
+enum Own {
+    Bool(bool),
+    Size(usize),
 }
 
 /// A body under construction.
@@ -109,7 +126,45 @@ impl Body {
         write::string(&mut self.json, value);
     }
 
-    fn tensors(&mut self, key: &str, tensors: &[Tensor], binary: impl Fn(&str) -> bool) -> Result<()> {
+    /// An object of parameters: one of the body itself, and those for the model.
+    fn parameters(&mut self, own: Option<(&str, Own)>, parameters: &[(Arc<str>, Parameter)]) {
+        self.json.push(b'{');
+        if let Some((name, value)) = own {
+            write::string(&mut self.json, name);
+            self.json.push(b':');
+            match value {
+                Own::Bool(value) => self.json.extend_from_slice(if value { b"true" } else { b"false" }),
+                Own::Size(size) => {
+                    write::integer(&mut self.json, size);
+                }
+            }
+        }
+        for (index, (name, value)) in parameters.iter().enumerate() {
+            if index > 0 || own.is_some() {
+                self.json.push(b',');
+            }
+            write::string(&mut self.json, name);
+            self.json.push(b':');
+            match value {
+                Parameter::Bool(value) => self.json.extend_from_slice(value.to_string().as_bytes()),
+                Parameter::Integer(value) => self.json.extend_from_slice(value.to_string().as_bytes()),
+                Parameter::Unsigned(value) => self.json.extend_from_slice(value.to_string().as_bytes()),
+                // As Rust writes it, a finite number always has digits alone, or a point or an exponent among them.
+                Parameter::Double(value) => self.json.extend_from_slice(format!("{value:?}").as_bytes()),
+                Parameter::Text(text) => write::string(&mut self.json, text),
+                Parameter::Json(text) => self.json.extend_from_slice(text.as_bytes()),
+            }
+        }
+        self.json.push(b'}');
+    }
+
+    fn tensors(
+        &mut self,
+        key: &str,
+        tensors: &[Tensor],
+        binary: impl Fn(&str) -> bool,
+        parameters: &[(Arc<str>, Parameters)],
+    ) -> Result<()> {
         self.key(key);
         self.json.push(b'[');
         for (index, tensor) in tensors.iter().enumerate() {
@@ -125,13 +180,17 @@ impl Body {
                 write::integer(&mut self.json, size);
             }
             self.json.push(b']');
+            let others = extras::of(parameters, &tensor.name);
             if binary(&tensor.name) {
-                self.json.extend_from_slice(br#","parameters":{"binary_data_size":"#);
-                write::integer(&mut self.json, tensor.data.len());
-                self.json.push(b'}');
+                self.json.extend_from_slice(br#","parameters":"#);
+                self.parameters(Some(("binary_data_size", Own::Size(tensor.data.len()))), others);
                 self.any_binary = true;
                 self.binary.push(tensor.data.clone());
             } else {
+                if !others.is_empty() {
+                    self.json.extend_from_slice(br#","parameters":"#);
+                    self.parameters(None, others);
+                }
                 self.json.extend_from_slice(br#","data":"#);
                 write::elements(&mut self.json, tensor).map_err(|unfit| self.unfit(tensor, &unfit))?;
             }

@@ -3,6 +3,7 @@
 mod bodies;
 mod cloudevents;
 mod complaints;
+mod extras;
 mod grpc;
 mod hostile;
 mod numbers;
@@ -11,4 +12,5 @@ mod refusals;
 mod round_trips;
 mod support;
 mod triton;
+mod undescribed;
 mod v1;

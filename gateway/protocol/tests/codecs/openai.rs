@@ -57,7 +57,9 @@ fn lists_of_models_serve_both_protocols() {
     assert_eq!(openai::model_list(&models), expected);
     assert_eq!(openai::model_list(&[]), r#"{"models":[],"object":"list","data":[]}"#);
     let expected = r#"{"name":"a","ready":true,"id":"a","object":"model","created":7,"owned_by":"ns"}"#;
-    assert_eq!(openai::model(models[0].clone()), expected);
+    assert_eq!(openai::model(models[0].clone(), true), expected);
+    let expected = r#"{"id":"a","object":"model","created":7,"owned_by":"ns"}"#;
+    assert_eq!(openai::model(models[0].clone(), false), expected, "it says nothing of V1");
 }
 
 #[test]

@@ -4,7 +4,9 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use weirgate_protocol::tensor::push_bytes_element;
-use weirgate_protocol::{Datatype, InferRequest, ModelSpec, RequestedOutput, Shape, Tensor, TensorSpec, v2};
+use weirgate_protocol::{
+    Datatype, Extras, InferRequest, ModelSpec, Parameter, Parameters, RequestedOutput, Shape, Tensor, TensorSpec, v2,
+};
 
 /// A model that takes and gives this.
 pub fn model(inputs: Vec<TensorSpec>, outputs: Vec<TensorSpec>) -> ModelSpec {
@@ -80,12 +82,32 @@ pub fn request(elements: Elements) -> impl Strategy<Value = InferRequest> {
     let output = (any::<String>(), any::<Option<bool>>());
     let output = output.prop_map(|(name, binary)| RequestedOutput { name: name.into(), binary });
     let id = proptest::option::of(any::<String>());
-    (id, tensor("a", elements), vec(tensor("ü\"\\\n", elements), 0..3), vec(output, 0..3), any::<bool>()).prop_map(
-        |(id, first, rest, outputs, binary_outputs)| {
+    let rest = vec(tensor("ü\"\\\n", elements), 0..3);
+    (id, tensor("a", elements), rest, vec(output, 0..3), any::<bool>(), extras()).prop_map(
+        |(id, first, rest, outputs, binary_outputs, extras)| {
             let inputs = std::iter::once(first).chain(rest).collect();
-            InferRequest { id, inputs, outputs, binary_outputs }
+            InferRequest { id, inputs, outputs, binary_outputs, extras }
         },
     )
+}
+
+/// Parameters that both protocols can carry, of the request and of its input `a`.
+fn extras() -> impl Strategy<Value = Option<Box<Extras>>> {
+    let value = prop_oneof![
+        any::<bool>().prop_map(Parameter::Bool),
+        any::<i64>().prop_map(Parameter::Integer),
+        (1 << 63..=u64::MAX).prop_map(Parameter::Unsigned),
+        (-1e300..1e300).prop_map(Parameter::Double),
+        any::<String>().prop_map(Parameter::Text),
+    ];
+    let parameters = || proptest::collection::btree_map("p[a-zü\"]{0,3}", value.clone(), 0..3);
+    let parameters =
+        || parameters().prop_map(|all| all.into_iter().map(|(name, value)| (name.into(), value)).collect());
+    (parameters(), parameters()).prop_map(|(request, input): (Parameters, Parameters)| {
+        let inputs = if input.is_empty() { Vec::new() } else { vec![("a".into(), input)] };
+        let extras = Extras { request, inputs, ..Extras::default() };
+        (extras != Extras::default()).then(|| Box::new(extras))
+    })
 }
 
 /// A request of one JSON tensor, with everything else in place.

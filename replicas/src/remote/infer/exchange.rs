@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
 use weirgate_protocol::deadline::{grpc_timeout, timeout_seconds};
 use weirgate_protocol::tensor::MAX_DIMENSIONS;
 use weirgate_protocol::v1::instances;
-use weirgate_protocol::{InferRequest, InferResponse, ModelSpec, Payload, RequestedOutput, Tensor, oip, v1, v2};
+use weirgate_protocol::{InferRequest, InferResponse, ModelSpec, Payload, RequestedOutput, Tensor, given, oip, v1, v2};
 
 use super::refusal::Refusal;
 use super::{asked_model, heavy};
@@ -20,6 +20,7 @@ use crate::remote::body::OutBody;
 use crate::remote::fault::Fault;
 use crate::remote::grpc;
 use crate::remote::transport::Transport;
+use crate::remote::via::VIA;
 
 /// The largest answer to a batch that is read.
 const LARGEST_ANSWER: usize = 512 << 20;
@@ -93,7 +94,8 @@ enum Message {
 }
 
 impl<'a> Exchange<'a> {
-    /// Writes the joined batch of jobs that are like `first`. `alone`: it is the only one, and its id and trace go with it.
+    /// Writes the joined batch of jobs that are like `first`. `alone`: it is the only one, and its ids, its trace and what it
+    /// says besides go with it.
     pub fn new(
         described: &Described,
         first: &'a Job,
@@ -110,17 +112,24 @@ impl<'a> Exchange<'a> {
         let version = asked_model(first).and_then(|(_, pinned)| pinned);
         let model = described.name.as_deref().unwrap_or(&first.call.target.model);
         let wanted = &joined.wanted[..];
-        let asked = InferRequest {
-            id: None,
+        let all = wanted.len() == spec.outputs.len() && !given::is_spec(spec);
+        let mut asked = InferRequest {
             inputs: joined.inputs.clone(),
             // Servers give all outputs where none are named, and some know no other way.
-            outputs: if wanted.len() == spec.outputs.len() { Vec::new() } else { named(spec, wanted) },
+            outputs: if all { Vec::new() } else { named(spec, wanted) },
             binary_outputs: spoken == Spoken::V2 { binary: true },
+            ..InferRequest::default()
         };
         let left = deadline.saturating_duration_since(Instant::now());
         let mut headers = HeaderMap::new();
+        headers.extend(first.along.via.clone().map(|via| (VIA, via)));
         if alone {
-            let head = &first.call.head;
+            let (head, along) = (&first.call.head, &first.along);
+            asked.id = Some(along.id.clone().unwrap_or_else(|| head.request_id.to_string()));
+            asked.extras = along.extras.clone();
+            if let (Some(extras), Spoken::V1 | Spoken::Instances) = (&asked.extras, spoken) {
+                extras.refuse_for("V1").map_err(Refusal::unfit)?;
+            }
             headers.extend(value(&head.request_id).map(|id| (REQUEST_ID, id)));
             headers.extend(head.traceparent.as_deref().and_then(value).map(|trace| (TRACEPARENT, trace)));
         }
@@ -181,8 +190,8 @@ fn write(
             let version = version.map(|version| format!("/versions/{}", segment(version))).unwrap_or_default();
             (format!("/v2/models/{model}{version}/infer"), encoded.into_bytes())
         }
-        Spoken::V1 => (format!("/v1/models/{model}:predict"), v1::encode_request(&asked)?),
-        Spoken::Instances | Spoken::Grpc => (format!("/v1/models/{model}:predict"), instances::encode_request(&asked)?),
+        Spoken::V1 => (predict(model, version), v1::encode_request(&asked)?),
+        Spoken::Instances | Spoken::Grpc => (predict(model, version), instances::encode_request(&asked)?),
     };
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     let request = Request::post(path).body(OutBody::Whole(body));
@@ -192,6 +201,11 @@ fn write(
     Ok(Message::Http { request, reads: spoken })
 }
 
+fn predict(model: impl std::fmt::Display, version: Option<&str>) -> String {
+    let version = version.map(|version| format!("/versions/{}", segment(version))).unwrap_or_default();
+    format!("/v1/models/{model}{version}:predict")
+}
+
 fn read(spoken: Spoken, whole: &Whole, spec: &ModelSpec) -> Result<InferResponse, Refusal> {
     let Whole { status, headers, body, .. } = whole;
     if *status != StatusCode::OK {
@@ -199,6 +213,9 @@ fn read(spoken: Spoken, whole: &Whole, spec: &ModelSpec) -> Result<InferResponse
     }
     let rows = |outputs| InferResponse { outputs, ..InferResponse::default() };
     let response = match spoken {
+        Spoken::V1 if given::is_spec(spec) => {
+            v1::decode_undescribed(body).map(|outputs| rows(named_as_asked(outputs, spec)))
+        }
         Spoken::V1 => v1::decode_response(body, spec).map(rows),
         Spoken::Instances => instances::decode_response(body).map(|predictions| rows(vec![predictions])),
         Spoken::V2 { .. } | Spoken::Grpc => {
@@ -209,17 +226,30 @@ fn read(spoken: Spoken, whole: &Whole, spec: &ModelSpec) -> Result<InferResponse
     response.map_err(Refusal::unusable)
 }
 
-/// The wanted outputs, in their order.
+/// V1 has no name for an only output: where its caller asks for one output, that is what it means.
+fn named_as_asked(mut outputs: Vec<Tensor>, spec: &ModelSpec) -> Vec<Tensor> {
+    if let ([only], [asked]) = (&mut outputs[..], &spec.outputs[..])
+        && *only.name == *v1::UNNAMED
+    {
+        only.name = asked.name.clone();
+    }
+    outputs
+}
+
+/// The wanted outputs, in their order; all where nobody knows which there are, and none is asked for.
 fn pick(mut outputs: Vec<Tensor>, spec: &ModelSpec, wanted: &[usize]) -> Result<Vec<Tensor>, Refusal> {
+    let check = |output: Tensor| match output.shape.len() {
+        0..=MAX_DIMENSIONS => Ok(output),
+        count => Err(Refusal::unusable(format!("output '{}' has {count} dimensions", output.name))),
+    };
+    if given::is_spec(spec) && wanted.is_empty() {
+        return outputs.into_iter().map(check).collect();
+    }
     let pick = |&index: &usize| {
         let name = spec.outputs.get(index).map_or("", |output| &output.name);
         let place = outputs.iter().position(|output| *output.name == *name);
         let place = place.ok_or_else(|| Refusal::unusable(format!("it has no output '{name}'")))?;
-        let output = outputs.swap_remove(place);
-        if output.shape.len() > MAX_DIMENSIONS {
-            return Err(Refusal::unusable(format!("output '{name}' has {} dimensions", output.shape.len())));
-        }
-        Ok(output)
+        check(outputs.swap_remove(place))
     };
     wanted.iter().map(pick).collect()
 }

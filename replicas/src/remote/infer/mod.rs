@@ -69,14 +69,16 @@ impl Conduct {
 }
 
 impl Remote {
-    /// Executes `jobs` as one batch; those that were checked against different models or versions one after the other.
+    /// Executes `jobs` as one batch; those that were checked against different models or versions, or have come by different
+    /// ways, one after the other.
     /// Dropping this ends the exchange, and the jobs with it.
     pub async fn execute(self: &Arc<Self>, jobs: Vec<Job>) -> Executed {
         let mut rest = jobs;
         let mut execution = Execution::new(self, self.described());
         while let Some(first) = rest.first() {
-            let model = asked_model(first);
-            let (batch, others) = rest.into_iter().partition(|job| asked_model(job) == model);
+            let (model, via) = (asked_model(first), first.along.via.clone());
+            let like_first = |job: &Job| job.along.via == via && asked_model(job) == model;
+            let (batch, others) = rest.into_iter().partition(like_first);
             execution.run_batch(batch).await;
             rest = others;
         }

@@ -66,6 +66,7 @@ impl Refusal {
             415 => Refusal { error: Error::unsupported_media(text), blame: Blame::Call },
             429 => Refusal { error: queue_full(text, retry_after), blame: load },
             503 => Refusal { error: unavailable(text, retry_after), blame: load },
+            508 => Refusal { error: Error::loop_detected(text), blame: Blame::Server },
             504 => Refusal { error: Error::deadline(text, RetryClass::MayHaveExecuted), blame: Blame::Server },
             _ => Refusal::failed(&ask::refusal(status, body)),
         }
@@ -123,7 +124,7 @@ mod tests {
     #[test]
     fn statuses_keep_their_meaning_and_the_servers_words() {
         for (status, ours) in
-            [(400, 400), (422, 400), (404, 404), (413, 413), (415, 415), (429, 429), (503, 503), (504, 504)]
+            [(400, 400), (422, 400), (404, 404), (413, 413), (415, 415), (429, 429), (503, 503), (504, 504), (508, 508)]
         {
             let refusal = http(status, r#"{"error":"in its own words"}"#);
             assert_eq!((refusal.error.row().http, refusal.error.message()), (ours, "in its own words"));

@@ -258,14 +258,11 @@ pub struct Explained {
 
 impl Explained {
     /// Of a call that leaves a record: one that asks for it, or that servers execute.
-    pub fn new(gateway: &Gateway, arrival: &Arrival, trail: Option<Arc<Trail>>, asked: bool) -> Option<Explained> {
+    pub fn new(gateway: &Gateway, arrival: &Arrival, trail: Option<Arc<Trail>>, asked: bool) -> Option<Box<Explained>> {
         let leaves = asked || trail.is_some();
-        leaves.then(|| Explained {
-            decisions: gateway.decisions.clone(),
-            head: arrival.head.clone(),
-            batch: None,
-            trail,
-            asked,
+        leaves.then(|| {
+            let (decisions, head) = (gateway.decisions.clone(), arrival.head.clone());
+            Box::new(Explained { decisions, head, batch: None, trail, asked })
         })
     }
 
@@ -275,14 +272,13 @@ impl Explained {
     }
 
     /// Keeps the record of a call that was answered, and returns it as the answer's header has it, where that was asked for.
-    pub fn answered(self, routed: &Routed, stages: &Stages) -> Option<HeaderValue> {
-        let asked = self.asked;
+    pub fn answered(&self, routed: &Routed, stages: &Stages) -> Option<HeaderValue> {
         let decision = self.note(routed, StatusCode::OK, None, stages);
-        if asked { decision.header() } else { None }
+        if self.asked { decision.header() } else { None }
     }
 
     /// Keeps the record of a call that has failed.
-    pub fn failed(self, routed: &Routed, error: &Error) {
+    pub fn failed(&self, routed: &Routed, error: &Error) {
         let stages = Stages { total: self.head.arrived.elapsed(), ..Stages::default() };
         self.note(routed, status_of(error), Some(error.full().into()), &stages);
     }

@@ -61,7 +61,7 @@ pub struct Answered {
     arrived: Instant,
     deadline: Instant,
     /// What its record is made of, where it leaves one.
-    explained: Option<Explained>,
+    explained: Option<Box<Explained>>,
 }
 
 impl Answered {
@@ -203,7 +203,7 @@ pub fn refuse_unrouted(arrival: &Arrival, model: &str, error: &Error) {
 
 /// A call that went well.
 enum Ran {
-    Answered(InferRequest, InferResponse, Stages, Option<Explained>),
+    Answered(InferRequest, InferResponse, Stages, Option<Box<Explained>>),
     Passed(Response),
 }
 

@@ -57,7 +57,8 @@ impl Dialect {
 #[derive(Clone, Debug)]
 pub struct Refusal {
     error: Error,
-    header: Option<(HeaderName, HeaderValue)>,
+    /// Boxed, for refusals are returned by value.
+    header: Option<Box<(HeaderName, HeaderValue)>>,
 }
 
 impl Refusal {
@@ -66,7 +67,7 @@ impl Refusal {
     }
 
     pub fn with_header(error: Error, name: HeaderName, value: HeaderValue) -> Refusal {
-        Refusal { error, header: Some((name, value)) }
+        Refusal { error, header: Some(Box::new((name, value))) }
     }
 
     pub fn into_error(self) -> Error {
@@ -75,7 +76,7 @@ impl Refusal {
 
     pub fn answer(self, dialect: Dialect) -> Response<Body> {
         let mut response = dialect.error(&self.error);
-        response.headers_mut().extend(self.header);
+        response.headers_mut().extend(self.header.map(|header| *header));
         response
     }
 }

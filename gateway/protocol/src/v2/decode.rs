@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::HEADER_LENGTH;
 use super::elements::{self, Flat};
 use crate::error::{Error, Result, Shown};
-use crate::extras::{Extras, Parameter, Parameters};
+use crate::extras::{Extras, MOST_PARAMETERS, Parameter, Parameters};
 use crate::infer::{InferRequest, InferResponse, RequestedOutput};
 use crate::json::{Cursor, Fault, Parsed, owned_string, set, unless_null};
 use crate::tensor::{self, Datatype, MAX_DIMENSIONS, Shape, Tensor};
@@ -194,9 +194,12 @@ fn read_parameters(cursor: &mut Cursor<'_>, others: &mut Parameters) -> Parsed<K
                 false => Err(Fault::new(at, "is not supported: each call stands alone, so leave it out")),
             },
             _ => {
-                if let Some(value) = read_parameter(cursor)? {
-                    others.push((key.into(), value));
+                let value = read_parameter(cursor)?;
+                if others.len() == MOST_PARAMETERS {
+                    let text = format!("is one more than the {MOST_PARAMETERS} parameters that are taken");
+                    return Err(Fault::new(at, text));
                 }
+                others.extend(value.map(|value| (key.into(), value)));
                 Ok(())
             }
         }

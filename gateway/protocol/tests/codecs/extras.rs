@@ -83,5 +83,5 @@ fn what_a_protocol_can_not_carry_is_refused_by_name() {
     let many: Vec<_> = (0..1_025).map(|number| format!("'p{number}':1")).collect();
     let body = format!("{{'parameters':{{{}}},'inputs':[]}}", many.join(",")).replace('\'', "\"");
     let error = v2::decode_request(&body.into(), None).unwrap_err();
-    assert!(error.message().contains("1025 parameters: at most 1024 are taken"), "{error}");
+    assert!(error.message().contains("is one more than the 1024 parameters that are taken"), "{error}");
 }

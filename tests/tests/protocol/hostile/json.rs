@@ -198,7 +198,7 @@ async fn calls_that_are_too_much() {
                 (0..100_000).map(|n| format!(r#""p{n}":1,"#)).collect::<String>()
             ),
             400,
-            &["inputs"],
+            &["parameters", "1024"],
         ),
         case("more than the limit", " ".repeat((64 << 20) + 1), 413, &["67108865", "67108864", "--max-body"]),
     ];

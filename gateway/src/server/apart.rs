@@ -68,6 +68,7 @@ mod tests {
     use std::time::Duration;
 
     use tokio::sync::Notify;
+    use tokio::task::JoinSet;
 
     use super::*;
 
@@ -100,9 +101,10 @@ mod tests {
         let notified = told.clone();
         let mut apart = Apart::new(Box::pin(async move { notified.notified().await }));
         assert!(tokio::time::timeout(Duration::ZERO, &mut apart).await.is_err());
-        let elsewhere = tokio::spawn(apart);
+        let mut elsewhere = JoinSet::new();
+        elsewhere.spawn(apart);
         tokio::task::yield_now().await;
         told.notify_one();
-        assert!(tokio::time::timeout(Duration::from_secs(60), elsewhere).await.is_ok());
+        assert!(tokio::time::timeout(Duration::from_secs(60), elsewhere.join_next()).await.is_ok());
     }
 }

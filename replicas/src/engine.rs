@@ -208,7 +208,7 @@ fn join_run_share(model: &mut dyn Model, jobs: &[Job]) -> Attempt {
     }
 }
 
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("no text").to_owned()
 }

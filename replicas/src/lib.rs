@@ -17,6 +17,7 @@ mod onnx;
 pub mod remote;
 pub mod replica;
 pub mod supervisor;
+pub mod text;
 mod upstream;
 mod versions;
 mod waits;

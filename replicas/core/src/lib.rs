@@ -1,5 +1,5 @@
 //! Pure replica decisions: which waiting calls make the next batch, what a batch will cost, which tokens a language model
-//! computes next, and when a failed replica is started again.
+//! computes next and which it draws, and when a failed replica is started again.
 //!
 //! Nothing here reads a clock, takes a lock or waits: state machines take `now` and return what to do.
 
@@ -7,6 +7,7 @@ pub mod cost;
 pub mod dispatch;
 pub mod former;
 pub mod restart;
+pub mod sampling;
 pub mod tokens;
 
 pub use cost::CostModel;

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use weirgate_protocol::Error;
 
+use super::end::EndReason;
+use super::refusal::Refusal;
+
 /// How much later a sequence may arrive than one of the next lower class, and still be admitted before it. It is the head
 /// start that calls have in a lane, so both queues agree.
 pub const HEAD_START: Duration = Duration::from_secs(10);
@@ -101,6 +104,30 @@ impl TokenPolicy {
             return Err(Error::invalid(text));
         }
         Ok(())
+    }
+
+    /// How many tokens a sequence may come to, prompt and answer together, and why it ends there; or why it can never run.
+    pub fn limit(&self, prompt: usize, max_new: Option<usize>) -> Result<(usize, EndReason), Refusal> {
+        let new = max_new.unwrap_or(1);
+        if prompt == 0 {
+            return Err(Refusal::EmptyPrompt);
+        }
+        if new == 0 {
+            return Err(Refusal::NoNewTokens);
+        }
+        let most = prompt.saturating_add(new);
+        if most > self.context {
+            return Err(Refusal::Context { prompt, new, context: self.context });
+        }
+        // The last token is never computed, so it needs no place.
+        let needed = self.blocks_for(most - 1);
+        if needed > self.blocks {
+            return Err(Refusal::Blocks { prompt, new, needed, blocks: self.blocks });
+        }
+        Ok(match max_new {
+            Some(_) => (most, EndReason::MaxNewTokens),
+            None => (self.context, EndReason::Context),
+        })
     }
 
     /// Blocks for the keys and values of `tokens` tokens.

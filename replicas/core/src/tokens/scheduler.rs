@@ -61,7 +61,7 @@ impl Scheduler {
 
     /// Lets a sequence into the queue, unless it can never run or the queue is full.
     pub fn submit(&mut self, new: NewSequence) -> Result<SequenceId, Refusal> {
-        let limit = self.limit(new.prompt.len(), new.max_new_tokens)?;
+        let limit = self.policy.limit(new.prompt.len(), new.max_new_tokens)?;
         self.queue.check(new.prompt.len())?;
         let id = self.sequences.insert(|id| Sequence::new(id, new, limit));
         let sequence = &self.sequences[id];
@@ -70,31 +70,6 @@ impl Scheduler {
             self.deadlines.insert((deadline, id));
         }
         Ok(id)
-    }
-
-    /// How many tokens a sequence may come to, and why it ends there.
-    fn limit(&self, prompt: usize, max_new: Option<usize>) -> Result<(usize, EndReason), Refusal> {
-        let TokenPolicy { context, blocks, .. } = self.policy;
-        let new = max_new.unwrap_or(1);
-        if prompt == 0 {
-            return Err(Refusal::EmptyPrompt);
-        }
-        if new == 0 {
-            return Err(Refusal::NoNewTokens);
-        }
-        let most = prompt.saturating_add(new);
-        if most > context {
-            return Err(Refusal::Context { prompt, new, context });
-        }
-        // The last token is never computed, so it needs no place.
-        let needed = self.policy.blocks_for(most - 1);
-        if needed > blocks {
-            return Err(Refusal::Blocks { prompt, new, needed, blocks });
-        }
-        Ok(match max_new {
-            Some(_) => (most, EndReason::MaxNewTokens),
-            None => (context, EndReason::Context),
-        })
     }
 
     /// Takes a sequence out: what no step uses is free at once, the rest when the step under way ends.

@@ -37,7 +37,7 @@ const OWN_RESETS: usize = 1_024;
 /// What one stream may have on its way to the socket.
 const SEND_BUFFER: usize = 4 * PIECE;
 /// The bytes of an HTTP/1 request's head; its lines are hyper's 100. Bodies are read in pieces of up to the same size.
-const READ_BUFFER: usize = 408 << 10;
+const READ_BUFFER: usize = 128 << 10;
 /// After an error of `accept` that is not a connection's own, as running out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 

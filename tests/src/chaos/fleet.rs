@@ -147,6 +147,12 @@ impl Fleet {
         executed
     }
 
+    /// The server that gets most calls: one that was slow once may get none for a while.
+    pub fn busiest(&self) -> String {
+        let shares = self.shares().into_iter();
+        shares.max_by_key(|(_, calls)| *calls).map(|(name, _)| name).expect("no server has executed anything yet")
+    }
+
     /// How many calls each server has executed.
     pub fn shares(&self) -> BTreeMap<String, usize> {
         let mut shares = BTreeMap::new();

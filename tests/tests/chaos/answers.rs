@@ -1,5 +1,7 @@
 //! Answers that break off or are none.
 
+use std::sync::OnceLock;
+
 use weirgate_tests::behaviour::Behaviour;
 use weirgate_tests::chaos::ledger::End;
 
@@ -9,8 +11,9 @@ use crate::scene::{broken_off, during, nothing, upstreams};
 async fn broken(behaviour: Behaviour, allowed: impl Fn(&End) -> bool) {
     let scene = upstreams(2, |service| service).await;
     let mut run = scene.load().start();
-    let begin = async || scene.fleet.one_behaves("b", behaviour);
-    let end = async || scene.fleet.one_behaves("b", Behaviour::Answer);
+    let broken = OnceLock::new();
+    let begin = async || scene.fleet.one_behaves(broken.get_or_init(|| scene.fleet.busiest()), behaviour);
+    let end = async || scene.fleet.one_behaves(broken.get().unwrap(), Behaviour::Answer);
     during(&mut run, begin, end).await;
     let ledger = run.end().await;
     ledger.holds(allowed);
@@ -58,8 +61,9 @@ async fn idempotent_calls_are_repeated_elsewhere_when_a_server_breaks_off() {
     let mut run = scene.load().start();
     // So that there is a budget to repeat calls from.
     run.lasts(crate::scene::calm()).await;
-    let begin = async || scene.fleet.one_behaves("b", Behaviour::Reset);
-    let end = async || scene.fleet.one_behaves("b", Behaviour::Answer);
+    let broken = scene.fleet.busiest();
+    let begin = async || scene.fleet.one_behaves(&broken, Behaviour::Reset);
+    let end = async || scene.fleet.one_behaves(&broken, Behaviour::Answer);
     during(&mut run, begin, end).await;
     let ledger = run.end().await;
     ledger.holds(nothing);

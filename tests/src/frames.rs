@@ -14,6 +14,7 @@ pub const RST_STREAM: u8 = 3;
 pub const SETTINGS: u8 = 4;
 pub const PING: u8 = 6;
 pub const GOAWAY: u8 = 7;
+pub const WINDOW_UPDATE: u8 = 8;
 pub const CONTINUATION: u8 = 9;
 
 pub const END_STREAM: u8 = 1;
@@ -74,10 +75,11 @@ impl Frames {
         let mut frames = Frames { reader, writer };
         let preface = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &settings(values)].concat();
         frames.write(&preface).await.unwrap();
-        // The server's windows hold once its settings are acknowledged.
+        // The server's windows hold once its settings are acknowledged, and that of the connection once it has told it.
         let first = frames.read().await.expect("the server's settings");
         assert_eq!(first.kind, SETTINGS);
         frames.write(&frame(SETTINGS, ACK, 0, &[])).await.unwrap();
+        while frames.read().await.expect("the connection's window").kind != WINDOW_UPDATE {}
         frames
     }
 

@@ -283,7 +283,7 @@ async fn a_translated_call_tells_both_servers_that_it_went_to() {
         let urls = format!("{},{}", up.url(), down.url());
         let service = Service::upstream("rows", &urls).annotation("weirgate.dev/upstream-protocol", "v2");
         let server = Server::start([service]).await;
-        let second = "replica is ready service=\"default/rows\" replica=1";
+        let second = "replica is ready service=default/rows replica=1";
         eventually("both are there", async || server.log().contains(second).then_some(())).await;
         let away = down.url();
         down.stop().await;

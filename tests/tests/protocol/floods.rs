@@ -128,7 +128,7 @@ async fn heads_that_are_too_large_are_431() {
     assert_eq!(two.send(call(10)).await.status, 200, "the connection serves on");
     let lines = |count: usize| (0..count).map(|number| format!("x-{number}: 1\r\n")).collect::<String>();
     for (lines, expected) in [
-        (format!("x-long: {}\r\n", "l".repeat(300 << 10)), 200),
+        (format!("x-long: {}\r\n", "l".repeat(100 << 10)), 200),
         (format!("x-long: {}\r\n", "l".repeat(1 << 20)), 431),
         (lines(90), 200),
         (lines(200), 431),

@@ -7,6 +7,7 @@ use std::time::Duration;
 pub use weirgate_protocol::Retry;
 use weirgate_protocol::{RemoteUrl, StickyKey, UpstreamUrl};
 
+use crate::arguments::ModelArguments;
 use crate::inference_service::PredictorSpec;
 
 /// What one manifest asks for, with nothing left to decide by default.
@@ -108,11 +109,12 @@ pub enum Executor {
 }
 
 impl Executor {
-    /// The name by which the server knows the model, where that is not the service's.
+    /// The name by which calls know the model, where that is not the service's.
     pub fn model_name(&self) -> Option<&str> {
         match self {
             Executor::Command(command) => command.model_name.as_deref(),
-            Executor::Model { .. } | Executor::Upstream(_) => None,
+            Executor::Model { model, .. } => model.arguments.model_name.as_deref(),
+            Executor::Upstream(_) => None,
         }
     }
 
@@ -124,9 +126,15 @@ impl Executor {
         }
     }
 
-    /// Whether calls leave this process.
+    /// Whether calls are passed on as bytes, to servers in other processes as a rule. Engines of tensors in this one pull
+    /// theirs.
     pub fn is_remote(&self) -> bool {
-        !matches!(self, Executor::Model { isolation: Isolation::Thread, .. })
+        match self {
+            Executor::Model { isolation: Isolation::Thread, model } => model.format == ModelFormat::Language,
+            Executor::Model { isolation: Isolation::Process, .. } | Executor::Command(_) | Executor::Upstream(_) => {
+                true
+            }
+        }
     }
 }
 
@@ -238,6 +246,8 @@ pub struct UpstreamTls {
 pub struct ModelPlan {
     pub format: ModelFormat,
     pub location: Location,
+    /// Of a language model.
+    pub arguments: ModelArguments,
 }
 
 /// Where a model lies. It may not exist.
@@ -262,6 +272,8 @@ impl Location {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ModelFormat {
     Onnx,
+    /// A language model: a GGUF file.
+    Language,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

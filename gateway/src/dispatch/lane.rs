@@ -208,6 +208,11 @@ impl Lane {
         self.seen.load().servers
     }
 
+    /// Calls that the servers take at a time, all together.
+    pub fn slots(&self) -> usize {
+        self.seen.load().slots
+    }
+
     /// Whether the servers are to be sent batches that are formed here.
     pub fn batches(&self) -> bool {
         self.seen.load().batches

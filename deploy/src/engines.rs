@@ -42,6 +42,7 @@ fn texts(service: &Named, plan: &RevisionPlan, arguments: &ModelArguments, sourc
     TextSetConfig {
         service: service.to_string(),
         model: plan.executor.model_name().unwrap_or(&service.name).into(),
+        revision: plan.name.as_str().into(),
         source,
         text: TextConfig {
             name: service.name.clone(),

@@ -2,8 +2,10 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::{Request, Response};
+use weirgate_protocol::Head;
 
 use super::body::{InBody, OutBody};
 use super::fault::Fault;
@@ -15,6 +17,13 @@ pub enum Link {
     Sockets(Box<Transport>),
     /// It is in this process.
     Here(Arc<dyn Server>),
+}
+
+/// What a server in this process is told of a call besides its bytes, by the request's extensions.
+#[derive(Clone, Debug)]
+pub struct Within {
+    pub head: Head,
+    pub deadline: Instant,
 }
 
 /// What comes of a call.

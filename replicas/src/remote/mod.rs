@@ -47,7 +47,7 @@ pub use body::{InBody, OutBody, Replay};
 pub use fault::{Fault, FaultKind};
 pub use headers::{Forwarded, request_headers, response_headers, trailers};
 pub use infer::{Conduct, Executed};
-pub use link::{Answering, Link, Server};
+pub use link::{Answering, Link, Server, Within};
 pub use tls::TlsFiles;
 pub use transport::{Address, Transport, TransportConfig, TransportStats};
 pub use watch::{WatchConfig, WatchEvent, watch};
@@ -80,6 +80,8 @@ pub struct Described {
     pub grpc: bool,
     /// Where its OpenAI routes begin, `/v1` or `/openai/v1`; none where it has none.
     pub openai: Option<&'static str>,
+    /// It takes V2's calls to generate text, and of V2 maybe nothing else.
+    pub generates: bool,
     /// What the model takes and gives; none where the server does not say.
     pub model: Option<Arc<LoadedModel>>,
 }

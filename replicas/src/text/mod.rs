@@ -51,3 +51,4 @@ pub use self::observer::{StepReport, TextObserver, TextStats, Unobserved};
 pub(crate) use self::replica::TextEngines;
 pub use self::replica::TextSetConfig;
 pub use self::request::{Generate, MOST_STOP_TOKENS, random_seed};
+pub use self::server::FAILED;

@@ -33,6 +33,8 @@ pub struct TextSetConfig {
     pub service: String,
     /// The name by which answers call the model.
     pub model: Arc<str>,
+    /// What answers call `system_fingerprint`: it changes where the same request may get another answer.
+    pub revision: Arc<str>,
     pub source: Source,
     pub text: TextConfig,
     pub container_concurrency: Option<NonZeroUsize>,
@@ -133,12 +135,12 @@ impl Body {
     }
 
     fn remote(&self, engine: &Arc<TextEngine>) -> Arc<Remote> {
-        let TextSetConfig { model, text, container_concurrency, .. } = &*self.config;
+        let TextSetConfig { model, revision, text, container_concurrency, .. } = &*self.config;
         let slots = container_concurrency.map_or(text.running, |most| most.get().min(text.running));
-        let server = TextServer::new(engine.clone(), model.clone());
+        let server = TextServer::new(engine.clone(), model.clone(), revision.clone());
         let link = crate::remote::Link::Here(Arc::new(server));
         let remote = Remote::new(self.id, format!("engine {}", self.id).into(), link, true, slots);
-        remote.describe(Described { openai: Some(OPENAI), ..Described::default() });
+        remote.describe(Described { openai: Some(OPENAI), generates: true, ..Described::default() });
         remote
     }
 }

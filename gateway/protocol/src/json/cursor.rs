@@ -345,7 +345,7 @@ fn lone_surrogate(at: usize) -> Fault {
 
 /// Where the first quote, backslash or control character is. Eight bytes are looked at together: texts are the bulk of what
 /// is asked of language models.
-fn find_special(bytes: &[u8]) -> Option<usize> {
+pub(super) fn find_special(bytes: &[u8]) -> Option<usize> {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const HIGHS: u64 = ONES << 7;
     let (words, rest) = bytes.as_chunks::<8>();

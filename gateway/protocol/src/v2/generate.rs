@@ -83,7 +83,7 @@ struct All {
 impl GenerateRequest {
     /// Reads a whole body. `stream` says by which route it came: `/generate_stream`.
     pub fn decode(body: &[u8], stream: bool) -> Result<GenerateRequest> {
-        let All { draft, parameters, generation } = read(&mut Cursor::new(body))?;
+        let All { draft, parameters, generation } = read(&mut Cursor::without_tensors(body))?;
         let missing = || Error::invalid("text_input is missing; give a text").with_param("text_input");
         let asked = generation.stream;
         if asked == Some(true) && !stream {

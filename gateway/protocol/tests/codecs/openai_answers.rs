@@ -16,14 +16,14 @@ const WITH_USAGE: StreamOptions = StreamOptions { include_usage: true, continuou
 
 /// What an event carries.
 fn data(event: &Bytes) -> &str {
-    let text = std::str::from_utf8(event).unwrap();
-    let text = text.strip_prefix("data: ").and_then(|text| text.strip_suffix("\n\n")).unwrap();
+    let text = std::str::from_utf8(event).expect("UTF-8");
+    let text = text.strip_prefix("data: ").and_then(|text| text.strip_suffix("\n\n")).expect("an event");
     assert!(!text.contains('\n'), "an event is one line");
     text
 }
 
 fn json_of(event: &Bytes) -> Value {
-    serde_json::from_str(data(event)).unwrap()
+    serde_json::from_str(data(event)).expect("JSON")
 }
 
 #[test]

@@ -399,9 +399,16 @@ fn bodies_that_are_no_json_say_where() {
         ("", None, "body: expected an object, found the end of the body (byte 0)"),
         (r#"{"prompt":"a"} x"#, None, "body: expected the end of the JSON, found x (byte 15)"),
         (r#"{"prompt":"a"#, Some("prompt"), "prompt: string has no end (byte 11)"),
+        (
+            r#"{"seed":NaN}"#,
+            Some("seed"),
+            "seed: expected a whole number, found NaN or Infinity, which JSON does not have (byte 8)",
+        ),
         (r#"{"user":{"a":tru}}"#, Some("user.a"), "user.a: expected a value, found tru (byte 13)"),
     ] {
         let error = CompletionRequest::decode(body.as_bytes()).expect_err(body);
         assert_eq!(shown(&error), (400, "invalid_request", param, message));
     }
+    let error = CompletionRequest::decode(b"{\"prompt\":\"a\xff\"}").unwrap_err();
+    assert_eq!(error.message(), "prompt: string is not UTF-8 (byte 12)");
 }

@@ -156,7 +156,7 @@ pub(crate) struct Draft {
 impl ChatRequest {
     /// Reads a whole body. Errors name the field at fault.
     pub fn decode(body: &[u8]) -> Result<ChatRequest> {
-        let mut cursor = Cursor::new(body);
+        let mut cursor = Cursor::without_tensors(body);
         let draft = read(&mut cursor)?;
         Ok(ChatRequest { model: draft.model, chat: draft.chat.finish()?, generation: draft.generation.finish(false)? })
     }

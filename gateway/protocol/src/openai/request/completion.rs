@@ -62,7 +62,7 @@ pub(crate) static FIELDS: &[Field<Draft>] = &[
 impl CompletionRequest {
     /// Reads a whole body. Errors name the field at fault.
     pub fn decode(body: &[u8]) -> Result<CompletionRequest> {
-        let draft = read(&mut Cursor::new(body))?;
+        let draft = read(&mut Cursor::without_tensors(body))?;
         let missing = || Error::invalid("prompt is missing; give a text, or tokens").with_param("prompt");
         let mut generation = draft.generation.finish(draft.echo)?;
         if generation.max_tokens.is_none() {

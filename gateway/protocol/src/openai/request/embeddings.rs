@@ -95,7 +95,7 @@ fn truncate(cursor: &mut Cursor<'_>) -> crate::json::Parsed<Option<Truncate>> {
 impl EmbeddingsRequest {
     /// Reads a whole body. Errors name the field at fault.
     pub fn decode(body: &[u8]) -> Result<EmbeddingsRequest> {
-        let mut cursor = Cursor::new(body);
+        let mut cursor = Cursor::without_tensors(body);
         let mut draft = Draft::default();
         fields::object(&mut cursor, FIELDS, &mut draft)?;
         cursor.end()?;

@@ -73,7 +73,7 @@ pub(crate) struct DetokenizeDraft {
 impl TokenizeRequest {
     /// Reads a whole body. Errors name the field at fault.
     pub fn decode(body: &[u8]) -> Result<TokenizeRequest> {
-        let draft = read(&mut Cursor::new(body))?;
+        let draft = read(&mut Cursor::without_tensors(body))?;
         let of_chat = draft.prompt.is_none();
         let input = match (draft.prompt, &draft.chat.messages) {
             (Some(_), Some(_)) => {
@@ -109,7 +109,7 @@ fn read(cursor: &mut Cursor<'_>) -> Parsed<Draft> {
 impl DetokenizeRequest {
     /// Reads a whole body. Errors name the field at fault.
     pub fn decode(body: &[u8]) -> Result<DetokenizeRequest> {
-        let mut cursor = Cursor::new(body);
+        let mut cursor = Cursor::without_tensors(body);
         let mut draft = DetokenizeDraft::default();
         fields::object(&mut cursor, DETOKENIZE_FIELDS, &mut draft)?;
         cursor.end()?;

@@ -18,6 +18,8 @@ const TEXT: &str = "size 7 of 'x' is over 5 %: send “less”";
 fn error(code: ErrorCode) -> Error {
     let error = match code {
         ErrorCode::InvalidRequest => Error::invalid(TEXT),
+        ErrorCode::UnsupportedParameter => Error::unsupported_parameter(TEXT),
+        ErrorCode::ContextExceeded => Error::context_exceeded(TEXT),
         ErrorCode::Unauthenticated => Error::unauthenticated(TEXT),
         ErrorCode::Forbidden => Error::forbidden(TEXT),
         ErrorCode::NotFound => Error::not_found(TEXT),

@@ -15,6 +15,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum ErrorCode {
     /// The request can't be understood, or does not fit the model.
     InvalidRequest,
+    /// The request asks for something that is known, and would change the answer, and is not built.
+    UnsupportedParameter,
+    /// Prompt and answer are longer than what the model can read.
+    ContextExceeded,
     /// The caller did not say who it is.
     Unauthenticated,
     /// The caller is not allowed to do this.
@@ -67,8 +71,10 @@ pub struct ErrorRow {
 }
 
 impl ErrorCode {
-    pub const ALL: [ErrorCode; 19] = [
+    pub const ALL: [ErrorCode; 21] = [
         ErrorCode::InvalidRequest,
+        ErrorCode::UnsupportedParameter,
+        ErrorCode::ContextExceeded,
         ErrorCode::Unauthenticated,
         ErrorCode::Forbidden,
         ErrorCode::NotFound,
@@ -96,6 +102,9 @@ impl ErrorCode {
         }
         match self {
             ErrorCode::InvalidRequest => row(400, 3, "invalid_request_error", "invalid_request"),
+            // These two as OpenAI's own clients know them.
+            ErrorCode::UnsupportedParameter => row(400, 3, "invalid_request_error", "unsupported_parameter"),
+            ErrorCode::ContextExceeded => row(400, 3, "invalid_request_error", "context_length_exceeded"),
             ErrorCode::Unauthenticated => row(401, 16, "authentication_error", "unauthenticated"),
             ErrorCode::Forbidden => row(403, 7, "permission_error", "forbidden"),
             ErrorCode::NotFound => row(404, 5, "not_found_error", "not_found"),
@@ -148,6 +157,8 @@ pub struct Error {
     message: Cow<'static, str>,
     /// The message for those who may know what lies behind the gateway, where that is another.
     inside: Option<Arc<str>>,
+    /// The field of the request that is at fault.
+    param: Option<Arc<str>>,
     origin: Origin,
     retry: RetryClass,
     retry_after: Option<Duration>,
@@ -155,11 +166,19 @@ pub struct Error {
 
 impl Error {
     fn new(code: ErrorCode, origin: Origin, retry: RetryClass, message: impl Into<Cow<'static, str>>) -> Self {
-        Error { code, message: message.into(), inside: None, origin, retry, retry_after: None }
+        Error { code, message: message.into(), inside: None, param: None, origin, retry, retry_after: None }
     }
 
     pub fn invalid(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorCode::InvalidRequest, Origin::Client, RetryClass::Never, message)
+    }
+
+    pub fn unsupported_parameter(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorCode::UnsupportedParameter, Origin::Client, RetryClass::Never, message)
+    }
+
+    pub fn context_exceeded(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorCode::ContextExceeded, Origin::Client, RetryClass::Never, message)
     }
 
     pub fn unauthenticated(message: impl Into<Cow<'static, str>>) -> Self {
@@ -266,6 +285,11 @@ impl Error {
         self.inside.as_deref().unwrap_or(&self.message)
     }
 
+    /// The same error, which names the field of the request that is at fault: `stop`, `messages[2].content`.
+    pub fn with_param(self, param: impl Into<Arc<str>>) -> Self {
+        Error { param: Some(param.into()), ..self }
+    }
+
     /// For an error whose code says one thing as a rule, and here another is known.
     pub fn with_retry_class(self, retry: RetryClass) -> Self {
         Error { retry, ..self }
@@ -281,6 +305,11 @@ impl Error {
 
     pub fn message(&self) -> &str {
         &self.message
+    }
+
+    /// The field of the request that is at fault, where it is one that is known.
+    pub fn param(&self) -> Option<&str> {
+        self.param.as_deref()
     }
 
     pub fn origin(&self) -> Origin {

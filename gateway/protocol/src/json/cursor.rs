@@ -20,16 +20,25 @@ pub(crate) type Parsed<T> = Result<T, Fault>;
 pub(crate) struct Cursor<'a> {
     text: &'a [u8],
     at: usize,
+    /// What refusals say of what JSON can't carry.
+    advice: &'static str,
 }
+
+const OF_TENSORS: &str = ": send the tensor in binary, over V2";
 
 impl<'a> Cursor<'a> {
     pub fn new(text: &'a [u8]) -> Self {
-        Cursor { text, at: 0 }
+        Cursor { text, at: 0, advice: OF_TENSORS }
+    }
+
+    /// A cursor of a body that has no tensors, whose refusals speak of none.
+    pub fn without_tensors(text: &'a [u8]) -> Self {
+        Cursor { text, at: 0, advice: "" }
     }
 
     /// A second cursor of the same text, at a value that was skipped. Positions stay those of the body.
     pub fn revisit(&self, skipped: &Range<usize>) -> Self {
-        Cursor { text: self.text, at: skipped.start }
+        Cursor { at: skipped.start, ..*self }
     }
 
     /// The text of a value that was skipped.
@@ -79,7 +88,7 @@ impl<'a> Cursor<'a> {
         let Some(byte) = self.peek() else { return "the end of the body".to_owned() };
         let rest = &self.text[self.at..];
         if ["NaN", "Infinity", "-Infinity"].iter().any(|word| rest.starts_with(word.as_bytes())) {
-            return "NaN or Infinity, which JSON does not have: send the tensor in binary, over V2".to_owned();
+            return format!("NaN or Infinity, which JSON does not have{}", self.advice);
         }
         match byte {
             b'[' => "an array".to_owned(),
@@ -180,9 +189,8 @@ impl<'a> Cursor<'a> {
             let text = format!("string has the control character 0x{:02x}: escape it", rest[length]);
             return Err(Fault::new(self.at, text));
         }
-        std::str::from_utf8(&rest[..length]).map_err(|error| {
-            Fault::new(start + error.valid_up_to(), "string is not UTF-8: send the tensor in binary, over V2")
-        })
+        std::str::from_utf8(&rest[..length])
+            .map_err(|error| Fault::new(start + error.valid_up_to(), format!("string is not UTF-8{}", self.advice)))
     }
 
     /// What a backslash stands for; the cursor is just behind it.
@@ -345,7 +353,7 @@ fn lone_surrogate(at: usize) -> Fault {
 
 /// Where the first quote, backslash or control character is. Eight bytes are looked at together: texts are the bulk of what
 /// is asked of language models.
-fn find_special(bytes: &[u8]) -> Option<usize> {
+pub(super) fn find_special(bytes: &[u8]) -> Option<usize> {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const HIGHS: u64 = ONES << 7;
     let (words, rest) = bytes.as_chunks::<8>();

@@ -3,6 +3,7 @@
 use half::{bf16, f16};
 
 use super::base64;
+use super::cursor::find_special;
 use crate::tensor::{BytesElements, Datatype, Tensor};
 
 /// An element that JSON can't carry.
@@ -88,8 +89,8 @@ pub(crate) fn integer(out: &mut Vec<u8>, value: impl itoa::Integer) -> bool {
     true
 }
 
-/// The shortest text that reads back as the same number of the same width.
-fn float<F: zmij::Float + Copy + Into<f64>>(out: &mut Vec<u8>, value: F) -> bool {
+/// The shortest text that reads back as the same number of the same width; `false` where there is none.
+pub(crate) fn float<F: zmij::Float + Copy + Into<f64>>(out: &mut Vec<u8>, value: F) -> bool {
     if !value.into().is_finite() {
         return false;
     }
@@ -123,7 +124,7 @@ pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');
     let mut rest = text.as_bytes();
-    while let Some(length) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)) {
+    while let Some(length) = find_special(rest) {
         out.extend_from_slice(&rest[..length]);
         match rest[length] {
             b'\n' => out.extend_from_slice(b"\\n"),

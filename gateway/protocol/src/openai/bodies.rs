@@ -18,8 +18,10 @@ struct ErrorObject<'a> {
     code: &'static str,
 }
 
-/// `{"error": {…}}`, the body of every refusal on OpenAI's routes. `param` names the field at fault.
+/// `{"error": {…}}`, the body of every refusal on OpenAI's routes. `param` names the field at fault, where the error itself
+/// does not.
 pub fn error_body(error: &Error, param: Option<&str>) -> Bytes {
+    let param = error.param().or(param);
     let row = error.row();
     let code = match (error.code(), param) {
         (ErrorCode::NotFound, Some("model")) => "model_not_found",

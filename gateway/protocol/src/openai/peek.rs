@@ -16,7 +16,7 @@ pub enum Peeked {
 /// Looks for the top-level `model` in what has come of a body; `complete` says whether that is all. Before that, an error
 /// may be nothing but the missing rest.
 pub fn peek(head: &[u8], complete: bool) -> Result<Peeked> {
-    match read(&mut Cursor::new(head)) {
+    match read(&mut Cursor::without_tensors(head)) {
         Ok(Some(model)) => Ok(Peeked::Model(model)),
         Ok(None) => Ok(Peeked::Missing),
         Err(_) if !complete => Ok(Peeked::More),

@@ -11,7 +11,7 @@ use crate::support::{Elements, TOKENS, request};
 
 /// One change to a body.
 #[derive(Clone, Debug)]
-enum Change {
+pub enum Change {
     Set(Index, u8),
     Insert(Index, Vec<u8>),
     Remove(Index, usize),
@@ -19,7 +19,7 @@ enum Change {
     Repeat(Index, usize),
 }
 
-fn change() -> impl Strategy<Value = Change> {
+pub fn change() -> impl Strategy<Value = Change> {
     let token = proptest::sample::select(&TOKENS[..]).prop_map(|token| token.as_bytes().to_vec());
     prop_oneof![
         (any::<Index>(), any::<u8>()).prop_map(|(at, byte)| Change::Set(at, byte)),
@@ -31,7 +31,7 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-fn apply(body: &mut Vec<u8>, change: Change) {
+pub fn apply(body: &mut Vec<u8>, change: Change) {
     let end = |at: usize, length: usize, body: &[u8]| (at + length).min(body.len());
     match change {
         _ if body.is_empty() => {}

@@ -126,15 +126,14 @@ impl Executor {
         }
     }
 
-    /// Whether calls are passed on as bytes, to servers in other processes as a rule. Engines of tensors in this one pull
-    /// theirs.
+    /// Whether calls leave this process.
     pub fn is_remote(&self) -> bool {
-        match self {
-            Executor::Model { isolation: Isolation::Thread, model } => model.format == ModelFormat::Language,
-            Executor::Model { isolation: Isolation::Process, .. } | Executor::Command(_) | Executor::Upstream(_) => {
-                true
-            }
-        }
+        !matches!(self, Executor::Model { isolation: Isolation::Thread, .. })
+    }
+
+    /// Whether calls are passed to the replicas as bytes. Engines of tensors in this process pull theirs.
+    pub fn passes(&self) -> bool {
+        self.is_remote() || self.model().is_some_and(|model| model.format == ModelFormat::Language)
     }
 }
 

@@ -60,7 +60,7 @@ impl Grants {
         match self.lane.readiness() {
             Readiness::Loading => nothing(State::Loading, None),
             Readiness::Failed(reason) => nothing(State::Failed, Some(reason.chars().take(LONGEST_REASON).collect())),
-            Readiness::Ready(_) if self.lane.is_remote() => {
+            Readiness::Ready(_) if self.lane.passes() => {
                 // An engine of texts says itself how many calls it takes.
                 let slots = (self.lane.slots() / (*self.gateways.borrow()).max(1)).max(1);
                 Credit { slots, state: State::Ready, reason: None }

@@ -208,7 +208,8 @@ fn open(gateway: &Arc<Gateway>, plan: &ServicePlan) -> (Arc<Lane>, Arc<dyn weirg
         namespace,
         service: name,
         revision: &predictor.name,
-        remote: predictor.executor.is_remote(),
+        passes: predictor.executor.passes(),
+        remote: false,
     });
     gateway.bound_lane(&lane, LaneBound { max_queued_requests: settings.max_queued_requests, percent: 100 });
     gateway.publish(RouteTable::new(vec![Service {

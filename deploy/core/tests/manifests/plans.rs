@@ -167,10 +167,26 @@ fn frameworks_are_models() {
         });
         let written = serde_json::to_value(&service.service).unwrap();
         assert_eq!(written["spec"]["predictor"], json!({ "minReplicas": 1, "model": expected }));
-        assert_eq!(service.plan.is_some(), name == "onnx");
+        assert_eq!(service.plan.is_some(), matches!(name, "onnx" | "huggingface"));
     }
     let explicit = predictor(json!({ "model": null, "onnx": { "storageUri": "digits", "protocolVersion": "v1" } }));
     assert_eq!(planned(&explicit), planned(&json!({})));
+}
+
+#[test]
+fn language_models_are_passed_calls_and_have_the_name_of_their_arguments() {
+    let args = json!(["--model_name=helper", "--max-model-len=4096"]);
+    for name in ["gguf", "huggingface"] {
+        let model = json!({ "modelFormat": { "name": name }, "storageUri": "digits", "args": args });
+        let executor = planned(&predictor(json!({ "model": model }))).predictor.executor;
+        let Executor::Model { model, .. } = &executor else { panic!("{executor:?}") };
+        assert_eq!((model.format, executor.passes()), (ModelFormat::Language, true));
+        assert!(!executor.is_remote(), "it is in this process");
+        assert_eq!(executor.model_name(), Some("helper"));
+        assert_eq!(model.arguments.max_model_len, NonZeroUsize::new(4096));
+    }
+    let tensors = planned(&json!({})).predictor.executor;
+    assert_eq!((tensors.passes(), tensors.model_name()), (false, None));
 }
 
 #[test]

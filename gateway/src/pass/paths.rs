@@ -151,7 +151,9 @@ fn spoken_protocol(routed: &Routed, path: &str) -> Option<Protocol> {
     match protocol {
         Protocol::OpenAi if !spoken.speaks(protocol) => Some(Protocol::Other),
         // An engine of texts knows this of V2 and no more.
-        Protocol::V2Http if spoken.generates && model_of(path).is_some_and(|(_, call)| is_generate(call)) => {
+        Protocol::V2Http
+            if (spoken.generates || !spoken.known) && model_of(path).is_some_and(|(_, call)| is_generate(call)) =>
+        {
             Some(Protocol::Other)
         }
         _ => spoken.speaks(protocol).then_some(protocol),

@@ -13,6 +13,7 @@ mod model_config;
 pub mod network;
 pub mod onnx;
 pub mod repository;
+pub mod safetensors;
 mod stop;
 pub mod storage;
 pub mod text;

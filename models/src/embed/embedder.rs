@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::bert_encoder::BertEncoder;
 use super::encoder::{Company, Encoder};
 use super::files::Files;
 use super::layout::{Backend, Layout, Matryoshka, Weights};
@@ -78,7 +79,7 @@ impl Embedder {
         let threads = options.threads.max(1);
         let encoder: Box<dyn Encoder> = match &layout.weights {
             Weights::Onnx(path) => Box::new(OnnxEncoder::load(path, &layout, threads)?),
-            Weights::Safetensors(path) => return Err(LoadError(format!("{}: not yet", path.display()))),
+            Weights::Safetensors(path) => Box::new(BertEncoder::load(path, &layout, threads)?),
         };
         let spec = EmbedderSpec {
             dimensions: encoder.width(),
@@ -138,7 +139,9 @@ impl EmbedderSpec {
         }
         if text.len() > self.max_tokens {
             let (tokens, limit) = (text.len(), self.max_tokens);
-            return Err(format!("has {tokens} tokens, and the model takes {limit}; shorten it, or ask for it to be truncated"));
+            return Err(format!(
+                "has {tokens} tokens, and the model takes {limit}; shorten it, or ask for it to be truncated"
+            ));
         }
         match text.iter().find(|&&id| id as usize >= self.vocabulary) {
             Some(id) => Err(format!("has token {id}, and the vocabulary has {}; ids start from 0", self.vocabulary)),
@@ -160,7 +163,10 @@ impl EmbedderSpec {
             Matryoshka::These(known) if known.contains(&dimensions) => Ok(()),
             Matryoshka::These(known) => {
                 let known: Vec<String> = known.iter().take(32).map(usize::to_string).collect();
-                Err(format!("{dimensions} dimensions are asked for, and the model was trained for {}", known.join(", ")))
+                Err(format!(
+                    "{dimensions} dimensions are asked for, and the model was trained for {}",
+                    known.join(", ")
+                ))
             }
             Matryoshka::No => Err(format!(
                 "{dimensions} dimensions are asked for, and the model has {whole}: it does not say that it was trained for fewer \

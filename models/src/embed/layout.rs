@@ -166,7 +166,9 @@ impl ModelConfig {
     fn check(&self, files: &Files<'_>) -> Result<(), LoadError> {
         for (name, value) in [("hidden_size", self.hidden_size), ("vocab_size", self.vocab_size)] {
             if value == 0 || value > 1 << 24 {
-                return Err(files.refuse("config.json", format!("{name} is {value}, and has to be of 1 to {}", 1 << 24)));
+                return Err(
+                    files.refuse("config.json", format!("{name} is {value}, and has to be of 1 to {}", 1 << 24))
+                );
             }
         }
         Ok(())
@@ -205,14 +207,20 @@ impl Head {
             let kind = kind.rsplit('.').next().unwrap_or_default();
             match kind {
                 "Transformer" if index == 0 && path.is_empty() => {}
-                "Transformer" => return refuse(format!("has module {index} of type Transformer in '{path}'; supported is one, first, in the folder itself")),
+                "Transformer" => {
+                    return refuse(format!(
+                        "has module {index} of type Transformer in '{path}'; supported is one, first, in the folder itself"
+                    ));
+                }
                 "Pooling" if pooling.is_none() && !normalises => {
                     pooling = Some(pooling::read(files, &format!("{}/config.json", files.part(path)?))?);
                 }
                 "Normalize" if pooling.is_some() => normalises = true,
                 other => {
                     let short: String = other.chars().take(60).collect();
-                    return refuse(format!("has module {index} of type {short} there, which is not supported; supported are Transformer, Pooling and Normalize, in this order"));
+                    return refuse(format!(
+                        "has module {index} of type {short} there, which is not supported; supported are Transformer, Pooling and Normalize, in this order"
+                    ));
                 }
             }
         }
@@ -276,7 +284,13 @@ fn weights(files: &Files<'_>, backend: Backend) -> Result<Weights, LoadError> {
         Backend::Onnx => "model.onnx and onnx/model.onnx",
         Backend::Safetensors => "model.safetensors",
     };
-    let others = ["model.safetensors.index.json", "pytorch_model.bin", "tf_model.h5", "model_quantized.onnx", "onnx/model_quantized.onnx"];
+    let others = [
+        "model.safetensors.index.json",
+        "pytorch_model.bin",
+        "tf_model.h5",
+        "model_quantized.onnx",
+        "onnx/model_quantized.onnx",
+    ];
     let there = others.into_iter().find(|name| Path::new(files.folder()).join(name).exists());
     let there = there.map(|name| format!(" (it has {name}, which is not)")).unwrap_or_default();
     Err(LoadError(format!("{} has no weights: supported are {supported}{there}", files.folder().display())))

@@ -11,6 +11,7 @@
 //! A text's vector does not depend on the texts beside it, but for the last digits: ONNX Runtime adds in another order for other
 //! shapes. Our own kernels give the same bits in any company.
 
+mod bert_encoder;
 mod bert_text;
 mod embedder;
 mod encoder;

@@ -65,7 +65,10 @@ impl OnnxEncoder {
             _ => layout.config.hidden_size,
         };
         if !pooled && width != layout.config.hidden_size {
-            let text = format!("output '{}' has vectors of {width} values, and those of config.json have {}", given.name, layout.config.hidden_size);
+            let text = format!(
+                "output '{}' has vectors of {width} values, and those of config.json have {}",
+                given.name, layout.config.hidden_size
+            );
             return Err(refuse(text));
         }
         let mut encoder = OnnxEncoder {
@@ -78,7 +81,9 @@ impl OnnxEncoder {
             company: Company::Padded,
         };
         let most = layout.max_tokens;
-        encoder.company = encoder.try_company(layout.config.vocab_size, most).map_err(|error| refuse(format!("can't be run: {error}")))?;
+        encoder.company = encoder
+            .try_company(layout.config.vocab_size, most)
+            .map_err(|error| refuse(format!("can't be run: {error}")))?;
         Ok(encoder)
     }
 

@@ -238,7 +238,12 @@ fn template(template: Template) -> Result<(Vec<u32>, Vec<u32>), String> {
             TemplatePart::SpecialToken { type_id: 0, id } if seen => after.extend(ids(id)?),
             TemplatePart::SpecialToken { type_id: 0, id } => before.extend(ids(id)?),
             TemplatePart::Sequence { type_id: 0, id } if id == "A" && !seen => seen = true,
-            _ => return Err("post_processor has a template that is not supported: it has to hold the text once, all of type 0".to_owned()),
+            _ => {
+                return Err(
+                    "post_processor has a template that is not supported: it has to hold the text once, all of type 0"
+                        .to_owned(),
+                );
+            }
         }
     }
     if seen { Ok((before, after)) } else { Err("post_processor has a template without the text".to_owned()) }

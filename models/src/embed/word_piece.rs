@@ -54,7 +54,8 @@ impl WordPiece {
             }
             words.first.insert(token.as_str().into(), id);
         }
-        words.unknown = *words.first.get(unknown).ok_or_else(|| format!("vocab has no '{}', the unknown token", short(unknown)))?;
+        words.unknown =
+            *words.first.get(unknown).ok_or_else(|| format!("vocab has no '{}', the unknown token", short(unknown)))?;
         Ok(words)
     }
 

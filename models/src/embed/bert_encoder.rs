@@ -23,7 +23,7 @@ impl BertEncoder {
                 path.with_file_name("config.json").display()
             ))
         })?;
-        Ok(BertEncoder { bert: Bert::load(path, shape, threads)?, pooling: layout.pooling })
+        Ok(BertEncoder { bert: Bert::load(path, shape, layout.max_tokens, threads)?, pooling: layout.pooling })
     }
 }
 

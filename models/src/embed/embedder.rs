@@ -12,10 +12,13 @@ use super::pooling::{Pooling, normalise};
 use super::tokenizer::{self, EmbedTokenizer, TokenizerOptions};
 use crate::model::{Interrupt, LoadError, RunError};
 
+/// More threads would be a slip.
+const MOST_THREADS: usize = 1 << 12;
+
 /// How an embedder is loaded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EmbedderOptions {
-    /// Threads that compute, the calling one among them.
+    /// Threads that compute, the calling one among them; 0 is 1.
     pub threads: usize,
     pub backend: Backend,
     /// In place of what the folder says.
@@ -77,6 +80,10 @@ impl Embedder {
             return Err(files.refuse("tokenizer.json", text));
         }
         let threads = options.threads.max(1);
+        if threads > MOST_THREADS {
+            let folder = folder.display();
+            return Err(LoadError(format!("{folder}: {threads} threads are asked for, the limit is {MOST_THREADS}")));
+        }
         let encoder: Box<dyn Encoder> = match &layout.weights {
             Weights::Onnx(path) => Box::new(OnnxEncoder::load(path, &layout, threads)?),
             Weights::Safetensors(path) => Box::new(BertEncoder::load(path, &layout, threads)?),

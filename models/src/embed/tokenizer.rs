@@ -216,13 +216,15 @@ fn frame(processor: Option<Value>) -> Result<(Vec<u32>, Vec<u32>), String> {
     let wrong = |error: serde_json::Error| format!("post_processor: {error}");
     match kind(&processor) {
         "TemplateProcessing" => template(serde_json::from_value(processor).map_err(wrong)?),
-        "BertProcessing" => {
+        // For a single text the two put the same before and behind it.
+        "BertProcessing" | "RobertaProcessing" => {
             let BertProcessing { sep, cls } = serde_json::from_value(processor).map_err(wrong)?;
             Ok((vec![cls.1], vec![sep.1]))
         }
-        other => {
-            Err(format!("post_processor is {}, and supported are TemplateProcessing and BertProcessing", short(other)))
-        }
+        other => Err(format!(
+            "post_processor is {}, and supported are TemplateProcessing, BertProcessing and RobertaProcessing",
+            short(other)
+        )),
     }
 }
 

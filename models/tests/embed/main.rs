@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod company;
+mod hostile;
 mod reference;
 mod refusals;
 mod tokens;

@@ -118,8 +118,8 @@ fn files_of_other_kinds_are_refused_by_their_name() {
         (r#""BertPreTokenizer""#, r#""Metaspace""#, "pre_tokenizer is Metaspace, and supported is BertPreTokenizer"),
         (
             r#""BertProcessing""#,
-            r#""RobertaProcessing""#,
-            "post_processor is RobertaProcessing, and supported are TemplateProcessing and BertProcessing",
+            r#""ByteLevel""#,
+            "post_processor is ByteLevel, and supported are TemplateProcessing, BertProcessing and RobertaProcessing",
         ),
         (
             r#""content": "[X]""#,
@@ -136,6 +136,8 @@ fn files_of_other_kinds_are_refused_by_their_name() {
     ] {
         assert_eq!(parse(&small(what, with)).unwrap_err(), wrong);
     }
+    let roberta = parse(&small(r#""BertProcessing""#, r#""RobertaProcessing""#)).unwrap();
+    assert_eq!(roberta.encode("a", Truncation::Refuse).unwrap(), [1, 2, 1]);
     let template = r#""type": "TemplateProcessing", "special_tokens": {"[X]": {"ids": [1]}}, "single": "#;
     let whole = r#""type": "BertProcessing", "sep": ["[X]", 1], "cls": ["[X]", 1]"#;
     let single = |parts: &str| parse(&small(whole, &format!("{template}{parts}")));

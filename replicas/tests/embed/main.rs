@@ -126,7 +126,10 @@ async fn what_a_model_can_not_do_is_the_caller_s_error() {
     let few = Embed { dimensions: Some(64), ..Embed::new(vec![vec![101, 102]], Instant::now()) };
     let error = engine.submit(few).err().unwrap();
     assert_eq!(error.code(), ErrorCode::InvalidRequest);
-    assert!(error.message().starts_with("64 dimensions are asked for, and the model has 384: it does not say"), "{error:?}");
+    assert!(
+        error.message().starts_with("64 dimensions are asked for, and the model has 384: it does not say"),
+        "{error:?}"
+    );
     let config = EmbedConfig { max_tokens: Some(257), ..EmbedConfig::default() };
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../models/tests/embed/tiny");
     let error = EmbedEngine::load(&folder, &config, Arc::new(Unobserved)).err().unwrap();

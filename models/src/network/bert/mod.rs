@@ -33,6 +33,8 @@ const HEAD_STEP: usize = 16;
 const WIDTH_STEP: usize = 32;
 /// The most tokens of a text that can be asked for.
 const MOST_POSITIONS: usize = 1 << 16;
+/// The most values of the largest table that a step is computed in.
+const MOST_VALUES: usize = 1 << 28;
 
 /// The sizes of a network.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -54,6 +56,8 @@ pub struct BertShape {
 /// A network that is loaded: its weights and its threads.
 pub struct Bert {
     shape: BertShape,
+    /// Most tokens of a text.
+    longest: usize,
     weights: Weights,
     pool: Pool,
     isa: Isa,
@@ -108,14 +112,24 @@ impl BertShape {
 }
 
 impl Bert {
-    /// Loads the tensors of a file, which computes on `threads` threads, the caller's among them.
-    pub fn load(path: &Path, shape: BertShape, threads: usize) -> Result<Bert, LoadError> {
+    /// Loads the tensors of a file. The network computes texts of up to `longest` tokens, on `threads` threads, the caller's
+    /// among them.
+    pub fn load(path: &Path, shape: BertShape, longest: usize, threads: usize) -> Result<Bert, LoadError> {
         let file = Safetensors::open(path)?;
         shape.check().map_err(|error| file.refuse(error))?;
+        let longest = longest.min(shape.positions);
+        if STEP_TOKENS.max(longest) * shape.inner > MOST_VALUES {
+            let inner = shape.inner;
+            return Err(file.refuse(format!(
+                "texts of {longest} tokens with an intermediate_size of {inner} need {} values at a time, the limit is \
+                 {MOST_VALUES}: ask for fewer tokens of a text",
+                longest * inner
+            )));
+        }
         let weights = Weights::load(&file, &shape)?;
         let pool = Pool::new(threads).map_err(|error| file.refuse(format!("a thread can't be started: {error}")))?;
-        let buffers = Buffers::new(&shape, STEP_TOKENS.max(shape.positions));
-        Ok(Bert { shape, weights, pool, isa: Isa::best(), buffers, stop: Arc::default() })
+        let buffers = Buffers::new(&shape, STEP_TOKENS.max(longest));
+        Ok(Bert { shape, longest, weights, pool, isa: Isa::best(), buffers, stop: Arc::default() })
     }
 
     pub fn shape(&self) -> &BertShape {
@@ -130,7 +144,7 @@ impl Bert {
     /// Computes the vectors of the texts' tokens, and calls `each` with those of each text, in their order. After an error
     /// some of it may not have been called.
     pub fn encode(&mut self, texts: &[&[u32]], mut each: impl FnMut(&[f32])) -> Result<(), BertError> {
-        let BertShape { positions: limit, vocabulary, .. } = self.shape;
+        let (limit, vocabulary) = (self.longest, self.shape.vocabulary);
         for (text, tokens) in texts.iter().enumerate() {
             if tokens.is_empty() || tokens.len() > limit {
                 return Err(BertError::Length { text, tokens: tokens.len(), limit });
@@ -160,7 +174,7 @@ impl Bert {
     }
 
     fn step(&mut self, texts: &[&[u32]]) -> Result<(), BertError> {
-        let Bert { shape, weights, pool, isa, buffers, stop } = self;
+        let Bert { shape, weights, pool, isa, buffers, stop, .. } = self;
         let forward = forward::Forward { shape, weights, pool, isa: *isa, texts };
         forward.embed(buffers);
         for layer in &weights.layers {

@@ -64,10 +64,6 @@ impl EmbedQueue {
         }
     }
 
-    pub fn policy(&self) -> &EmbedPolicy {
-        &self.policy
-    }
-
     /// Takes a call in.
     pub fn submit(&mut self, new: NewCall) -> Result<CallId, Refusal> {
         let (texts, limit) = (new.lengths.len(), self.policy.call_texts);

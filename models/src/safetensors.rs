@@ -167,12 +167,13 @@ mod tests {
 
     #[test]
     fn each_type_is_read_as_floats() {
-        let data =
-            [1.5f32.to_le_bytes().as_slice(), &f16::from_f32(-2.0).to_le_bytes(), &bf16::from_f32(3.0).to_le_bytes()];
+        let mut data = 1.5f32.to_le_bytes().to_vec();
+        data.extend(f16::from_f32(-2.0).to_le_bytes());
+        data.extend(bf16::from_f32(3.0).to_le_bytes());
         let table = r#"{"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},
             "b":{"dtype":"F16","shape":[1,1],"data_offsets":[4,6]},"c":{"dtype":"BF16","shape":[1],"data_offsets":[6,8]},
             "d":{"dtype":"I64","shape":[1],"data_offsets":[0,8]},"e":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}}"#;
-        let file = open(&with(table, &data.concat())).unwrap();
+        let file = open(&with(table, &data)).unwrap();
         assert_eq!(file.floats("a", &[1]).unwrap(), [1.5]);
         assert_eq!(file.floats("b", &[1, 1]).unwrap(), [-2.0]);
         assert_eq!(file.floats("c", &[1]).unwrap(), [3.0]);

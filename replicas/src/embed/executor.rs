@@ -1,6 +1,6 @@
 //! The engine's thread: it plans a run, computes it, and delivers what is complete.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -185,16 +185,16 @@ impl<C: Compute> Executor<C> {
 impl State {
     /// Takes the texts of a run out of their calls.
     fn begin(&mut self, run: Run, now: Instant) -> Work {
-        let mut began: HashMap<CallId, ()> = HashMap::new();
+        let mut began = HashSet::new();
         let texts = run.texts.iter().map(|text| {
             let Some(live) = self.live.get_mut(&text.call) else { return Vec::new() };
-            if began.insert(text.call, ()).is_none() {
+            if began.insert(text.call) {
                 live.start(now);
             }
             live.texts.get_mut(text.index).map(std::mem::take).unwrap_or_default()
         });
         let texts = texts.collect();
-        self.running = began.into_keys().collect();
+        self.running = began;
         Work { run, texts }
     }
 }

@@ -32,6 +32,12 @@ pub enum Element {
 pub struct Safetensors {
     path: PathBuf,
     file: File,
+    table: Table,
+}
+
+/// All of a file that is not numbers of tensors.
+#[derive(Debug)]
+pub struct Table {
     tensors: HashMap<String, Info>,
     /// Where the tensors' bytes begin.
     base: u64,
@@ -49,8 +55,8 @@ impl Safetensors {
         let refuse = |error: &dyn std::fmt::Display| LoadError(format!("{}: {error}", path.display()));
         let file = File::open(path).map_err(|error| refuse(&error))?;
         let size = file.metadata().map_err(|error| refuse(&error))?.len();
-        let (tensors, base) = read_table(&file, size).map_err(|error| refuse(&error))?;
-        Ok(Safetensors { path: path.to_owned(), file, tensors, base })
+        let table = Table::read(&file, size).map_err(|error| refuse(&error))?;
+        Ok(Safetensors { path: path.to_owned(), file, table })
     }
 
     /// An error that names the file.
@@ -60,16 +66,16 @@ impl Safetensors {
 
     /// The tensors' names, in no order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.tensors.keys().map(String::as_str)
+        self.table.tensors.keys().map(String::as_str)
     }
 
     pub fn has(&self, name: &str) -> bool {
-        self.tensors.contains_key(name)
+        self.table.tensors.contains_key(name)
     }
 
     /// A tensor's bytes, little-endian, and what they are. It has to be there, of just this shape.
     pub fn read(&self, name: &str, shape: &[usize]) -> Result<(Element, Vec<u8>), LoadError> {
-        let Some(info) = self.tensors.get(name) else {
+        let Some(info) = self.table.tensors.get(name) else {
             return Err(self.refuse(format!("the tensor '{name}' is missing; one of shape {shape:?} was expected")));
         };
         if info.shape != shape {
@@ -96,7 +102,7 @@ impl Safetensors {
         // The file has as many, which was checked when it was opened.
         let mut data = vec![0; (end - begin) as usize];
         self.file
-            .read_exact_at(&mut data, self.base + begin)
+            .read_exact_at(&mut data, self.table.base + begin)
             .map_err(|error| self.refuse(format!("the tensor '{name}' can't be read: {error}")))?;
         Ok((element, data))
     }
@@ -113,41 +119,52 @@ impl Safetensors {
     }
 }
 
-fn read_table(mut file: &File, size: u64) -> Result<(HashMap<String, Info>, u64), String> {
-    let mut length = [0; 8];
-    file.read_exact(&mut length).map_err(|_| "is no safetensors file: it is too short".to_owned())?;
-    let length = u64::from_le_bytes(length);
-    let base = length.checked_add(8).filter(|&base| base <= size);
-    let Some(base) = base else {
-        return Err(format!(
-            "has a table of {length} bytes, and is of {size}: it was cut off, or is no safetensors file"
-        ));
-    };
-    if length > LARGEST_TABLE {
-        return Err(format!("has a table of {length} bytes, the limit is {LARGEST_TABLE}"));
-    }
-    let mut table = vec![0; length as usize];
-    file.read_exact(&mut table).map_err(|error| format!("its table can't be read: {error}"))?;
-    let mut entries: HashMap<String, serde_json::Value> =
-        serde_json::from_slice(&table).map_err(|error| format!("its table is wrong: {error}"))?;
-    entries.remove("__metadata__");
-    if entries.len() > MOST_TENSORS {
-        return Err(format!("has {} tensors, the limit is {MOST_TENSORS}", entries.len()));
-    }
-    let mut tensors = HashMap::with_capacity(entries.len());
-    for (name, entry) in entries {
-        let short: String = name.chars().take(80).collect();
-        let info: Info = serde_json::from_value(entry).map_err(|error| format!("the tensor '{short}': {error}"))?;
-        let (begin, end) = info.data_offsets;
-        if begin > end || end > size - base {
+impl Table {
+    /// Reads the table of a file of `size` bytes.
+    pub fn read(mut file: impl Read, size: u64) -> Result<Table, String> {
+        let mut length = [0; 8];
+        file.read_exact(&mut length).map_err(|_| "is no safetensors file: it is too short".to_owned())?;
+        let length = u64::from_le_bytes(length);
+        let base = length.checked_add(8).filter(|&base| base <= size);
+        let Some(base) = base else {
             return Err(format!(
-                "the tensor '{short}' lies at {begin} to {end}, and there are {} bytes: it was cut off, or is not whole yet",
-                size - base
+                "has a table of {length} bytes, and is of {size}: it was cut off, or is no safetensors file"
             ));
+        };
+        if length > LARGEST_TABLE {
+            return Err(format!("has a table of {length} bytes, the limit is {LARGEST_TABLE}"));
         }
-        tensors.insert(name, info);
+        let mut table = vec![0; length as usize];
+        file.read_exact(&mut table).map_err(|error| format!("its table can't be read: {error}"))?;
+        let mut entries: HashMap<String, serde_json::Value> =
+            serde_json::from_slice(&table).map_err(|error| format!("its table is wrong: {error}"))?;
+        entries.remove("__metadata__");
+        if entries.len() > MOST_TENSORS {
+            return Err(format!("has {} tensors, the limit is {MOST_TENSORS}", entries.len()));
+        }
+        let mut tensors = HashMap::with_capacity(entries.len());
+        for (name, entry) in entries {
+            let short: String = name.chars().take(80).collect();
+            let info: Info = serde_json::from_value(entry).map_err(|error| format!("the tensor '{short}': {error}"))?;
+            let (begin, end) = info.data_offsets;
+            if begin > end || end > size - base {
+                return Err(format!(
+                    "the tensor '{short}' lies at {begin} to {end}, and there are {} bytes: it was cut off, or is not whole yet",
+                    size - base
+                ));
+            }
+            tensors.insert(name, info);
+        }
+        Ok(Table { tensors, base })
     }
-    Ok((tensors, base))
+
+    /// The tensors' names, and where the bytes of each begin and end in the file.
+    pub fn places(&self) -> impl Iterator<Item = (&str, u64, u64)> {
+        self.tensors.iter().map(|(name, info)| {
+            let (begin, end) = info.data_offsets;
+            (name.as_str(), self.base + begin, self.base + end)
+        })
+    }
 }
 
 #[cfg(test)]

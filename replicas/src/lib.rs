@@ -8,6 +8,7 @@
 mod batch;
 pub mod child;
 pub mod credits;
+pub mod embed;
 mod engine;
 pub mod job;
 mod joined;

@@ -46,6 +46,8 @@ mod writer;
 pub use self::answer::{FinishReason, Finished, GenerationTiming, LengthCause, Part, Piece, StopCause, Usage};
 pub use self::config::TextConfig;
 pub use self::engine::{EngineEnd, TextEngine};
+pub(crate) use self::executor::ended_with;
+pub(crate) use self::inbox::Phase;
 pub use self::mailbox::Generation;
 pub use self::observer::{StepReport, TextObserver, TextStats, Unobserved};
 pub(crate) use self::replica::TextEngines;

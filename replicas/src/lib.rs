@@ -13,6 +13,7 @@ mod engine;
 pub mod job;
 mod joined;
 mod kind;
+pub mod language;
 pub mod local;
 mod onnx;
 pub mod remote;

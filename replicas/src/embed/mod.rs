@@ -10,6 +10,7 @@
 //! | `shared`   | the queue, and who waits for what; any thread looks at it for a moment |
 //! | `executor` | the engine's thread: plan, compute, deliver |
 //! | `observer` | what is told as it happens, and numbers for metrics |
+//! | `server`   | an engine as a server of HTTP in this process, which calls are passed to as bytes |
 //!
 //! **A caller** makes tokens of its texts on its own thread, with the engine's
 //! [`EmbedTokenizer`](weirgate_models::embed::EmbedTokenizer), submits them, and awaits an [`Embedding`]. Dropping that takes the
@@ -28,6 +29,7 @@ mod engine;
 mod executor;
 mod observer;
 mod request;
+mod server;
 mod shared;
 #[cfg(test)]
 mod tests;
@@ -37,4 +39,5 @@ pub use self::config::EmbedConfig;
 pub use self::engine::EmbedEngine;
 pub use self::observer::{EmbedObserver, EmbedStats, Ended, RunReport, Unobserved};
 pub use self::request::Embed;
+pub(crate) use self::server::EmbedServer;
 pub use crate::text::EngineEnd;

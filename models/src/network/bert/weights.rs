@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use super::super::cpu::matrix::Matrix;
-use super::super::cpu::pack::Type;
 use super::BertShape;
 use crate::model::LoadError;
+use crate::gguf::TensorType;
 use crate::safetensors::{Element, Safetensors};
 
 /// A product's weights and what is added to its results.
@@ -87,11 +87,14 @@ impl Loader<'_> {
         let weight = self.name(&format!("{name}.weight"));
         let (element, bytes) = self.file.read(&weight, &[outputs, inputs])?;
         let kind = match element {
-            Element::F32 => Type::F32,
-            Element::F16 => Type::F16,
-            Element::Bf16 => Type::Bf16,
+            Element::F32 => TensorType::F32,
+            Element::F16 => TensorType::F16,
+            Element::Bf16 => TensorType::Bf16,
         };
-        let matrix = Matrix::pack(kind, outputs, inputs, &bytes);
+        let matrix = Matrix::empty(kind, outputs, inputs).and_then(|mut matrix| {
+            matrix.fill(kind, 0, &bytes)?;
+            Ok(matrix)
+        });
         let matrix =
             matrix.map_err(|error| self.file.refuse(format!("the tensor '{weight}' can't be packed: {error}")))?;
         Ok(Dense { matrix, bias })

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::CommandFactory;
 use weirgate::cli::Cli;
 use weirgate::observe::METRICS;
-use weirgate_protocol::{ErrorCode, openai};
+use weirgate_protocol::ErrorCode;
 
 /// Holds the part of a page between its two marks against `table`, or writes it when asked to.
 fn check(page: &str, table: &str) {
@@ -100,7 +100,7 @@ fn fields_of_openais_routes() {
              it is not given; `stream` says of `/generate_stream` whether the text comes in pieces, and is true there.",
         ),
     ];
-    let known = openai::known_fields();
+    let known = weirgate_protocol::openai::known_fields();
     assert_eq!(known.len(), titles.len());
     let mut text = String::new();
     for (fields, (of, title, more)) in known.iter().zip(titles) {

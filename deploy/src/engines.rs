@@ -3,31 +3,65 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use weirgate_deploy_core::{ModelFormat, ModelPlan, RevisionPlan};
-use weirgate_replicas::local::Loader;
-use weirgate_replicas::{OnnxSource, ReplicaSetConfig, Source, onnx_loader};
+use weirgate_deploy_core::{ModelArguments, ModelFormat, ModelPlan, RevisionPlan};
+use weirgate_replicas::text::{TextConfig, TextSetConfig};
+use weirgate_replicas::{Feed, OnnxSource, ReplicaSet, ReplicaSetConfig, Source, onnx_loader};
 
 use crate::control::Named;
 
 /// The set of engines that load the model from `source`.
-pub fn engine_set(service: &Named, plan: &RevisionPlan, model: &ModelPlan, source: Source) -> ReplicaSetConfig {
-    ReplicaSetConfig {
-        name: service.name.clone(),
-        service: service.to_string(),
-        max_batch_size: plan.batcher.max_batch_size,
-        max_latency: plan.batcher.max_latency,
-        container_concurrency: plan.container_concurrency,
-        loader: loader(service, plan, model, source),
+pub fn engine_set(
+    service: &Named,
+    plan: &RevisionPlan,
+    model: &ModelPlan,
+    source: Source,
+    feed: Arc<dyn Feed>,
+) -> ReplicaSet {
+    match model.format {
+        ModelFormat::Onnx => ReplicaSet::new(tensors(service, plan, source), feed),
+        ModelFormat::Language => ReplicaSet::texts(texts(service, plan, &model.arguments, source), feed),
     }
 }
 
-fn loader(service: &Named, plan: &RevisionPlan, model: &ModelPlan, source: Source) -> Arc<Loader> {
-    let intra_threads = plan.cpu_limit.unwrap_or_else(process_cpus);
-    match model.format {
-        ModelFormat::Onnx => {
-            onnx_loader(OnnxSource { service: service.to_string(), model: service.name.clone(), source, intra_threads })
-        }
+fn tensors(service: &Named, plan: &RevisionPlan, source: Source) -> ReplicaSetConfig {
+    let (of, model, intra_threads) = (service.to_string(), service.name.clone(), threads(plan));
+    ReplicaSetConfig {
+        name: service.name.clone(),
+        service: of.clone(),
+        max_batch_size: plan.batcher.max_batch_size,
+        max_latency: plan.batcher.max_latency,
+        container_concurrency: plan.container_concurrency,
+        loader: onnx_loader(OnnxSource { service: of, model, source, intra_threads }),
     }
+}
+
+fn texts(service: &Named, plan: &RevisionPlan, arguments: &ModelArguments, source: Source) -> TextSetConfig {
+    let usual = TextConfig::default();
+    let or = |asked: Option<NonZeroUsize>, usual: usize| asked.map_or(usual, NonZeroUsize::get);
+    let step_tokens = or(arguments.max_num_batched_tokens, usual.step_tokens);
+    TextSetConfig {
+        service: service.to_string(),
+        model: plan.executor.model_name().unwrap_or(&service.name).into(),
+        revision: plan.name.as_str().into(),
+        source,
+        text: TextConfig {
+            name: service.name.clone(),
+            threads: threads(plan).get(),
+            kv_bytes: or(arguments.kv_cache_memory_bytes, usual.kv_bytes),
+            context: arguments.max_model_len.map(NonZeroUsize::get),
+            step_tokens,
+            prefill_tokens: usual.prefill_tokens.min(step_tokens.saturating_sub(1).max(1)),
+            running: or(arguments.max_num_seqs, usual.running),
+            prefix_cache: arguments.enable_prefix_caching.unwrap_or(usual.prefix_cache),
+            ..usual
+        },
+        container_concurrency: plan.container_concurrency,
+    }
+}
+
+/// Threads that one replica computes with.
+fn threads(plan: &RevisionPlan) -> NonZeroUsize {
+    plan.cpu_limit.unwrap_or_else(process_cpus)
 }
 
 /// The CPUs this process may use: its affinity and its cgroup's quota count.

@@ -38,7 +38,9 @@ pub struct LaneOf<'a> {
     pub namespace: &'a str,
     pub service: &'a str,
     pub revision: &'a str,
-    /// Its replicas are servers in other processes, which calls are passed to.
+    /// Calls are passed to its replicas; else these pull them.
+    pub passes: bool,
+    /// Its replicas are in other processes, about which callers are told only what concerns them.
     pub remote: bool,
 }
 

@@ -460,10 +460,11 @@ fn any_addressed<'a>(table: &'a Table, address: &Address<'_>) -> Result<Option<A
     }
 }
 
-/// Whether a revision answers calls by this protocol.
+/// Whether a revision can be asked about by this protocol: it answers calls by it, or V2's for texts.
 pub(crate) fn answers_by(lane: &Lane, model: &LoadedModel, protocol: Protocol) -> bool {
     let told = !model.newest().inputs.is_empty();
-    lane.spoken().is_none_or(|spoken| pass::answers(spoken, told, protocol))
+    let is_v2 = matches!(protocol, Protocol::V2Http | Protocol::V2Grpc);
+    lane.spoken().is_none_or(|spoken| (is_v2 && spoken.generates) || pass::answers(spoken, told, protocol))
 }
 
 /// Whether something can answer: what it says instead is an error only where it isn't there at all.

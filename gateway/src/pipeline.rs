@@ -311,7 +311,7 @@ async fn start(
 
 /// Keeps the record of a call that servers were to execute, and that none of them had.
 fn note_refusal(gateway: &Gateway, arrival: &Arrival, routed: &Routed, turned: &Turned) {
-    if routed.lane().is_remote() {
+    if routed.lane().passes() {
         pass::note_refusal(gateway, arrival, routed, turned);
     }
 }
@@ -366,9 +366,9 @@ async fn execute(
     decoded: Decoded,
     deadline: Instant,
 ) -> Result<Ran> {
-    let trail = routed.lane().is_remote().then(|| Trail::new(asks));
+    let trail = routed.lane().passes().then(|| Trail::new(asks));
     let mut explained = Explained::new(gateway, arrival, trail.clone(), asks);
-    let via = if routed.lane().is_remote() { asked.address.headers().and_then(via::of) } else { None };
+    let via = if routed.lane().passes() { asked.address.headers().and_then(via::of) } else { None };
     match submit(routed, (arrival, via), decoded, trail, deadline).await {
         Ok((request, response, stages, batch)) => {
             if let Some(explained) = &mut explained {
@@ -377,7 +377,7 @@ async fn execute(
             Ok(Ran::Answered(request, response, stages, explained))
         }
         Err(error) => {
-            if let Some(explained) = explained.filter(|_| routed.lane().is_remote()) {
+            if let Some(explained) = explained.filter(|_| routed.lane().passes()) {
                 explained.failed(routed, &error);
             }
             Err(error)
@@ -397,7 +397,7 @@ async fn submit(
         Target { namespace: service.namespace.clone(), service: service.name.clone(), model: service.model.clone() };
     let repeats = service.retry != Retry::NotExecuted;
     let mut along = Along::default();
-    if routed.lane().is_remote() {
+    if routed.lane().passes() {
         along = Along { id: request.id.clone(), extras: request.extras.take(), via };
         if along.extras.is_some() {
             // What it says may change what a server does with it, and is its own.

@@ -205,8 +205,8 @@ fn entries(model: &str, route: &Result<ServiceRoute>, knows: bool) -> Vec<IndexE
 
 /// Why servers are not ready names them.
 fn discreet(error: Error, service: &Service<Arc<Lane>>) -> Error {
-    let passes = service.revisions.iter().any(|revision| revision.lane.is_remote());
-    if !passes || error.code() != ErrorCode::Unavailable {
+    let remote = service.revisions.iter().any(|revision| revision.lane.is_remote());
+    if !remote || error.code() != ErrorCode::Unavailable {
         return error;
     }
     let text = format!("model '{}' did not load: {NO_SERVER}", service.model);

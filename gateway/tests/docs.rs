@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::CommandFactory;
 use weirgate::cli::Cli;
-use weirgate::observe::METRICS;
+use weirgate::observe::{METRICS, TEXT_METRICS};
 use weirgate_protocol::ErrorCode;
 
 /// Holds the part of a page between its two marks against `table`, or writes it when asked to.
@@ -77,7 +77,7 @@ fn errors() {
 #[test]
 fn metrics() {
     let mut table = "| metric | kind | meaning |\n|---|---|---|\n".to_owned();
-    for metric in METRICS {
+    for metric in METRICS.iter().chain(TEXT_METRICS) {
         writeln!(table, "| `{}` | {} | {} |", metric.name, metric.kind.label(), metric.help).unwrap();
     }
     check("metrics.md", &table);

@@ -9,8 +9,11 @@
 | qwen2       | halves are turned, biases                                                                  |
 | qwen3       | halves are turned, norms of queries and keys                                               |
 | types       | a matrix of each type: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K, F16, BF16, F32         |
+| few_bits    | a matrix of Q3_K, IQ4_NL and IQ4_XS                                                        |
 
-Beside each NAME.gguf lies NAME.json: `tokens`, and `logits`, those after every token. The results are kept in the repository,
+`blocks.gguf` has three rows of each type, of random bits, and as NAME.f32 the numbers that they stand for.
+
+Beside each other NAME.gguf lies NAME.json: `tokens`, and `logits`, those after every token. The results are kept in the repository,
 so this needs to run only to change them:
 
     python3 -m venv build/train && build/train/bin/pip install -r scripts/requirements-networks.txt
@@ -21,21 +24,24 @@ import json
 from pathlib import Path
 
 import numpy as np
+from gguf import GGML_QUANT_SIZES, GGUFWriter
 from gguf import GGMLQuantizationType as Type
-from gguf import GGUFWriter
-from gguf.quants import quantize
+from gguf.quants import dequantize, quantize
 from reference import Reference
 
 FOLDER = Path(__file__).resolve().parent.parent / "tests" / "networks"
 VOCABULARY = 64
 TOKENS = 40
 
-# What package `gguf` doesn't quantise to is made of random bits. Type -> bytes of a block of 256, where its scale is, where its
+# What package `gguf` doesn't quantise to is made of random bits. Type -> bytes of a block, where its scale is, where its
 # minimum is, and what the scale is for weights of about 1.
 RANDOM_BLOCKS = {
     Type.Q4_K: (144, 0, 2, 1 / 150),
     Type.Q5_K: (176, 0, 2, 1 / 300),
     Type.Q6_K: (210, 208, None, 1 / 1400),
+    Type.Q3_K: (110, 108, None, 1 / 40),
+    Type.IQ4_XS: (136, 0, None, 1 / 1200),
+    Type.IQ4_NL: (18, 0, None, 1 / 70),
 }
 # The least times the scale that make weights of about 0 on the whole: half of the greatest quant.
 MIDDLE = {Type.Q4_K: 7.5, Type.Q5_K: 15.5}
@@ -72,7 +78,8 @@ class Network:
 
     def random_blocks(self, kind, outputs, inputs, scale):
         size, scale_at, minimum_at, unit = RANDOM_BLOCKS[kind]
-        blocks = self.random.integers(0, 256, (outputs * inputs // 256, size), dtype=np.uint8)
+        count = outputs * inputs // GGML_QUANT_SIZES[kind][0]
+        blocks = self.random.integers(0, 256, (count, size), dtype=np.uint8)
         scales = (self.random.uniform(0.5, 1.5, len(blocks)) * unit * scale).astype(np.float16)
         blocks[:, scale_at : scale_at + 2] = scales.view(np.uint8).reshape(-1, 2)
         if minimum_at is not None:
@@ -172,6 +179,46 @@ def main():
     }
     network.common(kinds, output=True)
     network.save()
+
+    network = Network("few_bits", "llama", 256, 2, 1, 32, 256, layers=1, seed=7, freq_base=10000.0, dimension_count=32)
+    kinds = {
+        "token_embd": Type.IQ4_NL,
+        "blk.0.attn_q": Type.Q3_K,
+        "blk.0.attn_k": Type.IQ4_XS,
+        "blk.0.attn_v": Type.IQ4_NL,
+        "blk.0.attn_output": Type.IQ4_NL,
+        "blk.0.ffn_gate": Type.IQ4_XS,
+        "blk.0.ffn_up": Type.Q3_K,
+        "blk.0.ffn_down": Type.IQ4_XS,
+    }
+    network.common(kinds)
+    network.save()
+    blocks()
+
+
+def blocks():
+    """Three rows of 256 of each type."""
+    random = np.random.default_rng(8)
+    path = FOLDER / "blocks.gguf"
+    writer = GGUFWriter(path, "none")
+    scales = {Type.Q4_0: 1, Type.Q4_1: 2, Type.Q5_0: 1, Type.Q5_1: 2, Type.Q8_0: 1, Type.Q4_K: 2, Type.Q5_K: 2, Type.IQ4_NL: 1, Type.IQ4_XS: 1}
+    for kind in (*scales, Type.Q3_K, Type.Q6_K, Type.F32, Type.F16, Type.BF16):
+        block, size = GGML_QUANT_SIZES[kind]
+        count = 3 * 256 // block
+        if block == 1:
+            rows = quantize(random.normal(0, 1, (3, 256)).astype(np.float32), kind).view(np.uint8)
+        else:
+            rows = random.integers(0, 256, (count, size), dtype=np.uint8)
+            # The scales come first in a block, or are all that is last.
+            at, numbers = (0, scales[kind]) if kind in scales else (size - 2, 1)
+            rows[:, at : at + 2 * numbers] = random.uniform(-0.1, 0.1, (count, numbers)).astype(np.float16).view(np.uint8)
+        rows = rows.reshape(3, -1)
+        writer.add_tensor(kind.name, rows, raw_dtype=kind)
+        writer.add_tensor(f"{kind.name}.f32", dequantize(rows, kind).astype(np.float32).reshape(3, 256))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
 
 
 if __name__ == "__main__":

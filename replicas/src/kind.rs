@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use weirgate_models::LoadError;
 use weirgate_protocol::{LoadedModel, ModelSpec};
@@ -76,6 +77,11 @@ impl Tell {
         // The supervisor is gone only at the very end of the process.
         let _ = self.events.send(Event { replica: self.replica, kind });
     }
+}
+
+/// Resolves when a replica is asked to stop. Nobody could ask any more where the supervisor is gone, and then it is over too.
+pub(crate) async fn stop_asked(mut stopping: watch::Receiver<bool>) {
+    let _ = stopping.wait_for(|stop| *stop).await;
 }
 
 /// Tells that a task has ended where it did not say so itself: it panicked.

@@ -9,6 +9,7 @@ use weirgate_replicas_core::{BatchPolicy, CloseReason};
 use crate::credits::Credits;
 use crate::job::{Finished, Job, Timing};
 use crate::remote::Remote;
+use crate::text::{TextObserver, Unobserved};
 
 /// Whoever executes calls.
 pub trait Replica: Send + Sync {
@@ -43,6 +44,11 @@ pub trait Feed: Send + Sync {
 
     /// A replica has failed, or takes long to be ready: told each time, and before the state says so. For people, too.
     fn noted(&self, _failure: &Failure) {}
+
+    /// Who is told what a text engine of this lane does.
+    fn observe_text(&self) -> Arc<dyn TextObserver> {
+        Arc::new(Unobserved)
+    }
 
     /// A server is ready to be passed calls to; before the state says so.
     fn remote_joined(&self, remote: Arc<Remote>);

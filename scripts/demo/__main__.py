@@ -1,4 +1,4 @@
-"""Serves two real models with weirgate, asks them every way, shows batches form, takes up a version, leads a canary,
+"""Serves three real models with weirgate, asks them every way, shows batches form, takes up a version, leads a canary,
 measures.
 
 `make demo` runs it after building. It needs build/venv's Python, and takes WEIRGATE_BIN and ORT_DYLIB_PATH from the
@@ -7,6 +7,7 @@ environment. Exits 0 only if every answer was right, every count exact and the s
     server      the server, and the commands it is given
     calls       calls over HTTP
     protocols   every protocol answers alike
+    chat        a language model answers, streamed
     load        batches form under load
     versions    a new version in a model's folder
     canary      a canary, a dark revision, a broken one, a promotion and a rollback
@@ -22,6 +23,7 @@ sys.path.insert(0, str(ROOT / "examples"))
 
 try:
     import canary
+    import chat
     import embed
     import load
     import measure
@@ -41,6 +43,7 @@ def main():
         with serving("examples") as server:
             protocols.ask_digits(server.data)
             tokenizer = protocols.ask_minilm(server.data)
+            chat.ask(server.data)
             load.digits(server)
             load.minilm(server, tokenizer)
             versions.take_up(server)

@@ -71,7 +71,7 @@ async fn a_weirgate_elsewhere_is_described_and_called_in_every_protocol_it_speak
     };
     for scheme in ["http", "h2c", "grpc"] {
         let remote = remote(TransportConfig::new(Address::Url(url(scheme))), false);
-        let found = describe(&remote.transport, "sum", None, PATIENCE).await.unwrap();
+        let found = describe(&remote.link, "sum", None, PATIENCE).await.unwrap();
         assert_eq!((found.v2, found.v1, found.grpc), (scheme != "grpc", scheme != "grpc", scheme != "http"));
         assert_eq!(found.binary, found.v2);
         remote.describe(found.clone());
@@ -84,7 +84,7 @@ async fn a_weirgate_elsewhere_is_described_and_called_in_every_protocol_it_speak
         }
     }
     let remote = remote(TransportConfig::new(Address::Url(url("http"))), false);
-    let error = describe(&remote.transport, "another", None, PATIENCE).await.unwrap_err();
+    let error = describe(&remote.link, "another", None, PATIENCE).await.unwrap_err();
     assert!(error.contains("model 'another' is not ready: ") && error.contains("404"), "{error}");
 }
 
@@ -182,7 +182,7 @@ async fn a_replica_grants_credits_answers_calls_and_drains() {
     drop(second);
     watched.sees("all of it again", |event| *event == WatchEvent::Slots(8)).await;
 
-    let answer = within("a call", remote.transport.send(infer("slow"))).await.unwrap();
+    let answer = within("a call", remote.link.send(infer("slow"))).await.unwrap();
     assert_eq!(answer.status(), 200);
     drop(answer);
     let answers = batch(&remote, "slow", &[[1.0, 2.0], [3.0, 4.0]]).await;
@@ -191,11 +191,11 @@ async fn a_replica_grants_credits_answers_calls_and_drains() {
     // A call that runs when it is told to stop is answered; one that comes later was not executed.
     let running = remote.clone();
     let mut calls = JoinSet::new();
-    calls.spawn(async move { running.transport.send(infer("slow")).await.map(|answer| answer.status()) });
+    calls.spawn(async move { running.link.send(infer("slow")).await.map(|answer| answer.status()) });
     tokio::time::sleep(Duration::from_millis(20)).await;
     process::signal(replica.child.id(), "TERM");
     watched.sees("a replica to drain", |event| *event == WatchEvent::Draining).await;
-    let refused = within("a refusal", remote.transport.send(infer("slow"))).await;
+    let refused = within("a refusal", remote.link.send(infer("slow"))).await;
     let fault = refused.err().expect("it drains");
     assert!(fault.not_executed(), "{fault:?}");
     assert_eq!(within("the call that ran", calls.join_next()).await.unwrap().unwrap().unwrap(), 200);
@@ -211,7 +211,7 @@ async fn a_full_queue_and_a_failed_model_say_that_nothing_was_executed() {
     let mut calls = JoinSet::new();
     for _ in 0..12 {
         let remote = remote.clone();
-        calls.spawn(async move { remote.transport.send(infer("slow")).await.map(|answer| answer.status()) });
+        calls.spawn(async move { remote.link.send(infer("slow")).await.map(|answer| answer.status()) });
     }
     let answers = within("twelve calls", calls.join_all()).await;
     let refused: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
@@ -226,7 +226,7 @@ async fn a_full_queue_and_a_failed_model_say_that_nothing_was_executed() {
         watched.sees("the reason", |event| matches!(event, WatchEvent::Failed(text) if !text.contains("loads")));
     let WatchEvent::Failed(reason) = failed.await else { unreachable!() };
     assert!(!reason.is_empty());
-    let fault = within("a refusal", remote.transport.send(infer("broken"))).await.err().unwrap();
+    let fault = within("a refusal", remote.link.send(infer("broken"))).await.err().unwrap();
     assert_eq!(fault.kind, FaultKind::NotExecuted);
     assert_eq!(remote.slots(), 0);
 }

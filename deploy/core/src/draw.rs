@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use crate::annotations::{self, Annotations, UPSTREAM};
+use crate::arguments::ModelArguments;
 use crate::executor;
 use crate::inference_service::{InferenceService, ModelFormatSpec, ModelServerSpec, PredictorSpec, Resources};
 use crate::plan::{
@@ -184,6 +185,16 @@ pub(crate) fn model_plan(
         report.unsupported(&format!("{at}.confidential.enabled"), message);
     }
     let format = model_format(&model.model_format, at, report);
+    let args = model.container.get("args").filter(|args| args.as_array().is_none_or(|args| !args.is_empty()));
+    let path = format!("{at}.args");
+    let arguments = match format {
+        Some(ModelFormat::Language) => ModelArguments::read(args, &path, report),
+        Some(ModelFormat::Onnx) if args.is_some() => {
+            report.unsupported(&path, "is not supported with the format onnx: remove it, nothing reads it");
+            ModelArguments::default()
+        }
+        _ => ModelArguments::default(),
+    };
     let path = format!("{at}.storageUri");
     let elsewhere = !predictor.storage_uris.is_empty() || model.storage.is_some();
     let location = match model.storage_uri.as_deref().map(location) {
@@ -206,15 +217,19 @@ pub(crate) fn model_plan(
         let path = at.replace(".model", ".storageUris");
         report.error(&path, "is not allowed with model.storageUri: remove one of them");
     }
-    Some(ModelPlan { format: format?, location: location? })
+    Some(ModelPlan { format: format?, location: location?, arguments })
 }
 
 fn model_format(format: &ModelFormatSpec, at: &str, report: &mut Report) -> Option<ModelFormat> {
     let path = format!("{at}.modelFormat.name");
     match format.name.as_str() {
         "onnx" => return Some(ModelFormat::Onnx),
-        "" => report.error(&path, "is missing: write onnx"),
-        other => report.unsupported(&path, format!("{} is not supported yet: supported is onnx", quoted(other))),
+        "gguf" | "huggingface" => return Some(ModelFormat::Language),
+        "" => report.error(&path, "is missing: write onnx, gguf or huggingface"),
+        other => {
+            let message = format!("{} is not supported yet: supported are onnx, gguf and huggingface", quoted(other));
+            report.unsupported(&path, message);
+        }
     }
     None
 }

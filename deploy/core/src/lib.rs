@@ -10,6 +10,7 @@
 //! Nothing here reads a file, a clock or the environment: the caller hands over text and carries out the plan.
 
 mod annotations;
+mod arguments;
 mod canary;
 mod claims;
 mod component;
@@ -42,6 +43,7 @@ mod upstream;
 mod values;
 mod variables;
 
+pub use arguments::ModelArguments;
 pub use claims::claimed_twice;
 pub use edit::set_canary_percent;
 pub use inference_service::{

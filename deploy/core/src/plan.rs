@@ -7,6 +7,7 @@ use std::time::Duration;
 pub use weirgate_protocol::Retry;
 use weirgate_protocol::{RemoteUrl, StickyKey, UpstreamUrl};
 
+use crate::arguments::ModelArguments;
 use crate::inference_service::PredictorSpec;
 
 /// What one manifest asks for, with nothing left to decide by default.
@@ -108,11 +109,12 @@ pub enum Executor {
 }
 
 impl Executor {
-    /// The name by which the server knows the model, where that is not the service's.
+    /// The name by which calls know the model, where that is not the service's.
     pub fn model_name(&self) -> Option<&str> {
         match self {
             Executor::Command(command) => command.model_name.as_deref(),
-            Executor::Model { .. } | Executor::Upstream(_) => None,
+            Executor::Model { model, .. } => model.arguments.model_name.as_deref(),
+            Executor::Upstream(_) => None,
         }
     }
 
@@ -127,6 +129,11 @@ impl Executor {
     /// Whether calls leave this process.
     pub fn is_remote(&self) -> bool {
         !matches!(self, Executor::Model { isolation: Isolation::Thread, .. })
+    }
+
+    /// Whether calls are passed to the replicas as bytes. Engines of tensors in this process pull theirs.
+    pub fn passes(&self) -> bool {
+        self.is_remote() || self.model().is_some_and(|model| model.format == ModelFormat::Language)
     }
 }
 
@@ -238,6 +245,8 @@ pub struct UpstreamTls {
 pub struct ModelPlan {
     pub format: ModelFormat,
     pub location: Location,
+    /// Of a language model.
+    pub arguments: ModelArguments,
 }
 
 /// Where a model lies. It may not exist.
@@ -262,6 +271,8 @@ impl Location {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ModelFormat {
     Onnx,
+    /// A language model: a GGUF file.
+    Language,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -40,7 +40,7 @@ pub(super) fn replica_set(
 ) -> ReplicaSet {
     match &plan.executor {
         Executor::Model { model, isolation: Isolation::Thread } => {
-            ReplicaSet::new(engine_set(service, plan, model, source(model, platform)), feed)
+            engine_set(service, plan, model, source(model, platform), feed)
         }
         Executor::Model { model, isolation: Isolation::Process } => {
             let (named, predictor) = (service.clone(), plan.predictor.clone());

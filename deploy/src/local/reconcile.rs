@@ -146,6 +146,7 @@ impl<P: DataPlane> Controller<P> {
                             namespace: &named.namespace,
                             service: &named.name,
                             revision: &plan.name,
+                            passes: plan.executor.passes(),
                             remote: plan.executor.is_remote(),
                         };
                         let (lane, feed) = plane.open_lane(&of);

@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use weirgate_deploy_core::RevisionPlan;
 use weirgate_deploy_core::rollout::{self, Fault, FaultKind, Health};
 use weirgate_deploy_core::status::RevisionStatus;
+use weirgate_replicas::text::TextObserver;
 use weirgate_replicas::{
     BatchReport, Counts, Failure, FailureKind, Feed, Finished, Pull, Remote, Replica, SetState, Wanted,
 };
@@ -145,6 +146,10 @@ impl Feed for Reporting {
 
     fn ran(&self, replica: &Arc<dyn Replica>, report: &BatchReport, finished: Vec<Finished>) {
         self.feed.ran(replica, report, finished);
+    }
+
+    fn observe_text(&self) -> Arc<dyn TextObserver> {
+        self.feed.observe_text()
     }
 
     fn remote_joined(&self, remote: Arc<Remote>) {

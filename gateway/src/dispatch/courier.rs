@@ -43,7 +43,7 @@ impl Lane {
                     engine.0.notify();
                 }
             }
-            if self.remote {
+            if self.passes {
                 // Those that have ended.
                 while batches.try_join_next().is_some() {}
                 for batch in self.hand_out_batches(self.core.lock(), Instant::now()) {
@@ -55,7 +55,7 @@ impl Lane {
 
     /// Waits until there is something to do, or servers are to be looked at again.
     async fn called(&self) {
-        let again = if self.remote { self.core.lock().sleeps() } else { None };
+        let again = if self.passes { self.core.lock().sleeps() } else { None };
         match again {
             None => self.courier.notified().await,
             // Whether it was called or the time has come is all the same.

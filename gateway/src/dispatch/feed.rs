@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use weirgate_replicas::text::TextObserver;
 use weirgate_replicas::{BatchReport, Counts, Feed, Finished, Grant, Job, Pull, Remote, Replica, SetState};
 use weirgate_replicas_core::{Candidate, Decision};
 use weirgate_router::Ticket;
@@ -81,6 +82,10 @@ impl Feed for Lane {
         core.dispatch.done(&Engine(replica.clone()), report.engine.map(|took| (report.bytes, took)));
         self.answer(&mut core, finished);
         self.show(&core);
+    }
+
+    fn observe_text(&self) -> Arc<dyn TextObserver> {
+        Arc::new(self.metrics.text())
     }
 
     fn remote_joined(&self, remote: Arc<Remote>) {

@@ -58,8 +58,10 @@ pub struct Lane {
     /// The revision's name, as answers carry it.
     revision: HeaderValue,
     pub(super) core: Mutex<Core>,
-    /// Servers execute the calls, not engines of this process.
-    pub(super) remote: bool,
+    /// Calls are passed to its replicas; else these pull them.
+    pub(super) passes: bool,
+    /// The replicas are in other processes.
+    remote: bool,
     /// What of the core is read without its lock.
     seen: ArcSwap<Seen>,
     /// Answers to be delivered.
@@ -150,12 +152,12 @@ impl PartialEq for Engine {
 
 impl Lane {
     pub fn new(of: &LaneOf<'_>, limits: LaneLimits, on_change: Box<dyn Fn() + Send + Sync>) -> Arc<Lane> {
-        let LaneOf { namespace, service, revision, remote } = *of;
+        let LaneOf { namespace, service, revision, passes, remote } = *of;
         let queue = weirgate_router::Lane::new(limits);
         let core = Core {
             queue,
             dispatch: Dispatch::default(),
-            remotes: remote.then(|| Remotes::new(rand::random(), Instant::now())),
+            remotes: passes.then(|| Remotes::new(rand::random(), Instant::now())),
             phase: Phase::Open,
             failed: None,
             policy: None,
@@ -164,6 +166,7 @@ impl Lane {
             name: format!("revision '{revision}' of service '{namespace}/{service}'"),
             // Names are DNS labels, which headers can carry.
             revision: HeaderValue::from_str(revision).unwrap_or_else(|_| HeaderValue::from_static("unprintable")),
+            passes,
             remote,
             seen: ArcSwap::from_pointee(Seen::of(&core)),
             core: Mutex::new(core),
@@ -188,7 +191,12 @@ impl Lane {
         (core.queue.held(), core.running())
     }
 
-    /// Whether servers execute the calls, and not engines of this process.
+    /// Whether calls are passed to its replicas; else these pull them.
+    pub fn passes(&self) -> bool {
+        self.passes
+    }
+
+    /// Whether its replicas are in other processes.
     pub fn is_remote(&self) -> bool {
         self.remote
     }
@@ -206,6 +214,11 @@ impl Lane {
     /// Servers that calls are passed to.
     pub fn servers(&self) -> usize {
         self.seen.load().servers
+    }
+
+    /// Calls that the servers take at a time, all together.
+    pub fn slots(&self) -> usize {
+        self.seen.load().slots
     }
 
     /// Whether the servers are to be sent batches that are formed here.
@@ -328,7 +341,7 @@ impl Lane {
         }
         let ticket = core.queue.enter(reserved, waiting(job, Past { back: None, trail }));
         self.show(&core);
-        self.call_courier(core.calls_to_show() > 0 || self.remote);
+        self.call_courier(core.calls_to_show() > 0 || self.passes);
         Ok(ticket)
     }
 

@@ -133,6 +133,11 @@ impl Remotes {
         self.spoken
     }
 
+    /// Calls that the servers take at a time, all together.
+    pub fn slots(&self) -> usize {
+        usize::try_from(self.slots).unwrap_or(usize::MAX)
+    }
+
     /// Servers that take calls.
     pub fn servers(&self) -> usize {
         self.members.len()

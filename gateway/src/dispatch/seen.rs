@@ -12,6 +12,8 @@ pub(super) struct Seen {
     /// Batches are formed here.
     pub batches: bool,
     pub servers: usize,
+    /// Calls that the servers take at a time, all together.
+    pub slots: usize,
 }
 
 impl Seen {
@@ -21,6 +23,7 @@ impl Seen {
             spoken: remotes.map(Remotes::spoken),
             batches: core.policy.is_some_and(|policy| policy.max_rows > 1 || !policy.linger.is_zero()),
             servers: remotes.map_or(0, Remotes::servers),
+            slots: remotes.map_or(0, Remotes::slots),
         }
     }
 }

@@ -12,14 +12,16 @@ pub struct Spoken {
     pub v2: bool,
     pub grpc: bool,
     pub openai: bool,
+    /// V2's extension for texts, and of V2 maybe nothing else.
+    pub generates: bool,
     /// Some server has said what it speaks.
     pub known: bool,
 }
 
 impl Spoken {
     pub(super) fn of(described: &Described) -> Spoken {
-        let Described { v1, v2, grpc, openai, .. } = *described;
-        Spoken { v1, v2, grpc, openai: openai.is_some(), known: true }
+        let Described { v1, v2, grpc, openai, generates, .. } = *described;
+        Spoken { v1, v2, grpc, openai: openai.is_some(), generates, known: true }
     }
 
     pub(super) fn and(self, other: Spoken) -> Spoken {
@@ -28,6 +30,7 @@ impl Spoken {
             v2: self.v2 && other.v2,
             grpc: self.grpc && other.grpc,
             openai: self.openai && other.openai,
+            generates: self.generates && other.generates,
             known: true,
         }
     }

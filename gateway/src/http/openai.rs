@@ -1,5 +1,5 @@
-//! OpenAI's routes: the lists of models, and which model a request is for. Servers behind us generate text; engines of ours
-//! don't yet.
+//! OpenAI's routes: the lists of models, and which model a request is for. Who generates text takes the request as bytes: servers
+//! elsewhere, and engines of ours.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +30,9 @@ use crate::server::large;
 /// What is asked of models that generate or embed text.
 const TASKS: [&str; 5] = ["chat/completions", "completions", "embeddings", "rerank", "responses"];
 
+/// What is asked of their tokenizers, as vLLM has it: without a base.
+const OF_TOKENS: [&str; 2] = ["/tokenize", "/detokenize"];
+
 /// So much of a body is looked at before anything else is taken into account.
 const HEAD: usize = 64 << 10;
 
@@ -41,16 +44,16 @@ pub fn routes() -> Router<Arc<Gateway>> {
     let models = Router::new()
         .route("/openai/v1/models", get(openai_models))
         .route("/openai/v1/models/{model}", get(openai_model));
-    let all = TASKS.iter().fold(models, |router, task| {
-        router.route(&format!("/v1/{task}"), post(generate)).route(&format!("/openai/v1/{task}"), post(generate))
-    });
+    let tasks = TASKS.iter().flat_map(|task| [format!("/v1/{task}"), format!("/openai/v1/{task}")]);
+    let all =
+        tasks.chain(OF_TOKENS.map(str::to_owned)).fold(models, |router, path| router.route(&path, post(generate)));
     all.layer(CatchPanicLayer::custom(panicked))
 }
 
 /// Whether a path is one of a task.
 pub fn is_task(path: &str) -> bool {
     let task = path.strip_prefix("/openai").unwrap_or(path).strip_prefix("/v1/");
-    task.is_some_and(|task| TASKS.contains(&task))
+    task.is_some_and(|task| TASKS.contains(&task)) || OF_TOKENS.contains(&path)
 }
 
 pub fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
@@ -61,7 +64,8 @@ pub fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
 /// text as `error`, and OpenAI's show whatever comes.
 pub fn dialect_of(path: &str) -> Dialect {
     let below = |api: &str| path.strip_prefix(api).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    if below("/openai") || (below("/v1") && !below("/v1/models")) { Dialect::OpenAi } else { Dialect::Rest }
+    let openai = below("/openai") || (below("/v1") && !below("/v1/models")) || OF_TOKENS.contains(&path);
+    if openai { Dialect::OpenAi } else { Dialect::Rest }
 }
 
 pub async fn models(State(gateway): Shared, request: Request) -> Response {
@@ -198,8 +202,7 @@ async fn route(
 fn takes_tensors(routed: &Routed) -> Error {
     let model = &routed.service().model;
     Error::invalid(format!(
-        "model '{model}' takes tensors: call /v2/models/{model}/infer or /v1/models/{model}:predict; text generation is not \
-         built yet"
+        "model '{model}' takes tensors: call /v2/models/{model}/infer or /v1/models/{model}:predict"
     ))
 }
 

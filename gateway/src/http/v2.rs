@@ -9,7 +9,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use weirgate_protocol::{InferRequest, LoadedModel, ModelSpec, Protocol, Result, v2};
+use weirgate_protocol::{Error, InferRequest, LoadedModel, ModelSpec, Protocol, Result, v2};
 
 use super::parts::{
     Named, NamedVersion, Pieces, Shared, codings, discard, json, path_names, taken, unread, unversioned, versioned,
@@ -34,6 +34,8 @@ pub fn routes() -> Router<Arc<Gateway>> {
         .route("/v2/models/{model}", get(model_metadata))
         .route("/v2/models/{model}/ready", get(model_ready))
         .route("/v2/models/{model}/infer", post(infer))
+        .route("/v2/models/{model}/generate", post(no_text))
+        .route("/v2/models/{model}/generate_stream", post(no_text))
         .route("/v2/models/{model}/versions/{version}", get(model_version_metadata))
         .route("/v2/models/{model}/versions/{version}/ready", get(model_version_ready))
         .route("/v2/models/{model}/versions/{version}/infer", post(infer_version))
@@ -45,6 +47,19 @@ pub async fn infer(State(gateway): Shared, model: Named, request: Request) -> Re
         Ok(model) => infer_model(&gateway, &model, prefix.as_ref().map(TakenPrefix::as_prefix), arrived, request).await,
         Err(error) => unread(request, respond::rest_error(&error)).await,
     }
+}
+
+/// A call to generate text that was not passed on: whoever it is for takes tensors.
+async fn no_text(State(gateway): Shared, model: Named, request: Request) -> Response {
+    let address = Address::of(&request);
+    let error = match path_names(model) {
+        Ok(model) => match gateway.service(&Asked { model: &model, version: "", address }) {
+            Ok(_) => Error::unsupported(format!("model '{model}' takes tensors: call /v2/models/{model}/infer")),
+            Err(error) => error,
+        },
+        Err(error) => error,
+    };
+    unread(request, respond::rest_error(&error)).await
 }
 
 /// Infers with a model whose name is known.

@@ -15,6 +15,7 @@ use weirgate_replicas_core::CloseReason;
 use weirgate_router::pool::Outcome;
 
 use super::tally::Tally;
+use super::text::{TEXT_METRICS, TextMetrics};
 
 const REQUESTS: &str = "weirgate_requests_total";
 const DURATION: &str = "weirgate_request_duration_seconds";
@@ -187,7 +188,7 @@ pub const METRICS: &[Metric] = &[
 ];
 
 fn describe() {
-    for metric in METRICS {
+    for metric in METRICS.iter().chain(TEXT_METRICS) {
         match metric.kind {
             MetricKind::Counter => describe_counter!(metric.name, metric.help),
             MetricKind::Gauge => describe_gauge!(metric.name, metric.help),
@@ -224,17 +225,17 @@ impl Stages {
 
 /// One lane's part of a gauge that all lanes of a service share: the gauge shows the sum, and a lane that goes takes its
 /// part along.
-struct Part {
+pub(super) struct Part {
     gauge: Gauge,
     value: AtomicUsize,
 }
 
 impl Part {
-    fn new(gauge: Gauge) -> Part {
+    pub(super) fn new(gauge: Gauge) -> Part {
         Part { gauge, value: AtomicUsize::new(0) }
     }
 
-    fn set(&self, value: usize) {
+    pub(super) fn set(&self, value: usize) {
         let before = self.value.swap(value, Ordering::Relaxed);
         if value != before {
             self.gauge.increment(value as f64 - before as f64);
@@ -301,6 +302,11 @@ impl LaneMetrics {
             tally: Tally::default(),
             counts: Mutex::default(),
         }
+    }
+
+    /// For a text engine of this lane.
+    pub fn text(&self) -> TextMetrics {
+        TextMetrics::new(&self.namespace, &self.service)
     }
 
     pub fn answered(&self, protocol: Protocol, stages: &Stages) {

@@ -5,6 +5,7 @@ mod metrics;
 mod revisions;
 mod statistics;
 mod tally;
+mod text;
 
 pub use logs::init as init_logs;
 pub use metrics::{
@@ -13,3 +14,4 @@ pub use metrics::{
 pub use revisions::{RevisionRow, render_revisions};
 pub use statistics::Statistics;
 pub use tally::Tally;
+pub use text::{TEXT_METRICS, TextMetrics};

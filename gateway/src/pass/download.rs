@@ -11,6 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use weirgate_protocol::{Error, ErrorCode, Protocol, RetryClass};
 use weirgate_replicas::remote::body::BodyError;
 use weirgate_replicas::remote::{Fault, FaultKind, InBody, trailers};
+use weirgate_replicas::text::FAILED;
 use weirgate_router::pool::Outcome;
 
 use super::idle::{Idle, Waited};
@@ -53,8 +54,14 @@ impl Open {
         self.ends();
     }
 
-    /// An answer of gRPC says behind its messages how it went.
+    /// An answer of gRPC says behind its messages how it went, and so does an engine of ours that has failed.
     fn reads(&mut self, trailers: &HeaderMap) {
+        let failed = trailers.get(FAILED).filter(|_| self.lease.remote().ours);
+        if let Some(status) = failed.and_then(|status| StatusCode::from_bytes(status.as_bytes()).ok()) {
+            let outcome = if status.is_server_error() { Outcome::Failed } else { Outcome::Answered };
+            self.lease.ends(outcome, Instant::now());
+            self.code = counted(status, None);
+        }
         if let Some(code) = of_grpc(trailers, self.protocol) {
             self.lease.ends(grpc_outcome(code, trailers), Instant::now());
             self.code = counted(StatusCode::OK, Some(code));
@@ -134,7 +141,7 @@ impl Body for Download {
                         open.reads(&last);
                     }
                     trailers(&mut last);
-                    Some(Ok(Frame::trailers(last)))
+                    if last.is_empty() { None } else { Some(Ok(Frame::trailers(last))) }
                 }
                 Err(frame) => Some(Ok(frame)),
             },

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header};
 use weirgate_protocol::deadline::{grpc_timeout, parse_retry_after, timeout_seconds};
 use weirgate_protocol::{Error, Protocol, Result};
 use weirgate_replicas::Remote;
-use weirgate_replicas::remote::{Forwarded, OutBody, request_headers};
+use weirgate_replicas::remote::{Forwarded, Link, OutBody, Within, request_headers};
 
 use crate::explain::EXPLAIN;
 use crate::server::address::{Prefix, TakenPrefix};
@@ -49,6 +49,9 @@ impl<'a> Head<'a> {
         *request.version_mut() = self.parts.version;
         *request.headers_mut() = self.headers();
         add_time(request.headers_mut(), remote, deadline.saturating_duration_since(Instant::now()));
+        if matches!(remote.link, Link::Here(_)) {
+            request.extensions_mut().insert(Within { head: self.arrival.head.clone(), deadline });
+        }
         Ok(request)
     }
 

@@ -44,7 +44,7 @@ fn judged(call: &Sending<'_>, sent: Sent) -> (Sent, Verdict) {
 
 async fn send(call: &Sending<'_>, lease: &Lease, body: OutBody) -> Sent {
     let request = call.request(lease, body)?;
-    let sent = lease.remote().transport.send(request);
+    let sent = lease.remote().link.send(request);
     let sent = tokio::time::timeout_at(call.deadline.into(), sent).await;
     sent.unwrap_or_else(|_| Err(late(call, lease)))
 }

@@ -150,6 +150,12 @@ fn spoken_protocol(routed: &Routed, path: &str) -> Option<Protocol> {
     let protocol = protocol_of(path);
     match protocol {
         Protocol::OpenAi if !spoken.speaks(protocol) => Some(Protocol::Other),
+        // An engine of texts knows this of V2 and no more.
+        Protocol::V2Http
+            if (spoken.generates || !spoken.known) && model_of(path).is_some_and(|(_, call)| is_generate(call)) =>
+        {
+            Some(Protocol::Other)
+        }
         _ => spoken.speaks(protocol).then_some(protocol),
     }
 }
@@ -205,6 +211,11 @@ fn model_of(path: &str) -> Option<(&str, &str)> {
 
 fn is_infer(call: &str) -> bool {
     matches!(call, "infer" | "predict")
+}
+
+/// V2's extension for texts.
+fn is_generate(call: &str) -> bool {
+    matches!(call, "generate" | "generate_stream")
 }
 
 /// Whether a call's message must be looked at to know its model.

@@ -82,6 +82,13 @@ pub fn answers(spoken: Spoken, told: bool, protocol: Protocol) -> bool {
 /// The error of a protocol that a revision's servers don't speak.
 pub fn unspoken(service: &Service<Arc<Lane>>, lane: &Lane, protocol: Protocol) -> Error {
     let spoken = lane.spoken().unwrap_or_default();
+    if spoken.generates && protocol != Protocol::OpenAi {
+        let model = &service.model;
+        return Error::unsupported(format!(
+            "model '{model}' goes on with texts and takes no tensors: call /v1/chat/completions, /v1/completions, or \
+             /v2/models/{model}/generate"
+        ));
+    }
     let untold = match protocol {
         Protocol::V1Http if spoken.tensors() => {
             ", and don't say which inputs the model takes, which V1's rows can't be translated without: call it by V2"

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use weirgate_deploy::control::Named;
 use weirgate_deploy::engines::engine_set;
-use weirgate_deploy_core::{Executor, Location, ServicePlan, Severity, load};
-use weirgate_replicas::{ReplicaSetConfig, Source};
+use weirgate_deploy_core::{Executor, Location, ModelPlan, ServicePlan, Severity, load};
+use weirgate_replicas::{Feed, ReplicaSet, Source};
 
 /// YAML's mark of a document's end, which ends a manifest where more is to come by the same way.
 const DOCUMENT_END: &str = "...";
@@ -19,7 +19,7 @@ const WHAT_IT_DOES: &str = "weirgate replica runs the model of one service, for 
 /// A manifest of one service whose model engines of ours run.
 pub struct Manifest {
     pub plan: ServicePlan,
-    pub set: ReplicaSetConfig,
+    source: Source,
 }
 
 impl Manifest {
@@ -49,8 +49,15 @@ impl Manifest {
         let (Some(plan), None) = (plans.next(), plans.next()) else {
             return Err(vec![format!("{origin}: holds {services} InferenceServices: {WHAT_IT_DOES}")]);
         };
-        let set = replica_set(&plan).map_err(|error| vec![format!("{origin}: {error}")])?;
-        Ok(Manifest { plan, set })
+        let source = source(&plan).map_err(|error| vec![format!("{origin}: {error}")])?;
+        Ok(Manifest { plan, source })
+    }
+
+    /// The engine that runs the model, in a set of one.
+    pub fn replicas(self, feed: Arc<dyn Feed>) -> Result<ReplicaSet, String> {
+        let ServicePlan { namespace, name, predictor, .. } = &self.plan;
+        let service = Named { namespace: namespace.clone(), name: name.clone() };
+        Ok(engine_set(&service, predictor, model(&self.plan)?, self.source, feed))
     }
 }
 
@@ -69,23 +76,23 @@ fn read_document(mut input: impl BufRead, marked: bool) -> std::io::Result<Strin
     }
 }
 
-fn replica_set(plan: &ServicePlan) -> Result<ReplicaSetConfig, String> {
-    let revision = &plan.predictor;
-    let model = match &revision.executor {
-        Executor::Model { model, .. } => model,
-        Executor::Command(_) => return Err(format!("spec.predictor.containers is not run here: {WHAT_IT_DOES}")),
-        Executor::Upstream(_) => return Err(format!("weirgate.dev/upstream is not passed on to here: {WHAT_IT_DOES}")),
-    };
-    let Location::Path(path) = &model.location else {
+fn model(plan: &ServicePlan) -> Result<&ModelPlan, String> {
+    match &plan.predictor.executor {
+        Executor::Model { model, .. } => Ok(model),
+        Executor::Command(_) => Err(format!("spec.predictor.containers is not run here: {WHAT_IT_DOES}")),
+        Executor::Upstream(_) => Err(format!("weirgate.dev/upstream is not passed on to here: {WHAT_IT_DOES}")),
+    }
+}
+
+fn source(plan: &ServicePlan) -> Result<Source, String> {
+    let Location::Path(path) = &model(plan)?.location else {
         return Err(
             "spec.predictor.model.storageUri is a URL, which a gateway fetches before it starts a replica: write a path"
                 .to_owned(),
         );
     };
     // The gateway has seen to it that the model may be read from there.
-    let source = Source::Local { location: path.clone(), roots: Arc::from([]) };
-    let service = Named { namespace: plan.namespace.clone(), name: plan.name.clone() };
-    Ok(engine_set(&service, revision, model, source))
+    Ok(Source::Local { location: path.clone(), roots: Arc::from([]) })
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use weirgate_deploy::plane::{DataPlane, LaneBound, LaneOf};
 use weirgate_deploy_core::ServicePlan;
-use weirgate_replicas::{ReplicaSet, Wanted};
+use weirgate_replicas::Wanted;
 use weirgate_router::{Revision, RouteTable, Service, Turns};
 
 use self::grants::Grants;
@@ -145,14 +145,14 @@ async fn run(config: ReplicaConfig, manifest: Manifest) -> Result<(), String> {
     let mut parent = parent::watch(config.stop_at_eof)?;
     let port = Port::bind(&config).await?;
     let gateway = Gateway::new(gateway_config(&config)?);
-    let Manifest { plan, set } = manifest;
+    let plan = &manifest.plan;
     let concurrency = plan.predictor.container_concurrency;
-    let (lane, feed) = open(&gateway, &plan);
+    let (lane, feed) = open(&gateway, plan);
+    let (service, revision) = (format!("{}/{}", plan.namespace, plan.name), plan.predictor.name.clone());
     let (wanted, wants) = watch::channel(Wanted::replicas(1));
     let mut engines = JoinSet::new();
-    engines.spawn(ReplicaSet::new(set, feed).run(wants));
-    let service = format!("{}/{}", plan.namespace, plan.name);
-    tracing::info!(%service, revision = %plan.predictor.name, "serving");
+    engines.spawn(manifest.replicas(feed)?.run(wants));
+    tracing::info!(%service, %revision, "serving");
 
     let grants = Grants::new(gateway.clone(), lane, concurrency);
     let routes = ReplicaRoutes::new(DataRoutes::new(gateway.clone(), None), gateway.clone(), grants);
@@ -208,13 +208,14 @@ fn open(gateway: &Arc<Gateway>, plan: &ServicePlan) -> (Arc<Lane>, Arc<dyn weirg
         namespace,
         service: name,
         revision: &predictor.name,
-        remote: predictor.executor.is_remote(),
+        passes: predictor.executor.passes(),
+        remote: false,
     });
     gateway.bound_lane(&lane, LaneBound { max_queued_requests: settings.max_queued_requests, percent: 100 });
     gateway.publish(RouteTable::new(vec![Service {
         namespace: namespace.as_str().into(),
         name: name.as_str().into(),
-        model: name.as_str().into(),
+        model: predictor.executor.model_name().unwrap_or(name).into(),
         timeout: settings.timeout,
         sticky: None,
         retry: settings.retry,

@@ -107,7 +107,7 @@ async fn one_that_takes_the_place_of_a_dead_one_has_its_port() {
     let set = Set::of(1, config(command));
     for turn in 1..=2 {
         set.joined(turn).await;
-        let Address::Url(url) = set.notes.remotes.lock()[0].transport.address().clone() else {
+        let Some(Address::Url(url)) = set.notes.remotes.lock()[0].link.address().cloned() else {
             panic!("it has a port")
         };
         assert_eq!(url.port, wanted);
@@ -159,7 +159,7 @@ async fn variables_are_told_and_ours_are_not() {
     command.working_dir = Some(folder.path().to_owned());
     let set = Set::of(1, config(command));
     set.ready(1).await;
-    let Address::Url(url) = set.notes.remotes.lock()[0].transport.address().clone() else { panic!("it has a port") };
+    let Some(Address::Url(url)) = set.notes.remotes.lock()[0].link.address().cloned() else { panic!("it has a port") };
     let env = std::fs::read_to_string(folder.file("env")).unwrap();
     for line in [format!("PORT={}", url.port), format!("WEIRGATE_PORT={}", url.port), format!("A=a{}", url.port)] {
         assert!(env.lines().any(|found| found == line), "{line}: {env}");
@@ -182,9 +182,9 @@ async fn the_first_replica_has_the_written_port_and_the_others_free_ones() {
     let remotes = set.notes.remotes.lock().clone();
     let mut ports: Vec<_> = remotes
         .iter()
-        .map(|remote| match remote.transport.address() {
-            Address::Url(url) => url.port,
-            Address::Unix(path) => panic!("{path:?}"),
+        .map(|remote| match remote.link.address() {
+            Some(Address::Url(url)) => url.port,
+            other => panic!("{other:?}"),
         })
         .collect();
     assert_eq!(ports.iter().filter(|port| **port == wanted).count(), 1, "{ports:?}");

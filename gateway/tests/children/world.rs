@@ -243,7 +243,7 @@ pub async fn pid(remote: &Remote) -> u32 {
     use http_body_util::BodyExt;
     let request =
         http::Request::get("/v1/models/m").body(weirgate_replicas::remote::OutBody::Whole(Default::default()));
-    let answer = remote.transport.send(request.unwrap()).await.map_err(|fault| fault.error).unwrap();
+    let answer = remote.link.send(request.unwrap()).await.map_err(|fault| fault.error).unwrap();
     let body = answer.into_body().collect().await.unwrap().to_bytes();
     let answer: serde_json::Value = serde_json::from_slice(&body).unwrap();
     answer["pid"].as_u64().unwrap().try_into().unwrap()

@@ -27,7 +27,8 @@ struct Rig {
 impl Rig {
     fn start(replicas: usize, max_rows: usize, linger: Duration, pace: Duration) -> Rig {
         let limits = LaneLimits { max_calls: 10_000, max_bytes: 1 << 30 };
-        let of = LaneOf { namespace: "test", service: "plus-one", revision: "plus-one-1", remote: false };
+        let of =
+            LaneOf { namespace: "test", service: "plus-one", revision: "plus-one-1", passes: false, remote: false };
         let lane = Lane::new(&of, limits, Box::new(|| {}));
         let record = Record::default();
         let config = ReplicaSetConfig {

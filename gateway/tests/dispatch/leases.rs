@@ -51,7 +51,7 @@ struct Rig {
 
 impl Rig {
     fn new(max_calls: usize) -> Rig {
-        let of = LaneOf { namespace: "test", service: "far", revision: "far-1", remote: true };
+        let of = LaneOf { namespace: "test", service: "far", revision: "far-1", passes: true, remote: true };
         let lane = Lane::new(&of, LaneLimits { max_calls, max_bytes: 1 << 20 }, Box::new(|| {}));
         let mut courier = JoinSet::new();
         courier.spawn(lane.clone().courier());

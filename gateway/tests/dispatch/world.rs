@@ -59,7 +59,7 @@ impl World {
 
     /// A revision without replicas: its calls are held.
     pub fn open(&self, name: &str, more: u64) -> Running {
-        let of = LaneOf { namespace: "test", service: "adds", revision: name, remote: false };
+        let of = LaneOf { namespace: "test", service: "adds", revision: name, passes: false, remote: false };
         let (lane, feed) = self.gateway.open_lane(&of);
         Running {
             name: name.to_owned(),

@@ -69,9 +69,21 @@ impl GgufFile {
             let (name, size) = (&tensor.name, tensor.bytes);
             return Err(self.refuse(format!("the tensor '{name}' has {size} bytes, and {} are asked for", bytes.len())));
         }
+        self.read_part(tensor, 0, bytes)
+    }
+
+    /// A part of a tensor's bytes, from `first` on.
+    pub fn read_part(&self, tensor: &TensorInfo, first: u64, bytes: &mut [u8]) -> Result<(), LoadError> {
+        let name = &tensor.name;
+        if first.checked_add(bytes.len() as u64).is_none_or(|end| end > tensor.bytes) {
+            let (size, count) = (tensor.bytes, bytes.len());
+            return Err(
+                self.refuse(format!("the tensor '{name}' has {size} bytes, and {count} from {first} on are asked for"))
+            );
+        }
         self.file
-            .read_exact_at(bytes, tensor.offset)
-            .map_err(|error| self.refuse(format!("the tensor '{}' can't be read: {error}", tensor.name)))
+            .read_exact_at(bytes, tensor.offset + first)
+            .map_err(|error| self.refuse(format!("the tensor '{name}' can't be read: {error}")))
     }
 
     /// An error that names the file.

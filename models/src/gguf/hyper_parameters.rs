@@ -3,6 +3,7 @@
 use super::architecture::Architecture;
 use super::metadata::{Metadata, missing};
 use super::tensor::TensorInfo;
+use super::value::Value;
 
 /// How a head's numbers are turned by their position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,13 +67,17 @@ const LONGEST_CONTEXT: u64 = 1 << 26;
 const LARGEST_VOCABULARY: usize = 1 << 21;
 
 /// What a file may ask for, and no network here does: running it without would give wrong answers.
-const UNSUPPORTED: [(&str, &str); 6] = [
+const UNSUPPORTED: [(&str, &str); 10] = [
     ("expert_count", "a mixture of experts"),
     ("attention.logit_softcapping", "soft caps of attention"),
     ("attn_logit_softcapping", "soft caps of attention"),
     ("final_logit_softcapping", "soft caps of logits"),
     ("attention.max_alibi_bias", "attention by distance"),
+    ("attention.clamp_kqv", "a bound of queries, keys and values"),
+    ("attention.scale", "a scale of attention"),
     ("logit_scale", "a scale of logits"),
+    ("embedding_scale", "a scale of the embedding"),
+    ("residual_scale", "a scale of what layers add"),
 ];
 
 impl HyperParameters {
@@ -88,6 +93,10 @@ impl HyperParameters {
             if keys.number(key)?.is_some_and(|number| number != 0.0) {
                 return Err(format!("{} is set, and {what} is not supported", keys.key(key)));
             }
+        }
+        if keys.metadata.bool(&keys.key("attention.causal"))? == Some(false) {
+            let key = keys.key("attention.causal");
+            return Err(format!("{key} is false: this network makes no text, which is not supported"));
         }
         let layers = keys.count("block_count", MOST_LAYERS)?;
         let width = keys.count("embedding_length", WIDEST)?;
@@ -125,11 +134,21 @@ impl HyperParameters {
                 Some(epsilon) => epsilon,
                 None => return Err(missing(&keys.key("attention.layer_norm_rms_epsilon"))),
             },
-            qk_norms: first("attn_q_norm.weight"),
-            qkv_biases: first("attn_q.bias"),
+            qk_norms: architecture == Architecture::Qwen3,
+            qkv_biases: architecture == Architecture::Qwen2 || first("attn_q.bias"),
             tied_output: tensor("output.weight").is_none(),
         };
         Ok(parameters)
+    }
+
+    /// Numbers of a token's queries, those of all heads.
+    pub fn queries(&self) -> usize {
+        self.heads * self.head_dim
+    }
+
+    /// Numbers of a token's keys, and as many of its values.
+    pub fn keys(&self) -> usize {
+        self.kv_heads * self.head_dim
     }
 }
 
@@ -150,7 +169,17 @@ impl Keys<'_> {
 
     fn optional(&self, name: &str, limit: u64) -> Result<Option<usize>, String> {
         let key = self.key(name);
-        match self.metadata.u64(&key)? {
+        let count = match self.metadata.get(&key) {
+            // One for each layer: the same for all, in the networks that can be run.
+            Some(Value::Integers(counts)) => match counts.split_first() {
+                Some((first, others)) if others.iter().all(|other| other == first) => {
+                    Some(u64::try_from(*first).unwrap_or(0))
+                }
+                _ => return Err(format!("{key} differs from layer to layer, which is not supported")),
+            },
+            _ => self.metadata.u64(&key)?,
+        };
+        match count {
             None => Ok(None),
             Some(count) if (1..=limit).contains(&count) => Ok(Some(count as usize)),
             Some(count) => Err(format!("{key} is {count}, and has to be between 1 and {limit}")),

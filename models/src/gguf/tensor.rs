@@ -11,25 +11,25 @@ pub enum TensorType {
     Q5_0,
     Q5_1,
     Q8_0,
+    Q3K,
     Q4K,
     Q5K,
     Q6K,
+    Iq4Nl,
+    Iq4Xs,
 }
 
 /// Types that the format has besides, so that a refusal can name what it found.
-const UNSUPPORTED: [(u32, &str); 23] = [
+const UNSUPPORTED: [(u32, &str); 20] = [
     (9, "Q8_1"),
     (10, "Q2_K"),
-    (11, "Q3_K"),
     (15, "Q8_K"),
     (16, "IQ2_XXS"),
     (17, "IQ2_XS"),
     (18, "IQ3_XXS"),
     (19, "IQ1_S"),
-    (20, "IQ4_NL"),
     (21, "IQ3_S"),
     (22, "IQ2_S"),
-    (23, "IQ4_XS"),
     (24, "I8"),
     (25, "I16"),
     (26, "I32"),
@@ -44,7 +44,7 @@ const UNSUPPORTED: [(u32, &str); 23] = [
 ];
 
 impl TensorType {
-    pub const ALL: [TensorType; 11] = [
+    pub const ALL: [TensorType; 14] = [
         TensorType::F32,
         TensorType::F16,
         TensorType::Bf16,
@@ -53,9 +53,12 @@ impl TensorType {
         TensorType::Q5_0,
         TensorType::Q5_1,
         TensorType::Q8_0,
+        TensorType::Q3K,
         TensorType::Q4K,
         TensorType::Q5K,
         TensorType::Q6K,
+        TensorType::Iq4Nl,
+        TensorType::Iq4Xs,
     ];
 
     /// Its number in the file, its name, the elements of a block and the bytes of a block.
@@ -71,19 +74,28 @@ impl TensorType {
             TensorType::Q5_1 => (7, "Q5_1", 32, 2 + 2 + 4 + 16),
             TensorType::Q8_0 => (8, "Q8_0", 32, 2 + 32),
             // Scales of scales, then the elements.
+            TensorType::Q3K => (11, "Q3_K", 256, 32 + 64 + 12 + 2),
             TensorType::Q4K => (12, "Q4_K", 256, 2 + 2 + 12 + 128),
             TensorType::Q5K => (13, "Q5_K", 256, 2 + 2 + 12 + 32 + 128),
             TensorType::Q6K => (14, "Q6_K", 256, 128 + 64 + 16 + 2),
+            // Each four bits choose one of sixteen numbers that are the same for all files.
+            TensorType::Iq4Nl => (20, "IQ4_NL", 32, 2 + 16),
+            TensorType::Iq4Xs => (23, "IQ4_XS", 256, 2 + 2 + 4 + 128),
         }
     }
 
     pub(super) fn of(number: u32) -> Result<TensorType, String> {
-        TensorType::ALL.into_iter().find(|one| one.row().0 == number).ok_or_else(|| {
+        TensorType::ALL.into_iter().find(|one| one.number() == number).ok_or_else(|| {
             let known = UNSUPPORTED.iter().find(|(known, _)| *known == number).map(|(_, name)| *name);
             let found = known.map_or_else(|| format!("number {number}"), str::to_owned);
             let supported = TensorType::ALL.map(TensorType::name).join(", ");
             format!("is of type {found}, and supported are {supported}: use a file that is quantized to one of these")
         })
+    }
+
+    /// Its number in a file.
+    pub const fn number(self) -> u32 {
+        self.row().0
     }
 
     /// As the format's own tools call it.

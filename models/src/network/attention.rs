@@ -4,9 +4,9 @@ use super::cpu::attend::{Attend, MAX_HEAD, Queries};
 use super::cpu::chunks::Chunks;
 use super::cpu::isa::Isa;
 use super::cpu::tiles::TILE;
-use super::hyper::HyperParameters;
 use super::kv::{Blocks, KvElement};
 use super::step::{Plan, Row, Span};
+use crate::gguf::HyperParameters;
 
 pub struct Attention<'a> {
     pub hyper: &'a HyperParameters,
@@ -22,7 +22,7 @@ pub struct Attention<'a> {
 
 impl Attention<'_> {
     pub fn span<E: KvElement>(&self, store: &Blocks<E>, span: &Span, kv_head: usize) {
-        let size = self.hyper.head;
+        let size = self.hyper.head_dim;
         let group = self.hyper.heads / self.hyper.kv_heads;
         let stride = self.hyper.queries() + 2 * self.hyper.keys();
         let scale = 1.0 / (size as f32).sqrt();

@@ -3,10 +3,10 @@
 use super::cpu::chunks::Claims;
 use super::cpu::matrix::Matrix;
 use super::cpu::tiles::{Forms, Tiles};
-use super::hyper::HyperParameters;
 use super::rope::{Angle, Rope};
 use super::step::StepLimits;
 use super::weights::Weights;
+use crate::gguf::HyperParameters;
 
 /// A row for each token, or for each row that wants logits. The tiles hold the same values in the form that the matrices which
 /// they meet are multiplied with.

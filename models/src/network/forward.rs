@@ -13,11 +13,11 @@ use super::cpu::multiply::{Put, Rows, multiply, multiply_gated};
 use super::cpu::pool::Pool;
 use super::cpu::tiles::Tiles;
 use super::heads::Heads;
-use super::hyper::HyperParameters;
 use super::kv::{Blocks, KvElement, KvStore, Slot};
 use super::rope::Rope;
 use super::step::{Plan, Row};
 use super::weights::{Layer, Weights};
+use crate::gguf::HyperParameters;
 
 /// A network's parts, for the time of a step.
 pub struct Forward<'a> {
@@ -81,8 +81,13 @@ impl Forward<'_> {
             for (offset, index_of_token) in write.tokens.clone().enumerate() {
                 let token = tokens.take(index_of_token);
                 let angles = &angles[index_of_token * pairs..][..pairs];
-                let pairs = self.rope.pairing();
-                self.isa.run(Heads { hyper: self.hyper, layer, angles, pairs, token: &mut *token });
+                self.isa.run(Heads {
+                    hyper: self.hyper,
+                    layer,
+                    angles,
+                    style: self.hyper.rope_style,
+                    token: &mut *token,
+                });
                 let (keys, values) = token[queries..].split_at(keys);
                 Slot { geometry, layer: index, token: write.place + offset }.write(block, keys, values);
             }
@@ -120,7 +125,7 @@ impl Forward<'_> {
         for (token, last) in self.plan.wanted.iter().zip(buffers.last.chunks_exact_mut(width)) {
             last.copy_from_slice(&buffers.stream[token * width..][..width]);
         }
-        let norm = Norm { weights: &self.weights.output_norm, epsilon: self.hyper.epsilon };
+        let norm = Norm { weights: &self.weights.output_norm, epsilon: self.hyper.norm_epsilon };
         buffers.last_tiles.fill(self.pool_for(count), self.isa, &buffers.last, count, Some(norm));
         let rows = Rows { tiles: &buffers.last_tiles, count };
         multiply(self.pool, self.isa, rows, &[self.weights.output()], &mut buffers.logits, Put::Set);
@@ -128,7 +133,7 @@ impl Forward<'_> {
 
     /// Puts the tokens' rows into tiles.
     fn fill(&self, tiles: &mut Tiles, values: &[f32], norm: Option<&[f32]>) {
-        let norm = norm.map(|weights| Norm { weights, epsilon: self.hyper.epsilon });
+        let norm = norm.map(|weights| Norm { weights, epsilon: self.hyper.norm_epsilon });
         let count = self.plan.tokens;
         tiles.fill(self.pool_for(count), self.isa, values, count, norm);
     }

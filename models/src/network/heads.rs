@@ -3,16 +3,16 @@
 use super::cpu::isa::Kernel;
 use super::cpu::math::inverse_root_mean_square;
 use super::cpu::simd::Simd;
-use super::hyper::{HyperParameters, Pairs};
 use super::rope::{Angle, rotate};
 use super::weights::Layer;
+use crate::gguf::{HyperParameters, RopeStyle};
 
 /// One token's heads in one layer.
 pub struct Heads<'a> {
     pub hyper: &'a HyperParameters,
     pub layer: &'a Layer,
     pub angles: &'a [Angle],
-    pub pairs: Pairs,
+    pub style: RopeStyle,
     /// Queries, then keys, then values.
     pub token: &'a mut [f32],
 }
@@ -28,14 +28,14 @@ impl Kernel for Heads<'_> {
         let (queries, rest) = self.token.split_at_mut(self.hyper.queries());
         let keys = &mut rest[..self.hyper.keys()];
         for (heads, norm) in [(queries, &self.layer.query_norm), (keys, &self.layer.key_norm)] {
-            for head in heads.chunks_exact_mut(self.hyper.head) {
+            for head in heads.chunks_exact_mut(self.hyper.head_dim) {
                 if let Some(weights) = norm {
-                    let factor = inverse_root_mean_square(head, self.hyper.epsilon);
+                    let factor = inverse_root_mean_square(head, self.hyper.norm_epsilon);
                     for (value, weight) in head.iter_mut().zip(weights) {
                         *value = *value * factor * weight;
                     }
                 }
-                rotate(head, self.angles, self.pairs);
+                rotate(head, self.angles, self.style);
             }
         }
     }

@@ -8,8 +8,7 @@ use half::f16;
 
 use super::cpu::attend::{Cache, Element, KEYS};
 use super::cpu::chunks::{Chunks, Claims};
-use super::error::NetworkError;
-use super::hyper::HyperParameters;
+use crate::gguf::HyperParameters;
 
 /// What keys and values are kept as.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,15 +69,13 @@ impl KvType {
 }
 
 impl Geometry {
-    pub fn new(hyper: &HyperParameters, block_tokens: usize) -> Result<Geometry, NetworkError> {
+    pub fn new(hyper: &HyperParameters, block_tokens: usize) -> Result<Geometry, String> {
         if block_tokens == 0 || !block_tokens.is_multiple_of(KEYS) || block_tokens > 1024 {
-            return Err(NetworkError::Config {
-                what: "the number of tokens of a block",
-                found: block_tokens,
-                expected: format!("a multiple of {KEYS} up to 1024 is needed"),
-            });
+            return Err(format!(
+                "a block is asked for {block_tokens} tokens, and it has to be a multiple of {KEYS}, up to 1024"
+            ));
         }
-        Ok(Geometry { layers: hyper.layers, heads: hyper.kv_heads, head: hyper.head, block_tokens })
+        Ok(Geometry { layers: hyper.layers, heads: hyper.kv_heads, head: hyper.head_dim, block_tokens })
     }
 
     /// Elements of a block.
@@ -96,15 +93,14 @@ impl Geometry {
 
 impl KvStore {
     /// As many blocks as fit into `bytes`.
-    pub fn new(geometry: Geometry, kind: KvType, bytes: usize) -> Result<KvStore, NetworkError> {
+    pub fn new(geometry: Geometry, kind: KvType, bytes: usize) -> Result<KvStore, String> {
         let block = geometry.block() * kind.bytes();
         let blocks = bytes / block;
         if blocks == 0 {
-            return Err(NetworkError::Config {
-                what: "the budget of keys and values",
-                found: bytes,
-                expected: format!("a block of {} tokens takes {block} bytes", geometry.block_tokens),
-            });
+            let tokens = geometry.block_tokens;
+            return Err(format!(
+                "keys and values may have {bytes} bytes, and a block of {tokens} tokens takes {block}"
+            ));
         }
         let elements = blocks * geometry.block();
         Ok(match kind {

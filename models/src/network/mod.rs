@@ -2,7 +2,7 @@
 //!
 //! | module      | what it holds |
 //! |-------------|---------------|
-//! | `hyper`     | the hyper-parameters, from a GGUF file's metadata |
+//! | `shape`     | what the kernels ask of a network's shape |
 //! | `weights`   | the tensors, by name and shape |
 //! | `step`      | what is computed at once: rows of tokens, their positions and blocks |
 //! | `kv`        | the store of keys and values, in blocks |
@@ -20,16 +20,15 @@
 mod attention;
 mod buffers;
 mod cpu;
-mod error;
-mod file;
 mod forward;
 mod heads;
-mod hyper;
 mod kv;
 mod rope;
+mod shape;
 mod step;
 mod weights;
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use buffers::Buffers;
@@ -41,11 +40,12 @@ use rope::Rope;
 use step::Plan;
 use weights::Weights;
 
-pub use error::NetworkError;
-pub use hyper::{Architecture, HyperParameters};
+use crate::gguf::{GgufFile, HyperParameters};
+use crate::model::LoadError;
+
 pub use kv::KvType;
 pub use step::{Logits, Row, StepError, StepLimits};
-pub use weights::Precision;
+pub use weights::{LoadProgress, Precision};
 
 /// How a network is loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +78,22 @@ impl Default for NetworkConfig {
     }
 }
 
+impl NetworkConfig {
+    fn check(&self) -> Result<(), String> {
+        for (what, number) in [
+            ("threads", self.threads),
+            ("tokens of a step", self.step_tokens),
+            ("rows with logits of a step", self.step_logits),
+        ] {
+            // More would be a slip, and what is set aside for it might not be there.
+            if number == 0 || number > 1 << 16 {
+                return Err(format!("{number} {what} are asked for, and 1 to {} are allowed", 1 << 16));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// A network that is loaded: its weights, its store of keys and values, its threads.
 pub struct Network {
     hyper: HyperParameters,
@@ -93,32 +109,35 @@ pub struct Network {
 
 impl Network {
     /// Loads a GGUF file.
-    pub fn load(path: &Path, config: &NetworkConfig) -> Result<Network, NetworkError> {
-        let mut file = file::Gguf::open(path)?;
-        let hyper = HyperParameters::read(&file)?;
-        for (what, found) in [
-            ("the number of threads", config.threads),
-            ("the most tokens of a step", config.step_tokens),
-            ("the most rows with logits of a step", config.step_logits),
-        ] {
-            // More would be a slip, and what is set aside for it might not be there.
-            if found == 0 || found > 1 << 16 {
-                return Err(NetworkError::Config { what, found, expected: "1 to 65536 are allowed".to_owned() });
-            }
-        }
-        let geometry = Geometry::new(&hyper, config.block_tokens)?;
-        let store = KvStore::new(geometry, config.kv_type, config.kv_bytes)?;
-        let weights = Weights::load(&mut file, &hyper, config.precision)?;
-        let rope = Rope::new(&hyper, weights.rope_divisors.as_deref())?;
+    pub fn load(path: &Path, config: &NetworkConfig) -> Result<Network, LoadError> {
+        Network::of(&GgufFile::open(path)?, config, &mut |_| ControlFlow::Continue(()))
+    }
+
+    /// Loads the network of a file that is open. `progress` is told of each tensor that was read, and may end the loading.
+    ///
+    /// Weights are read once, piece by piece, to where they stay; what is set aside besides is known before any is read.
+    pub fn of(
+        file: &GgufFile,
+        config: &NetworkConfig,
+        progress: &mut dyn FnMut(LoadProgress) -> ControlFlow<()>,
+    ) -> Result<Network, LoadError> {
+        let refuse = |error: String| file.refuse(error);
+        let hyper = file.hyper_parameters()?;
+        shape::check(&hyper).map_err(refuse)?;
+        config.check().map_err(refuse)?;
+        let geometry = Geometry::new(&hyper, config.block_tokens).map_err(refuse)?;
+        let store = KvStore::new(geometry, config.kv_type, config.kv_bytes).map_err(refuse)?;
+        let weights = Weights::load(file, &hyper, config.precision, progress)?;
+        let rope = Rope::new(&hyper, weights.rope_divisors.as_deref()).map_err(refuse)?;
         let limits = StepLimits {
             tokens: config.step_tokens,
             logits: config.step_logits,
             context: hyper.context,
-            vocabulary: weights.vocabulary(),
+            vocabulary: hyper.vocabulary,
             blocks: store.blocks(),
             block_tokens: config.block_tokens,
         };
-        let pool = Pool::new(config.threads).map_err(NetworkError::Thread)?;
+        let pool = Pool::new(config.threads).map_err(|error| refuse(format!("a thread can't be started: {error}")))?;
         let buffers = Buffers::new(&hyper, &weights, &rope, &limits);
         let plan = Plan::new(&limits);
         Ok(Network { hyper, weights, rope, store, pool, isa: Isa::best(), limits, plan, buffers })

@@ -1,12 +1,13 @@
 //! The weights of a network: every tensor by its name in the file, of the shape that the hyper-parameters ask for.
 
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 
-use super::cpu::matrix::Matrix;
-use super::cpu::pack::Type;
-use super::error::NetworkError;
-use super::file::Gguf;
-use super::hyper::{Architecture, HyperParameters};
+use half::{bf16, f16};
+
+use super::cpu::matrix::{Matrix, PackError};
+use crate::gguf::{GgufFile, HyperParameters, RopeScaling, TensorInfo, TensorType};
+use crate::model::LoadError;
 
 /// What weights are computed with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,22 +47,39 @@ pub struct Layer {
     pub down: Matrix,
 }
 
+/// How far loading has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoadProgress {
+    /// Bytes of tensors that were read.
+    pub bytes: u64,
+    /// Of so many.
+    pub total: u64,
+}
+
 impl Weights {
-    pub fn load(file: &mut Gguf, hyper: &HyperParameters, precision: Precision) -> Result<Weights, NetworkError> {
-        let mut loader = Loader { file, hyper, precision, seen: HashSet::new() };
-        let vocabulary = loader.vocabulary()?;
-        let embedding = loader.matrix("token_embd.weight", vocabulary, hyper.width)?;
+    /// Reads all tensors, some rows at a time, each to where it stays. `progress` is told of each tensor, and may end it.
+    pub fn load(
+        file: &GgufFile,
+        hyper: &HyperParameters,
+        precision: Precision,
+        progress: &mut dyn FnMut(LoadProgress) -> ControlFlow<()>,
+    ) -> Result<Weights, LoadError> {
+        let total = file.tensors().iter().map(|tensor| tensor.bytes).sum();
+        let read = LoadProgress { bytes: 0, total };
+        let mut loader = Loader { file, hyper, precision, progress, read, seen: HashSet::new(), buffer: Vec::new() };
+        let embedding = loader.matrix("token_embd.weight", hyper.vocabulary, hyper.width)?;
         let layers = (0..hyper.layers).map(|index| loader.layer(index)).collect::<Result<_, _>>()?;
         let output_norm = loader.vector("output_norm.weight", hyper.width)?;
-        let has_output = loader.file.has("output.weight");
-        let output = has_output.then(|| loader.matrix("output.weight", vocabulary, hyper.width)).transpose()?;
-        let rope_divisors = loader.optional("rope_freqs.weight", hyper.rotated / 2)?;
+        let output = match hyper.tied_output {
+            true => None,
+            false => Some(loader.matrix("output.weight", hyper.vocabulary, hyper.width)?),
+        };
+        let rope_divisors = match hyper.rope_scaling {
+            RopeScaling::Frequencies => Some(loader.vector("rope_freqs.weight", hyper.rope_dim / 2)?),
+            RopeScaling::None | RopeScaling::Linear(_) => None,
+        };
         loader.all_known()?;
         Ok(Weights { embedding, layers, output_norm, output, rope_divisors })
-    }
-
-    pub fn vocabulary(&self) -> usize {
-        self.embedding.outputs()
     }
 
     pub fn output(&self) -> &Matrix {
@@ -82,14 +100,21 @@ impl Layer {
 }
 
 struct Loader<'a> {
-    file: &'a mut Gguf,
+    file: &'a GgufFile,
     hyper: &'a HyperParameters,
     precision: Precision,
-    seen: HashSet<String>,
+    progress: &'a mut dyn FnMut(LoadProgress) -> ControlFlow<()>,
+    read: LoadProgress,
+    seen: HashSet<&'a str>,
+    /// Rows of a tensor, as they are in the file.
+    buffer: Vec<u8>,
 }
 
-impl Loader<'_> {
-    fn layer(&mut self, index: usize) -> Result<Layer, NetworkError> {
+/// Bytes that are read at once, where a row isn't larger.
+const PIECE: usize = 1 << 20;
+
+impl<'a> Loader<'a> {
+    fn layer(&mut self, index: usize) -> Result<Layer, LoadError> {
         let hyper = self.hyper;
         let (width, queries, keys) = (hyper.width, hyper.queries(), hyper.keys());
         let name = |part: &str| format!("blk.{index}.{part}");
@@ -110,101 +135,103 @@ impl Loader<'_> {
     }
 
     /// Biases of queries, keys and values: Qwen 2 has them all, and some networks of the llama family too.
-    fn bias(&mut self, index: usize) -> Result<Vec<f32>, NetworkError> {
-        let parts = [("q", self.hyper.queries()), ("k", self.hyper.keys()), ("v", self.hyper.keys())];
-        let name = |part: &str| format!("blk.{index}.attn_{part}.bias");
-        let any = parts.iter().any(|(part, _)| self.file.has(&name(part)));
+    fn bias(&mut self, index: usize) -> Result<Vec<f32>, LoadError> {
         let mut bias = Vec::new();
-        if any || self.hyper.architecture == Architecture::Qwen2 {
-            for (part, length) in parts {
-                bias.extend(self.vector(&name(part), length)?);
+        if self.hyper.qkv_biases {
+            for (part, length) in [("q", self.hyper.queries()), ("k", self.hyper.keys()), ("v", self.hyper.keys())] {
+                bias.extend(self.vector(&format!("blk.{index}.attn_{part}.bias"), length)?);
             }
         }
         Ok(bias)
     }
 
-    fn head_norm(&mut self, name: &str) -> Result<Option<Vec<f32>>, NetworkError> {
-        match self.hyper.architecture {
-            Architecture::Qwen3 => self.vector(name, self.hyper.head).map(Some),
-            Architecture::Llama | Architecture::Qwen2 => Ok(None),
-        }
+    fn head_norm(&mut self, name: &str) -> Result<Option<Vec<f32>>, LoadError> {
+        self.hyper.qk_norms.then(|| self.vector(name, self.hyper.head_dim)).transpose()
     }
 
-    fn vocabulary(&mut self) -> Result<usize, NetworkError> {
-        let name = "token_embd.weight";
-        let expected = || format!("[vocabulary, {}]", self.hyper.width);
-        match self.file.tensor(name) {
-            None => Err(NetworkError::MissingTensor { name: name.to_owned(), expected: expected() }),
-            Some((_, shape)) => match shape[..] {
-                // Tokens are numbers of 32 bits.
-                [vocabulary, _] if vocabulary > 0 && u32::try_from(vocabulary).is_ok() => Ok(vocabulary),
-                _ => Err(NetworkError::Shape {
-                    name: name.to_owned(),
-                    found: format!("{shape:?}"),
-                    expected: expected(),
-                }),
-            },
-        }
-    }
-
-    /// A tensor's type and bytes.
-    fn tensor(&mut self, name: &str, expected: &[usize]) -> Result<(Type, Vec<u8>), NetworkError> {
-        let Some((kind, shape)) = self.file.tensor(name) else {
-            return Err(NetworkError::MissingTensor { name: name.to_owned(), expected: format!("{expected:?}") });
+    /// A tensor of the shape that is asked for, the innermost dimension first.
+    fn tensor(&mut self, name: &str, expected: &[usize]) -> Result<&'a TensorInfo, LoadError> {
+        let Some(tensor) = self.file.tensor(name) else {
+            return Err(self.file.refuse(format!("the tensor '{name}' is missing, of the shape {expected:?}")));
         };
-        if shape != expected {
-            let (found, expected) = (format!("{shape:?}"), format!("{expected:?}"));
-            return Err(NetworkError::Shape { name: name.to_owned(), found, expected });
+        if tensor.shape != expected {
+            let found = &tensor.shape;
+            return Err(self
+                .file
+                .refuse(format!("the tensor '{name}' has the shape {found:?}, expected {expected:?}")));
         }
-        let kind = kind?;
-        self.seen.insert(name.to_owned());
-        Ok((kind, self.file.read(name)?))
+        self.seen.insert(&tensor.name);
+        Ok(tensor)
     }
 
-    fn matrix(&mut self, name: &str, outputs: usize, inputs: usize) -> Result<Matrix, NetworkError> {
-        let (kind, bytes) = self.tensor(name, &[outputs, inputs])?;
-        let pack = |kind, bytes: &[u8]| {
-            Matrix::pack(kind, outputs, inputs, bytes)
-                .map_err(|error| NetworkError::Pack { name: name.to_owned(), error })
-        };
-        let matrix = pack(kind, &bytes)?;
-        drop(bytes);
-        match self.precision {
-            Precision::Stored => Ok(matrix),
-            Precision::Float32 => pack(Type::F32, &floats_of(&matrix)),
+    fn matrix(&mut self, name: &str, outputs: usize, inputs: usize) -> Result<Matrix, LoadError> {
+        let tensor = self.tensor(name, &[inputs, outputs])?;
+        let refuse = |error: PackError| self.file.refuse(format!("the tensor '{name}' {error}"));
+        let mut matrix = Matrix::empty(tensor.kind, outputs, inputs).map_err(refuse)?;
+        let row = matrix.row_bytes(tensor.kind);
+        let rows = (PIECE / row).max(1);
+        for first in (0..outputs).step_by(rows) {
+            let count = rows.min(outputs - first);
+            self.buffer.resize(count * row, 0);
+            self.file.read_part(tensor, (first * row) as u64, &mut self.buffer)?;
+            matrix.fill(tensor.kind, first, &self.buffer).map_err(refuse)?;
         }
+        if self.precision == Precision::Float32 {
+            matrix = floats_of(&matrix).map_err(refuse)?;
+        }
+        self.done(tensor)?;
+        Ok(matrix)
     }
 
-    fn vector(&mut self, name: &str, length: usize) -> Result<Vec<f32>, NetworkError> {
-        match self.tensor(name, &[length])? {
-            (Type::F32, bytes) => Ok(bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()),
-            (other, _) => {
-                let (found, known) = (format!("{other:?}"), "for a vector only F32");
-                Err(NetworkError::Type { name: name.to_owned(), found, known })
+    fn vector(&mut self, name: &str, length: usize) -> Result<Vec<f32>, LoadError> {
+        let tensor = self.tensor(name, &[length])?;
+        let bytes = self.file.read(tensor)?;
+        let halves = || bytes.as_chunks::<2>().0.iter();
+        let numbers: Vec<f32> = match tensor.kind {
+            TensorType::F32 => bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
+            TensorType::F16 => halves().map(|bytes| f16::from_le_bytes(*bytes).to_f32()).collect(),
+            TensorType::Bf16 => halves().map(|bytes| bf16::from_le_bytes(*bytes).to_f32()).collect(),
+            other => {
+                let found = other.name();
+                let error =
+                    format!("the tensor '{name}' is of type {found}, and of one row supported are F32, F16, BF16");
+                return Err(self.file.refuse(error));
             }
+        };
+        if let Some(at) = numbers.iter().position(|number| !number.is_finite()) {
+            return Err(self.file.refuse(format!("the tensor '{name}' has {} at {at}", numbers[at])));
         }
+        self.done(tensor)?;
+        Ok(numbers)
     }
 
-    fn optional(&mut self, name: &str, length: usize) -> Result<Option<Vec<f32>>, NetworkError> {
-        if self.file.has(name) { self.vector(name, length).map(Some) } else { Ok(None) }
+    fn done(&mut self, tensor: &TensorInfo) -> Result<(), LoadError> {
+        self.read.bytes += tensor.bytes;
+        match (self.progress)(self.read) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(self.file.refuse("loading was stopped")),
+        }
     }
 
     /// A tensor that is left over would have changed the answers.
-    fn all_known(&self) -> Result<(), NetworkError> {
-        match self.file.tensors().filter(|name| !self.seen.contains(*name)).min() {
-            Some(name) => {
-                Err(NetworkError::UnknownTensor { name: name.to_owned(), architecture: self.hyper.architecture.name() })
-            }
+    fn all_known(&self) -> Result<(), LoadError> {
+        match self.file.tensors().iter().find(|tensor| !self.seen.contains(&*tensor.name)) {
+            Some(TensorInfo { name, .. }) => Err(self.file.refuse(format!(
+                "the tensor '{name}' is none that {} networks have, so without it answers would be wrong",
+                self.hyper.architecture
+            ))),
             None => Ok(()),
         }
     }
 }
 
-fn floats_of(matrix: &Matrix) -> Vec<u8> {
+fn floats_of(matrix: &Matrix) -> Result<Matrix, PackError> {
+    let mut floats = Matrix::empty(TensorType::F32, matrix.outputs(), matrix.inputs())?;
     let mut row = vec![0.0; matrix.inputs()];
-    let rows = (0..matrix.outputs()).flat_map(|output| {
+    for output in 0..matrix.outputs() {
         matrix.row(output, &mut row);
-        row.iter().flat_map(|weight| weight.to_le_bytes()).collect::<Vec<_>>()
-    });
-    rows.collect()
+        let bytes: Vec<u8> = row.iter().flat_map(|weight| weight.to_le_bytes()).collect();
+        floats.fill(TensorType::F32, output, &bytes)?;
+    }
+    Ok(floats)
 }

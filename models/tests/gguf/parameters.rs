@@ -84,6 +84,24 @@ fn longer_contexts_are_stretched_as_the_file_says() {
     refused(both, "is linear by 4, and there are rope_freqs.weight too");
 }
 
+/// A small Llama with a number for each layer.
+fn by_layer(key: &str, numbers: &[u32]) -> Writer {
+    let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+    llama().without(key).array(key, 4, numbers.len() as u64, &bytes)
+}
+
+#[test]
+fn numbers_for_each_layer_are_taken_where_they_are_the_same() {
+    let same = of(&by_layer("llama.attention.head_count_kv", &[2, 2])).unwrap();
+    assert_eq!(same, of(&llama()).unwrap());
+}
+
+#[test]
+fn an_embedding_may_have_rows_that_no_token_has() {
+    let three = [0u8; 8].repeat(3);
+    assert_eq!(of(&llama().array("tokenizer.ggml.tokens", 8, 3, &three)).unwrap().vocabulary, 5);
+}
+
 #[test]
 fn a_window_bounds_the_context() {
     assert_eq!(of(&llama().u32("llama.attention.sliding_window", 16)).unwrap().context, 16);
@@ -110,8 +128,17 @@ fn what_can_not_be_run_is_refused_by_name() {
         "llama.block_count is 0, and has to be between 1 and 1024",
     );
     refused(
-        llama().without("llama.feed_forward_length").array("llama.feed_forward_length", 4, 1, &[1, 0, 0, 0]),
-        "is an array of whole numbers",
+        by_layer("llama.feed_forward_length", &[16, 32]),
+        "llama.feed_forward_length differs from layer to layer, which is not supported",
+    );
+    refused(
+        by_layer("llama.attention.head_count_kv", &[2, 4]),
+        "llama.attention.head_count_kv differs from layer to layer, which is not supported",
+    );
+    refused(by_layer("llama.attention.head_count", &[]), "llama.attention.head_count differs from layer to layer");
+    refused(
+        llama().raw("llama.attention.causal", 7, &[0]),
+        "llama.attention.causal is false: this network makes no text, which is not supported",
     );
     refused(
         llama().without("llama.attention.head_count_kv").u32("llama.attention.head_count_kv", 3),

@@ -1,6 +1,6 @@
 //! Writes GGUF files as they should be, or as a test wants them.
 
-use weirgate_models::gguf::Header;
+use weirgate_models::gguf::{Header, TensorType, Value};
 
 /// A file in the making.
 #[derive(Clone)]
@@ -21,6 +21,7 @@ pub struct Tensor {
     shape: Vec<u64>,
     kind: u32,
     offset: u64,
+    bytes: Option<Vec<u8>>,
 }
 
 pub fn string(text: &[u8]) -> Vec<u8> {
@@ -56,7 +57,7 @@ impl Writer {
 
     /// A tensor, wherever it is said to lie.
     pub fn tensor_at(mut self, name: &str, kind: u32, shape: &[u64], offset: u64) -> Writer {
-        self.tensors.push(Tensor { name: name.to_owned(), shape: shape.to_vec(), kind, offset });
+        self.tensors.push(Tensor { name: name.to_owned(), shape: shape.to_vec(), kind, offset, bytes: None });
         self
     }
 
@@ -65,6 +66,36 @@ impl Writer {
         let offset = self.data.next_multiple_of(self.alignment);
         self.data = offset + 4 * shape.iter().product::<u64>() as usize;
         self.tensor_at(name, 0, shape, offset as u64)
+    }
+
+    /// A tensor with its bytes behind the others.
+    pub fn tensor_of(mut self, name: &str, kind: TensorType, shape: &[usize], bytes: Vec<u8>) -> Writer {
+        let offset = self.data.next_multiple_of(self.alignment);
+        self.data = offset + bytes.len();
+        let shape: Vec<u64> = shape.iter().map(|&length| length as u64).collect();
+        self = self.tensor_at(name, kind.number(), &shape, offset as u64);
+        self.tensors.last_mut().unwrap().bytes = Some(bytes);
+        self
+    }
+
+    /// An entry as it was read, in the widest type of its kind.
+    pub fn value(self, key: &str, value: &Value) -> Writer {
+        fn many<T>(numbers: &[T], bytes: impl Fn(&T) -> Vec<u8>) -> (u64, Vec<u8>) {
+            (numbers.len() as u64, numbers.iter().flat_map(bytes).collect())
+        }
+        let (kind, (count, bytes)) = match value {
+            Value::Unsigned(number) => return self.raw(key, 10, &number.to_le_bytes()),
+            Value::Signed(number) => return self.raw(key, 11, &number.to_le_bytes()),
+            Value::Float(number) => return self.raw(key, 12, &number.to_le_bytes()),
+            Value::Bool(truth) => return self.raw(key, 7, &[u8::from(*truth)]),
+            Value::String(text) => return self.str(key, text),
+            Value::Integers(numbers) => (11, many(numbers, |number| number.to_le_bytes().to_vec())),
+            Value::Floats(numbers) => (12, many(numbers, |number| number.to_le_bytes().to_vec())),
+            Value::Bools(truths) => (7, many(truths, |truth| vec![u8::from(*truth)])),
+            Value::Strings(texts) => (8, many(texts, |text| string(text.as_bytes()))),
+            Value::Nested => panic!("arrays of arrays are not kept"),
+        };
+        self.array(key, kind, count, &bytes)
     }
 
     /// Takes an entry out.
@@ -97,8 +128,14 @@ impl Writer {
             out.extend(tensor.offset.to_le_bytes());
         }
         out.resize(out.len().next_multiple_of(self.alignment), 0);
-        // Each byte tells where it lies.
+        // Each byte tells where it lies, where a tensor has none of its own.
+        let begin = out.len();
         out.extend((0..self.data).map(|at| at as u8));
+        for tensor in &self.tensors {
+            if let Some(bytes) = &tensor.bytes {
+                out[begin + tensor.offset as usize..][..bytes.len()].copy_from_slice(bytes);
+            }
+        }
         out
     }
 

@@ -6,6 +6,9 @@ mod company;
 mod reference;
 mod refusals;
 mod smollm2;
+#[expect(dead_code, reason = "the headers' tests use the rest")]
+#[path = "../gguf/writer.rs"]
+mod writer;
 
 use std::path::PathBuf;
 
@@ -13,7 +16,7 @@ use serde::Deserialize;
 use weirgate_models::network::{Network, NetworkConfig, Row};
 
 /// The small networks that `models/make/networks.py` made.
-const NETWORKS: [&str; 6] = ["llama", "llama3", "linear", "qwen2", "qwen3", "types"];
+const NETWORKS: [&str; 7] = ["llama", "llama3", "linear", "qwen2", "qwen3", "types", "few_bits"];
 
 #[derive(Deserialize)]
 struct Fixture {

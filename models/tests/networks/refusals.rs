@@ -1,159 +1,198 @@
 //! Files and steps that are refused, with what is wrong in the message.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
-use candle_core::quantized::gguf_file::{self, Value};
-use candle_core::quantized::{GgmlDType, QTensor};
-use candle_core::{Device, Tensor};
-use weirgate_models::network::{Network, NetworkConfig, Row, StepError};
+use weirgate_models::gguf::{GgufFile, TensorType};
+use weirgate_models::network::{LoadProgress, Network, NetworkConfig, Row, StepError};
 
+use super::writer::Writer;
 use super::{config, folder, load};
 
-/// A network's file whose metadata and tensors can be changed.
-struct Parts {
-    values: Vec<(String, Value)>,
-    tensors: Vec<(String, QTensor)>,
+/// A network's file, to be changed.
+fn parts(name: &str) -> Writer {
+    let file = GgufFile::open(&folder().join(format!("{name}.gguf"))).unwrap();
+    let metadata = file.metadata();
+    let all = metadata.keys().fold(Writer::new(), |parts, key| parts.value(key, metadata.get(key).unwrap()));
+    let tensors = file.tensors().iter();
+    tensors.fold(all, |parts, tensor| {
+        parts.tensor_of(&tensor.name, tensor.kind, &tensor.shape, file.read(tensor).unwrap())
+    })
 }
 
-impl Parts {
-    fn of(name: &str) -> Parts {
-        let mut file = std::fs::File::open(folder().join(format!("{name}.gguf"))).unwrap();
-        let content = gguf_file::Content::read(&mut file).unwrap();
-        let tensors = content.tensor_infos.keys();
-        Parts {
-            tensors: tensors
-                .map(|name| (name.clone(), content.tensor(&mut file, name, &Device::Cpu).unwrap()))
-                .collect(),
-            values: content.metadata.into_iter().collect(),
-        }
-    }
+/// A tensor of noughts, instead of the one of the name.
+fn instead(parts: Writer, name: &str, kind: TensorType, shape: &[usize]) -> Writer {
+    let bytes = shape.iter().product::<usize>() as u64 / kind.block() * kind.block_bytes();
+    parts.without_tensor(name).tensor_of(name, kind, shape, vec![0; bytes as usize])
+}
 
-    fn set(mut self, key: &str, value: Value) -> Parts {
-        self.values.retain(|(name, _)| name != key);
-        self.values.push((key.to_owned(), value));
-        self
-    }
+/// Loads it, and gives what is said of it after the file's name.
+fn try_load(parts: &Writer) -> Result<Network, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("network.gguf");
+    std::fs::write(&path, parts.bytes()).unwrap();
+    Network::load(&path, &config()).map_err(|error| {
+        let name = format!("{}: ", path.display());
+        error.0.strip_prefix(&name).unwrap_or_else(|| panic!("{error} does not name the file")).to_owned()
+    })
+}
 
-    fn without(mut self, name: &str) -> Parts {
-        self.values.retain(|(key, _)| key != name);
-        self.tensors.retain(|(tensor, _)| tensor != name);
-        self
-    }
+fn refusal(parts: &Writer) -> String {
+    try_load(parts).err().expect("the file is wrong")
+}
 
-    fn tensor(mut self, name: &str, shape: &[usize], kind: GgmlDType) -> Parts {
-        self.tensors.retain(|(tensor, _)| tensor != name);
-        let tensor = Tensor::ones(shape, candle_core::DType::F32, &Device::Cpu).unwrap();
-        self.tensors.push((name.to_owned(), QTensor::quantize(&tensor, kind).unwrap()));
-        self
-    }
-
-    fn load(&self) -> Result<Network, String> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("network.gguf");
-        let values: Vec<(&str, &Value)> = self.values.iter().map(|(key, value)| (key.as_str(), value)).collect();
-        let tensors: Vec<(&str, &QTensor)> = self.tensors.iter().map(|(key, value)| (key.as_str(), value)).collect();
-        gguf_file::write(&mut std::fs::File::create(&path).unwrap(), &values, &tensors).unwrap();
-        Network::load(&path, &config()).map_err(|error| error.to_string())
-    }
-
-    fn error(&self) -> String {
-        self.load().err().expect("the file is wrong")
+#[test]
+fn a_file_that_was_not_changed_gives_the_same_answers() {
+    for name in super::NETWORKS {
+        let right = super::alone(&mut load(name, &config()), &[1, 2, 3], 0, &[0]);
+        assert_eq!(super::alone(&mut try_load(&parts(name)).unwrap(), &[1, 2, 3], 0, &[0]), right);
     }
 }
 
 #[test]
-fn a_file_that_was_not_changed_loads() {
-    for name in ["llama", "qwen2", "qwen3", "types"] {
-        Parts::of(name).load().unwrap();
-    }
-}
-
-#[test]
-fn metadata_that_is_not_understood_is_named() {
-    let llama = || Parts::of("llama");
+fn networks_that_the_kernels_can_t_compute_are_named() {
+    let llama = || parts("llama");
+    let set = |key: &str, value| llama().without(key).u32(key, value);
     for (parts, message) in [
         (
-            llama().set("general.architecture", Value::String("mamba".into())),
-            "architecture \"mamba\" is not built in; these are: llama, qwen2, qwen3",
+            set("llama.attention.key_length", 8).without("llama.attention.value_length"),
+            "a head has 8 numbers, and supported are multiples of 16, up to 256",
         ),
         (
-            llama().without("llama.block_count"),
-            "the file has no metadata \"llama.block_count\", which llama networks need",
+            set("llama.feed_forward_length", 80),
+            "the feed-forward part has 80 numbers, and supported are multiples of 32",
         ),
-        (
-            llama().set("llama.expert_count", Value::U32(8)),
-            "metadata \"llama.expert_count\" is 8: mixtures of experts are not built in",
-        ),
-        (
-            llama().set("llama.rope.scaling.type", Value::String("yarn".into())),
-            "metadata \"llama.rope.scaling.type\" is \"yarn\": none and linear are built in",
-        ),
-        (
-            llama().set("llama.attention.head_count_kv", Value::U32(3)),
-            "metadata \"llama.attention.head_count_kv\" is 3: it has to divide the 4 heads",
-        ),
-        (
-            llama().set("llama.attention.key_length", Value::U32(8)),
-            "metadata \"llama.attention.key_length\" is 8: a multiple of 16 up to 256 is needed",
-        ),
-        (
-            llama().set("llama.attention.value_length", Value::U32(32)),
-            "metadata \"llama.attention.value_length\" is 32: keys are 16 wide",
-        ),
-        (
-            llama().set("llama.embedding_length", Value::U64(u64::MAX)),
-            "metadata \"llama.embedding_length\" is U64(18446744073709551615): a number up to 16777216 is needed",
-        ),
-        (
-            llama().set("llama.attention.layer_norm_rms_epsilon", Value::F32(f32::NAN)),
-            "metadata \"llama.attention.layer_norm_rms_epsilon\" is F32(NaN): a float above 0 is needed",
-        ),
-        (
-            llama().set("llama.attention.head_count", Value::U32(0)),
-            "metadata \"llama.attention.head_count\" is 0: there has to be a head",
-        ),
+        (llama().u32("llama.expert_count", 8), "llama.expert_count is set, and a mixture of experts is not supported"),
     ] {
-        assert_eq!(parts.error(), message);
+        assert_eq!(refusal(&parts), message);
     }
+}
+
+#[test]
+fn a_network_with_a_window_answers_up_to_its_end() {
+    let mut network = try_load(&parts("llama").u32("llama.attention.sliding_window", 20)).unwrap();
+    let tokens = [7; 21];
+    let row = |tokens, start| Row { tokens, start, blocks: &[0, 1], logits: true };
+    assert_eq!(network.limits().context, 20);
+    // What is within the window is what the network without one gives.
+    let right = super::alone(&mut load("llama", &config()), &tokens[..20], 0, &[0, 1]);
+    assert_eq!(super::alone(&mut network, &tokens[..20], 0, &[0, 1]), right);
+    let error = StepError::Context { row: 0, end: 21, context: 20 };
+    assert_eq!(network.step(&[row(&tokens[..1], 20)]).err(), Some(error.clone()));
+    assert_eq!(network.step(&[row(&tokens, 0)]).err(), Some(error));
+}
+
+#[test]
+fn a_file_may_have_the_same_number_for_each_layer() {
+    let same = parts("qwen2").without("qwen2.attention.head_count_kv").array(
+        "qwen2.attention.head_count_kv",
+        5,
+        2,
+        &[2, 0, 0, 0, 2, 0, 0, 0],
+    );
+    let right = super::alone(&mut load("qwen2", &config()), &[1, 2, 3], 0, &[0]);
+    assert_eq!(super::alone(&mut try_load(&same).unwrap(), &[1, 2, 3], 0, &[0]), right);
+}
+
+#[test]
+fn one_row_of_half_floats_is_read() {
+    let name = "output_norm.weight";
+    let file = GgufFile::open(&folder().join("llama.gguf")).unwrap();
+    let norm = file.read(file.tensor(name).unwrap()).unwrap();
+    let norm: Vec<f32> = norm.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+    // The numbers of 16 bits, and in 32 the same.
+    let upper = |number: &f32| (number.to_bits() >> 16) as u16;
+    let brain: Vec<u8> = norm.iter().flat_map(|number| upper(number).to_le_bytes()).collect();
+    let wide: Vec<u8> = norm.iter().flat_map(|number| (u32::from(upper(number)) << 16).to_le_bytes()).collect();
+    let give = |kind, bytes| parts("llama").without_tensor(name).tensor_of(name, kind, &[64], bytes);
+    let answer = |parts| super::alone(&mut try_load(&parts).unwrap(), &[1, 2, 3], 0, &[0]);
+    assert_eq!(answer(give(TensorType::Bf16, brain)), answer(give(TensorType::F32, wide)));
+    let ones = |kind, one: &[u8]| answer(give(kind, one.repeat(64)));
+    assert_eq!(ones(TensorType::F16, &0x3c00u16.to_le_bytes()), ones(TensorType::F32, &1f32.to_le_bytes()));
 }
 
 #[test]
 fn tensors_that_are_missing_odd_or_unknown_are_named() {
+    let nan = [[0; 4]; 63].concat().into_iter().chain(f32::NAN.to_le_bytes()).collect();
     for (parts, message) in [
         (
-            Parts::of("llama").without("blk.1.ffn_up.weight"),
-            "tensor \"blk.1.ffn_up.weight\" is missing; [96, 64] was expected",
-        ),
-        (Parts::of("qwen2").without("blk.0.attn_k.bias"), "tensor \"blk.0.attn_k.bias\" is missing; [32] was expected"),
-        (
-            Parts::of("qwen3").without("blk.0.attn_q_norm.weight"),
-            "tensor \"blk.0.attn_q_norm.weight\" is missing; [32] was expected",
+            parts("llama").without_tensor("blk.1.ffn_up.weight"),
+            "the tensor 'blk.1.ffn_up.weight' is missing, of the shape [64, 96]",
         ),
         (
-            Parts::of("llama").tensor("blk.0.attn_k.weight", &[64, 64], GgmlDType::F16),
-            "tensor \"blk.0.attn_k.weight\" is [64, 64]; [32, 64] was expected",
+            parts("qwen2").without_tensor("blk.0.attn_k.bias"),
+            "the tensor 'blk.0.attn_k.bias' is missing, of the shape [32]",
         ),
         (
-            Parts::of("types").tensor("blk.0.ffn_up.weight", &[256, 256], GgmlDType::Q3K),
-            "tensor \"blk.0.ffn_up.weight\" is of type Q3K; F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K \
-             and Q6_K are built in",
+            parts("qwen2").without_tensor("blk.0.attn_q.bias"),
+            "the tensor 'blk.0.attn_q.bias' is missing, of the shape [64]",
         ),
         (
-            Parts::of("llama").tensor("blk.0.attn_output.bias", &[64], GgmlDType::F32),
-            "nothing is known of tensor \"blk.0.attn_output.bias\" in a network of architecture llama, so its answers \
-             would be wrong",
+            parts("qwen3").without_tensor("blk.0.attn_q_norm.weight"),
+            "the tensor 'blk.0.attn_q_norm.weight' is missing, of the shape [32]",
         ),
         (
-            Parts::of("llama").tensor("token_embd.weight", &[64], GgmlDType::F32),
-            "tensor \"token_embd.weight\" is [64]; [vocabulary, 64] was expected",
+            instead(parts("llama"), "blk.0.attn_k.weight", TensorType::F16, &[64, 64]),
+            "the tensor 'blk.0.attn_k.weight' has the shape [64, 64], expected [64, 32]",
         ),
         (
-            Parts::of("llama").tensor("output_norm.weight", &[64], GgmlDType::F16),
-            "tensor \"output_norm.weight\" is of type F16; for a vector only F32 are built in",
+            parts("llama").tensor("blk.0.attn_output.bias", &[64]),
+            "the tensor 'blk.0.attn_output.bias' is none that llama networks have, so without it answers would be wrong",
+        ),
+        (
+            parts("llama").tensor("blk.2.attn_norm.weight", &[64]),
+            "the tensor 'blk.2.attn_norm.weight' is none that llama networks have, so without it answers would be wrong",
+        ),
+        (
+            parts("qwen2").tensor("rope_factors_long.weight", &[8]),
+            "the tensor 'rope_factors_long.weight' is none that qwen2 networks have, so without it answers would be wrong",
+        ),
+        (
+            instead(parts("llama"), "output_norm.weight", TensorType::Q8_0, &[64]),
+            "the tensor 'output_norm.weight' is of type Q8_0, and of one row supported are F32, F16, BF16",
+        ),
+        (
+            parts("llama").without_tensor("output_norm.weight").tensor_of(
+                "output_norm.weight",
+                TensorType::F32,
+                &[64],
+                nan,
+            ),
+            "the tensor 'output_norm.weight' has NaN at 63",
+        ),
+        (
+            instead(parts("llama3"), "rope_freqs.weight", TensorType::F32, &[8]),
+            "the tensor 'rope_freqs.weight' has the shape [8], expected [16]",
+        ),
+        (
+            instead(parts("llama3"), "rope_freqs.weight", TensorType::F32, &[16]),
+            "the tensor 'rope_freqs.weight' has 0 at 0, by which nothing can be divided",
         ),
     ] {
-        assert_eq!(parts.error(), message);
+        assert_eq!(refusal(&parts), message);
     }
+}
+
+#[test]
+fn loading_tells_how_far_it_is_and_may_be_stopped() {
+    let file = GgufFile::open(&folder().join("llama.gguf")).unwrap();
+    let mut told: Vec<LoadProgress> = Vec::new();
+    Network::of(&file, &config(), &mut |progress| {
+        told.push(progress);
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    let sizes: u64 = file.tensors().iter().map(|tensor| tensor.bytes).sum();
+    assert_eq!(told.len(), file.tensors().len());
+    assert!(told.windows(2).all(|pair| pair[0].bytes < pair[1].bytes && pair[1].total == sizes), "{told:?}");
+    assert_eq!(told.last().unwrap().bytes, sizes);
+    let mut left = 3;
+    let stopped = Network::of(&file, &config(), &mut |_| {
+        left -= 1;
+        if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    assert!(stopped.err().unwrap().0.ends_with("llama.gguf: loading was stopped"));
+    assert_eq!(left, 0);
 }
 
 #[test]
@@ -174,16 +213,16 @@ fn a_configuration_that_can_t_be_is_refused() {
     for (config, message) in [
         (
             NetworkConfig { kv_bytes: 4000, ..config() },
-            "the budget of keys and values is 4000; a block of 16 tokens takes 4096 bytes",
+            "keys and values may have 4000 bytes, and a block of 16 tokens takes 4096",
         ),
         (
             NetworkConfig { block_tokens: 24, ..config() },
-            "the number of tokens of a block is 24; a multiple of 16 up to 1024 is needed",
+            "a block is asked for 24 tokens, and it has to be a multiple of 16, up to 1024",
         ),
-        (NetworkConfig { threads: 0, ..config() }, "the number of threads is 0; 1 to 65536 are allowed"),
+        (NetworkConfig { threads: 0, ..config() }, "0 threads are asked for, and 1 to 65536 are allowed"),
     ] {
         let error = Network::load(&folder().join("llama.gguf"), &config).err().unwrap();
-        assert_eq!(error.to_string(), message);
+        assert!(error.0.ends_with(&format!("llama.gguf: {message}")), "{error}");
     }
 }
 

@@ -64,7 +64,7 @@ impl Fixture {
 }
 
 fn plain() -> RenderOptions<'static> {
-    RenderOptions { add_generation_prompt: true, now: UNIX_EPOCH, variables: &[] }
+    RenderOptions { add_generation_prompt: true, continue_final_message: false, now: UNIX_EPOCH, variables: &[] }
 }
 
 fn variable(value: Value) -> Variable {
@@ -179,7 +179,8 @@ fn a_variable_can_not_take_the_place_of_what_every_template_has() {
     let variables = [("messages".to_owned(), variable(json!([]))), ("x".to_owned(), variable(json!(1)))];
     let template =
         ChatTemplate::new("{{ messages | length }}{{ x }}{{ bos_token }}{{ tools is none }}", "<s>", "").unwrap();
-    let options = RenderOptions { variables: &variables, now: SystemTime::now(), add_generation_prompt: false };
+    let options =
+        RenderOptions { variables: &variables, now: SystemTime::now(), add_generation_prompt: false, ..plain() };
     assert_eq!(template.render(&[Message::new("user", "Hi")], options).as_deref(), Ok("11<s>True"));
 }
 

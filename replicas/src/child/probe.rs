@@ -11,7 +11,7 @@ use weirgate_protocol::UpstreamUrl;
 
 use super::process::{Guard, Invocation, Process};
 use crate::remote::ask::{Whole, ask};
-use crate::remote::{Address, OutBody, Transport, TransportConfig};
+use crate::remote::{Address, Link, OutBody, Transport, TransportConfig};
 
 /// A probe of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,10 +113,10 @@ async fn tcp(port: u16) -> Result<(), String> {
     connected.map(drop).map_err(|error| format!("port {port} can't be connected to: {error}"))
 }
 
-fn transport(scheme: &str, port: u16, timeout: Duration) -> Result<Transport, String> {
+fn link(scheme: &str, port: u16, timeout: Duration) -> Result<Link, String> {
     let url = format!("{scheme}://{}:{port}", Ipv4Addr::LOCALHOST);
     let address = UpstreamUrl::parse(&url).map(Address::Url).map_err(|error| format!("{url} {error}"))?;
-    Transport::new(TransportConfig { connect_timeout: timeout, ..TransportConfig::new(address) })
+    Ok(Transport::new(TransportConfig { connect_timeout: timeout, ..TransportConfig::new(address) })?.into())
 }
 
 async fn http(port: u16, path: &str, headers: &[(String, String)], timeout: Duration) -> Result<(), String> {
@@ -126,9 +126,9 @@ async fn http(port: u16, path: &str, headers: &[(String, String)], timeout: Dura
         request = request.header(name, value);
     }
     let request = request.body(OutBody::Whole(Bytes::new())).map_err(|error| format!("{question}: {error}"))?;
-    let transport = transport("http", port, timeout)?;
+    let link = link("http", port, timeout)?;
     // As Kubernetes does it: the status says it all, however long the page is.
-    let answer = transport.send(request).await.map_err(|fault| format!("{question}: {}", fault.error))?;
+    let answer = link.send(request).await.map_err(|fault| format!("{question}: {}", fault.error))?;
     match answer.status().as_u16() {
         200..=399 => Ok(()),
         status => Err(format!("{question} answered {status}")),
@@ -147,8 +147,8 @@ async fn grpc(port: u16, service: &str, timeout: Duration) -> Result<(), String>
     let headers: &mut HeaderMap = request.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert(HeaderName::from_static("te"), HeaderValue::from_static("trailers"));
-    let transport = transport("grpc", port, timeout)?;
-    let answer = ask(&transport, request, LARGEST_ANSWER).await;
+    let link = link("grpc", port, timeout)?;
+    let answer = ask(&link, request, LARGEST_ANSWER).await;
     let Whole { status, headers, body, trailers } = answer.map_err(|fault| fault.error.to_string())?;
     let code = trailers.as_ref().and_then(|trailers| trailers.get("grpc-status")).or(headers.get("grpc-status"));
     let code = code.and_then(|code| code.to_str().ok()).unwrap_or("none");

@@ -17,7 +17,7 @@ use super::port::Port;
 use super::probe::{Probe, Probed};
 use super::process::{Exit, Invocation, Process, whose};
 use super::{ChildrenConfig, Command, Ours, Runs, Speaks};
-use crate::kind::{Ending, EventKind, Tell};
+use crate::kind::{Ending, EventKind, Tell, stop_asked};
 use crate::remote::{Address, Remote, Transport, TransportConfig};
 use crate::replica::FailureKind;
 use crate::upstream::Follow;
@@ -167,11 +167,6 @@ async fn fetch(source: Arc<Source>, service: Arc<str>) -> Result<PathBuf, String
         Ok(Err(LoadError(text))) => Err(text),
         Err(error) => Err(format!("the model could not be brought here: {error}")),
     }
-}
-
-async fn stop_asked(mut stopping: channel::Receiver<bool>) {
-    // Nobody could ask any more where the supervisor is gone, and then it is over too.
-    let _ = stopping.wait_for(|stop| *stop).await;
 }
 
 fn place_of(command: &Command) -> Result<Place, String> {

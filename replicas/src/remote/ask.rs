@@ -7,7 +7,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::body::{BodyError, OutBody};
 use super::fault::{Fault, FaultKind};
-use super::transport::{Address, Transport};
+use super::link::Link;
+use super::transport::Address;
 
 /// An answer that came whole.
 #[derive(Clone, Debug)]
@@ -19,8 +20,8 @@ pub(crate) struct Whole {
 }
 
 /// Sends a request and reads its answer, of `limit` bytes at most.
-pub(crate) async fn ask(transport: &Transport, request: Request<OutBody>, limit: usize) -> Result<Whole, Fault> {
-    let (head, body) = transport.send(request).await?.into_parts();
+pub(crate) async fn ask(link: &Link, request: Request<OutBody>, limit: usize) -> Result<Whole, Fault> {
+    let (head, body) = link.send(request).await?.into_parts();
     let collected = Limited::new(body, limit).collect().await.map_err(|error| unread(&error, limit))?;
     let trailers = collected.trailers().cloned();
     Ok(Whole { status: head.status, headers: head.headers, body: collected.to_bytes(), trailers })

@@ -72,6 +72,8 @@ pub enum InBody {
     Whole(Bytes),
     Http1(Box<http1::Incoming>),
     H2(Box<http2::Incoming>),
+    /// From a server in this process, as it makes it.
+    Here(UnsyncBoxBody<Bytes, BodyError>),
 }
 
 impl Body for InBody {
@@ -83,6 +85,7 @@ impl Body for InBody {
             InBody::Whole(bytes) => Poll::Ready(take(bytes)),
             InBody::Http1(body) => body.poll_frame(cx).map_err(Into::into),
             InBody::H2(body) => body.poll_frame(cx).map_err(Into::into),
+            InBody::Here(body) => Pin::new(body).poll_frame(cx),
         }
     }
 
@@ -91,6 +94,7 @@ impl Body for InBody {
             InBody::Whole(bytes) => bytes.is_empty(),
             InBody::Http1(body) => body.is_end_stream(),
             InBody::H2(body) => body.is_end_stream(),
+            InBody::Here(body) => body.is_end_stream(),
         }
     }
 
@@ -99,6 +103,7 @@ impl Body for InBody {
             InBody::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             InBody::Http1(body) => body.size_hint(),
             InBody::H2(body) => body.size_hint(),
+            InBody::Here(body) => body.size_hint(),
         }
     }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ask::{get, refusal};
 use super::body::InBody;
-use super::transport::Transport;
+use super::link::Link;
 
 /// `GET` it over h2.
 pub const PATH: &str = "/weirgate/v1/credits";
@@ -50,8 +50,8 @@ pub(crate) struct Lines {
 }
 
 /// Asks for the stream; an error says why there is none.
-pub(crate) async fn open(transport: &Transport, patience: Duration) -> Result<Lines, String> {
-    let asked = async { transport.send(get(PATH)?).await.map_err(|fault| fault.error.to_string()) };
+pub(crate) async fn open(link: &Link, patience: Duration) -> Result<Lines, String> {
+    let asked = async { link.send(get(PATH)?).await.map_err(|fault| fault.error.to_string()) };
     let answer =
         tokio::time::timeout(patience, asked).await.unwrap_or_else(|_| Err(format!("no answer in {patience:?}")))?;
     if answer.status() != StatusCode::OK {

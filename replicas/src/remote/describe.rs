@@ -12,7 +12,8 @@ use super::Described;
 use super::ask::{Whole, ask, get, may_speak_h2, reason, refusal, segment};
 use super::fault::{Fault, FaultKind};
 use super::grpc::{self, Failed};
-use super::transport::{Address, Transport};
+use super::link::Link;
+use super::transport::Address;
 
 /// The largest answer to a question; metadata of models with many tensors are tens of kilobytes.
 const LARGEST_ANSWER: usize = 1 << 20;
@@ -40,13 +41,13 @@ pub(crate) enum Said {
 ///
 /// An error says what was asked and what came back, or that there is no connection. `patience` is for each question.
 pub async fn describe(
-    transport: &Transport,
+    link: &Link,
     model: &str,
     protocols: Option<&[Protocol]>,
     patience: Duration,
 ) -> Result<Described, String> {
-    let questions = Questions { transport, model, patience };
-    let possible = possible(transport.address());
+    let questions = Questions { link, model, patience };
+    let possible = link.address().map(possible).unwrap_or_default();
     let asked = protocols.unwrap_or(&possible);
     let mut described = Described { name: Some(model.into()), ..Described::default() };
     let mut said = Vec::new();
@@ -88,8 +89,8 @@ pub async fn describe(
 }
 
 /// Asks again, in one protocol.
-pub(crate) async fn ask_again(transport: &Transport, model: &str, protocol: Protocol, patience: Duration) -> Said {
-    Questions { transport, model, patience }.speaks(protocol).await.0
+pub(crate) async fn ask_again(link: &Link, model: &str, protocol: Protocol, patience: Duration) -> Said {
+    Questions { link, model, patience }.speaks(protocol).await.0
 }
 
 /// The protocols that may be spoken at an address, the most telling first.
@@ -113,7 +114,7 @@ fn name(protocol: Protocol) -> &'static str {
 }
 
 struct Questions<'a> {
-    transport: &'a Transport,
+    link: &'a Link,
     model: &'a str,
     patience: Duration,
 }
@@ -148,7 +149,7 @@ impl Questions<'_> {
     async fn get(&self, path: &str) -> Result<(String, Whole), Unasked> {
         let question = format!("GET {path}");
         let request = get(path).map_err(|error| Unasked::Failed(format!("{question}: {error}")))?;
-        match tokio::time::timeout(self.patience, ask(self.transport, request, LARGEST_ANSWER)).await {
+        match tokio::time::timeout(self.patience, ask(self.link, request, LARGEST_ANSWER)).await {
             Ok(Ok(whole)) => Ok((question, whole)),
             Ok(Err(fault)) => Err(Unasked::by(&fault, &question)),
             Err(_) => Err(Unasked::Failed(format!("{question}: no answer in {:?}", self.patience))),
@@ -160,7 +161,7 @@ impl Questions<'_> {
         method: &str,
         message: &impl prost::Message,
     ) -> Result<Answer, Failed> {
-        let call = grpc::unary(self.transport, method, message, http::HeaderMap::new(), LARGEST_ANSWER);
+        let call = grpc::unary(self.link, method, message, http::HeaderMap::new(), LARGEST_ANSWER);
         let late = || Failed::Foreign(format!("no answer in {:?}", self.patience));
         tokio::time::timeout(self.patience, call).await.unwrap_or_else(|_| Err(late()))
     }

@@ -11,7 +11,7 @@ use weirgate_protocol::deadline::parse_retry_after;
 use super::ask::{Whole, ask};
 use super::body::OutBody;
 use super::fault::{Fault, FaultKind};
-use super::transport::Transport;
+use super::link::Link;
 
 /// The flag and the length before a message.
 const PREFIX: usize = 5;
@@ -47,14 +47,14 @@ pub(crate) enum Failed {
 
 /// Calls a method of `inference.GRPCInferenceService`.
 pub(crate) async fn unary<Answer: Message + Default>(
-    transport: &Transport,
+    link: &Link,
     method: &str,
     message: &impl Message,
     headers: HeaderMap,
     limit: usize,
 ) -> Result<Answer, Failed> {
     let request = request(method, message, headers).map_err(Failed::Foreign)?;
-    let whole = ask(transport, request, limit.saturating_add(PREFIX)).await.map_err(Failed::Fault)?;
+    let whole = ask(link, request, limit.saturating_add(PREFIX)).await.map_err(Failed::Fault)?;
     Answer::decode(body(whole)?).map_err(|error| Failed::Foreign(format!("no message of the protocol: {error}")))
 }
 

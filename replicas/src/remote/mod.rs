@@ -1,6 +1,7 @@
-//! Remote replicas: servers in other processes, ours or somebody else's, that calls are passed to.
+//! Remote replicas: servers that calls are passed to, ours or somebody else's: in other processes as a rule.
 //!
 //! ```text
+//! link       how calls get to a server: by connections, or in this process
 //! transport  the connections to one server: pooled HTTP/1.1 and h2, TLS, Unix sockets
 //! pool       HTTP/1.1 connections that have nothing to do
 //! http1      a call on a connection of HTTP/1.1, driven by its caller
@@ -28,6 +29,7 @@ pub mod headers;
 mod http1;
 mod http2;
 mod infer;
+mod link;
 mod pool;
 mod tls;
 pub mod transport;
@@ -45,6 +47,7 @@ pub use body::{InBody, OutBody, Replay};
 pub use fault::{Fault, FaultKind};
 pub use headers::{Forwarded, request_headers, response_headers, trailers};
 pub use infer::{Conduct, Executed};
+pub use link::{Answering, Link, Server, Within};
 pub use tls::TlsFiles;
 pub use transport::{Address, Transport, TransportConfig, TransportStats};
 pub use watch::{WatchConfig, WatchEvent, watch};
@@ -55,7 +58,7 @@ pub struct Remote {
     pub id: u64,
     /// For logs, metrics and explanations: `http://10.0.0.1:8080`, or `child 3`.
     pub name: Arc<str>,
-    pub transport: Transport,
+    pub link: Link,
     /// It is one of ours: it grants credits, and says of a call that it was not executed.
     pub ours: bool,
     /// Calls it takes at a time.
@@ -77,6 +80,8 @@ pub struct Described {
     pub grpc: bool,
     /// Where its OpenAI routes begin, `/v1` or `/openai/v1`; none where it has none.
     pub openai: Option<&'static str>,
+    /// It takes V2's calls to generate text, and of V2 maybe nothing else.
+    pub generates: bool,
     /// What the model takes and gives; none where the server does not say.
     pub model: Option<Arc<LoadedModel>>,
 }
@@ -86,9 +91,9 @@ impl Remote {
     pub const NO_LIMIT: usize = u32::MAX as usize;
 
     /// A server that has not been described yet. `slots`: calls it takes at a time, as long as it grants no others.
-    pub fn new(id: u64, name: Arc<str>, transport: Transport, ours: bool, slots: usize) -> Arc<Remote> {
-        let (slots, described) = (AtomicUsize::new(slots), RwLock::default());
-        Arc::new(Remote { id, name, transport, ours, slots, described, held: watch_channel::Sender::new(()) })
+    pub fn new(id: u64, name: Arc<str>, link: impl Into<Link>, ours: bool, slots: usize) -> Arc<Remote> {
+        let (link, slots, described) = (link.into(), AtomicUsize::new(slots), RwLock::default());
+        Arc::new(Remote { id, name, link, ours, slots, described, held: watch_channel::Sender::new(()) })
     }
 
     pub fn slots(&self) -> usize {

@@ -88,7 +88,7 @@ impl<T: Fn(WatchEvent) + Send + Sync> Watch<T> {
 
     async fn describe(&self) -> Result<Described, String> {
         let WatchConfig { model, protocols, patience, .. } = &self.config;
-        describe(&self.remote.transport, model, protocols.as_deref(), *patience).await
+        describe(&self.remote.link, model, protocols.as_deref(), *patience).await
     }
 
     async fn until_described(&self) -> Described {
@@ -141,7 +141,7 @@ impl<T: Fn(WatchEvent) + Send + Sync> Watch<T> {
         ];
         let Some((_, protocol)) = spoken.into_iter().find(|(speaks, _)| *speaks) else { return Ok(()) };
         let WatchConfig { model, protocols, patience, .. } = &self.config;
-        match ask_again(&self.remote.transport, model, protocol, *patience).await {
+        match ask_again(&self.remote.link, model, protocol, *patience).await {
             Said::Ready => Ok(()),
             // It was taken at the manifest's word from the start.
             Said::Unknown(_) if protocols.is_some() => Ok(()),
@@ -163,7 +163,7 @@ impl<T: Fn(WatchEvent) + Send + Sync> Watch<T> {
         let mut known = Known::default();
         let mut pauses = Pauses::up_to(LONGEST_PAUSE);
         loop {
-            let reason = match credits::open(&self.remote.transport, self.config.patience).await {
+            let reason = match credits::open(&self.remote.link, self.config.patience).await {
                 Ok(mut lines) => self.listen(&mut lines, &mut known, &mut pauses).await,
                 Err(reason) => reason,
             };

@@ -27,6 +27,7 @@ use crate::child::{Children, ChildrenConfig};
 use crate::kind::{Event, EventKind, Kind, Start, Tell};
 use crate::local::{Engines, Loader};
 use crate::replica::{Counts, Failure, FailureKind, Feed, SetState};
+use crate::text::{TextEngines, TextSetConfig};
 use crate::upstream::{Upstreams, UpstreamsConfig};
 
 /// What a set of engines of this process runs.
@@ -101,6 +102,11 @@ impl ReplicaSet {
     /// Processes of this machine.
     pub fn children(config: ChildrenConfig, feed: Arc<dyn Feed>) -> Self {
         ReplicaSet::of(config.service.to_string(), Box::new(Children::new(config)), feed)
+    }
+
+    /// Text engines of this process.
+    pub fn texts(config: TextSetConfig, feed: Arc<dyn Feed>) -> Self {
+        ReplicaSet::of(config.service.clone(), Box::new(TextEngines::new(config)), feed)
     }
 
     fn of(service: String, kind: Box<dyn Kind>, feed: Arc<dyn Feed>) -> Self {

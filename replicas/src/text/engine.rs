@@ -1,5 +1,6 @@
 //! A text engine, as others hold it.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -70,14 +71,14 @@ impl ModelText {
 impl TextEngine {
     /// Loads a GGUF file, and starts the engine's thread. It reads the whole file, and takes its time.
     pub fn load(path: &Path, config: &TextConfig, observer: Arc<dyn TextObserver>) -> Result<TextEngine, LoadError> {
-        let text = ModelText::read(&GgufFile::open(path)?)?;
-        let refuse = |error: &dyn std::fmt::Display| LoadError(format!("{}: {error}", path.display()));
-        let network = Network::load(path, &config.network()).map_err(|error| LoadError(error.to_string()))?;
+        let file = GgufFile::open(path)?;
+        let text = ModelText::read(&file)?;
+        let network = Network::of(&file, &config.network(), &mut |_| ControlFlow::Continue(()))?;
         let limits = *network.limits();
-        let policy = config.policy(&limits).map_err(|error| refuse(&error))?;
+        let policy = config.policy(&limits).map_err(|error| file.refuse(error))?;
         let block_bytes = network.kv_block_bytes();
         TextEngine::start(network, text, policy, (limits.vocabulary, block_bytes), config, observer)
-            .map_err(|error| refuse(&error))
+            .map_err(|error| file.refuse(error))
     }
 
     /// Starts the thread with a network that is there, of so many tokens and bytes of a block.

@@ -94,9 +94,11 @@ impl<F: Forward> Executor<F> {
             self.finish_early(live, error);
         }
         // Only now, as the network's threads and memory are part of what has ended.
-        let Executor { network, shared, stats, .. } = self;
+        let Executor { network, shared, stats, observer, .. } = self;
         drop(network);
-        *shared.stats.lock() = TextStats { scheduler: Default::default(), submitted: 0, ..stats };
+        let stats = TextStats { scheduler: Default::default(), submitted: 0, ..stats };
+        *shared.stats.lock() = stats;
+        observer.stands(&stats);
         shared.ended.send_replace(Some(end));
     }
 
@@ -119,6 +121,7 @@ impl<F: Forward> Executor<F> {
     fn publish(&mut self) {
         self.stats.scheduler = self.scheduler.stats();
         *self.shared.stats.lock() = self.stats;
+        self.observer.stands(&self.stats);
     }
 
     fn let_in(&mut self, Submission { new, live }: Submission) {

@@ -2,18 +2,18 @@
 //!
 //! Pieces that wait are joined: a reader that comes late gets all there is at once, and the engine never waits for one.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
 use weirgate_protocol::Error;
 
 use super::answer::{FinishReason, Finished, GenerationTiming, Part, Piece, Usage};
 
 struct Mailbox {
     waiting: Mutex<Waiting>,
-    came: Notify,
     reader_gone: AtomicBool,
     /// Bytes of text that may wait.
     limit: usize,
@@ -23,6 +23,8 @@ struct Mailbox {
 struct Waiting {
     piece: Piece,
     finished: Option<Finished>,
+    /// Of a reader that has found nothing.
+    reader: Option<Waker>,
 }
 
 /// The engine's end.
@@ -45,32 +47,25 @@ pub(super) struct Unread {
 }
 
 pub(super) fn mailbox(limit: usize) -> (Outlet, Generation) {
-    let mailbox = Arc::new(Mailbox {
-        waiting: Mutex::default(),
-        came: Notify::new(),
-        reader_gone: AtomicBool::new(false),
-        limit,
-    });
+    let mailbox = Arc::new(Mailbox { waiting: Mutex::default(), reader_gone: AtomicBool::new(false), limit });
     (Outlet { mailbox: mailbox.clone(), finished: false }, Generation { mailbox, over: false })
 }
 
 impl Outlet {
     /// Adds to what waits for the reader. Where that is too much, nothing is added.
     pub fn push(&mut self, text: &str, tokens: usize) -> Result<(), Unread> {
-        let Mailbox { waiting, came, limit, .. } = &*self.mailbox;
+        let Mailbox { waiting, limit, .. } = &*self.mailbox;
         let mut waiting = waiting.lock();
         let bytes = waiting.piece.text.len() + text.len();
         if bytes > *limit {
             return Err(Unread { bytes, limit: *limit });
         }
-        let was_empty = waiting.piece.text.is_empty();
         waiting.piece.text.push_str(text);
         waiting.piece.tokens += tokens;
-        drop(waiting);
         // Tokens without text are no news, and who was told of text before is not told again.
-        if was_empty && !text.is_empty() {
-            came.notify_one();
-        }
+        let reader = if text.is_empty() { None } else { waiting.reader.take() };
+        drop(waiting);
+        wake(reader);
         Ok(())
     }
 
@@ -80,9 +75,10 @@ impl Outlet {
         waiting.piece.text.push_str(text);
         waiting.piece.tokens += tokens;
         waiting.finished = Some(finished);
+        let reader = waiting.reader.take();
         drop(waiting);
         self.finished = true;
-        self.mailbox.came.notify_one();
+        wake(reader);
     }
 
     /// Nobody will read what comes.
@@ -98,9 +94,19 @@ impl Drop for Outlet {
             let error = Error::engine("the engine went away while it held the call");
             let reason = FinishReason::Failed(error);
             let (usage, timing) = (Usage::default(), GenerationTiming::default());
-            self.mailbox.waiting.lock().finished = Some(Finished { reason, usage, timing });
-            self.mailbox.came.notify_one();
+            let mut waiting = self.mailbox.waiting.lock();
+            waiting.finished = Some(Finished { reason, usage, timing });
+            let reader = waiting.reader.take();
+            drop(waiting);
+            wake(reader);
         }
+    }
+}
+
+/// Without the mailbox's lock: whoever is woken may want it at once.
+fn wake(reader: Option<Waker>) {
+    if let Some(reader) = reader {
+        reader.wake();
     }
 }
 
@@ -108,22 +114,33 @@ impl Generation {
     /// The next part, with all text that has come since the one before; `None` after the end. It loses nothing where it is
     /// dropped before it is ready.
     pub async fn next(&mut self) -> Option<Part> {
-        while !self.over {
-            if let Some(part) = self.take() {
-                self.over = matches!(part, Part::Finished(_));
-                return Some(part);
-            }
-            self.mailbox.came.notified().await;
-        }
-        None
+        poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    fn take(&mut self) -> Option<Part> {
-        let mut waiting = self.mailbox.waiting.lock();
-        if !waiting.piece.text.is_empty() || (waiting.piece.tokens > 0 && waiting.finished.is_some()) {
-            return Some(Part::Text(std::mem::take(&mut waiting.piece)));
+    /// The same, polled.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Part>> {
+        if self.over {
+            return Poll::Ready(None);
         }
-        waiting.finished.take().map(Part::Finished)
+        let mut waiting = self.mailbox.waiting.lock();
+        if let Some(part) = waiting.take() {
+            self.over = matches!(part, Part::Finished(_));
+            return Poll::Ready(Some(part));
+        }
+        match &mut waiting.reader {
+            Some(reader) => reader.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+}
+
+impl Waiting {
+    fn take(&mut self) -> Option<Part> {
+        if !self.piece.text.is_empty() || (self.piece.tokens > 0 && self.finished.is_some()) {
+            return Some(Part::Text(std::mem::take(&mut self.piece)));
+        }
+        self.finished.take().map(Part::Finished)
     }
 }
 

@@ -20,6 +20,9 @@ pub trait TextObserver: Send + Sync {
     /// A step was computed, and its tokens were drawn.
     fn step(&self, _report: &StepReport) {}
 
+    /// Where the engine stands: after each step, and when sequences came or went.
+    fn stands(&self, _stats: &TextStats) {}
+
     /// A step failed, and its sequences with it. The engine goes on.
     fn step_failed(&self, _reason: &str) {}
 }

@@ -44,9 +44,9 @@ impl Server {
         Server { port, asked, _tasks: tasks }
     }
 
-    pub fn transport(&self, scheme: &str) -> Transport {
+    pub fn transport(&self, scheme: &str) -> Link {
         let url = UpstreamUrl::parse(&format!("{scheme}://127.0.0.1:{}", self.port)).unwrap();
-        Transport::new(TransportConfig::new(Address::Url(url))).unwrap()
+        Transport::new(TransportConfig::new(Address::Url(url))).unwrap().into()
     }
 
     pub fn remote(&self, scheme: &str) -> Arc<Remote> {

@@ -38,7 +38,12 @@ fn config() -> TextConfig {
 
 /// A question, as the model's template puts it.
 fn chat(engine: &TextEngine, question: &str) -> Vec<u32> {
-    let options = RenderOptions { add_generation_prompt: true, now: SystemTime::UNIX_EPOCH, variables: &[] };
+    let options = RenderOptions {
+        add_generation_prompt: true,
+        continue_final_message: false,
+        now: SystemTime::UNIX_EPOCH,
+        variables: &[],
+    };
     let template = engine.template().expect("the model has a template");
     template.tokens(engine.tokenizer(), &[Message::new("user", question)], options).unwrap()
 }

@@ -6,6 +6,7 @@ use super::{ByForm, Field, Level, Rule, acted_on, level, never, unsupported, war
 pub(super) static MODEL: Level = level(&[
     &[
         acted_on("modelFormat", Rule::Object(&MODEL_FORMAT), ""),
+        ARGS,
         warned("runtime", Rule::Text, "has no effect: modelFormat picks what runs the model"),
     ],
     STORED_MODEL,
@@ -13,7 +14,15 @@ pub(super) static MODEL: Level = level(&[
 ]);
 
 /// `sklearn`, `onnx` and the like.
-pub(super) static FRAMEWORK: Level = level(&[STORED_MODEL, CONTAINER]);
+pub(super) static FRAMEWORK: Level = level(&[&[ARGS], STORED_MODEL, CONTAINER]);
+
+const ARGS: Field = acted_on(
+    "args",
+    Rule::TextList,
+    "of language models, as KServe's Hugging Face runtime and vLLM have them: `--model_name`, `--max_model_len`, \
+     `--max_num_seqs`, `--max_num_batched_tokens`, `--kv_cache_memory_bytes`, `--enable_prefix_caching`; those without effect \
+     are warned of, others refused",
+);
 
 const STORED_MODEL: &[Field] = &[
     acted_on(
@@ -35,7 +44,7 @@ const STORED_MODEL: &[Field] = &[
 ];
 
 static MODEL_FORMAT: Level = level(&[&[
-    acted_on("name", Rule::Text, "`onnx`; others are refused"),
+    acted_on("name", Rule::Text, "`onnx`, `gguf` (a language model) or `huggingface` (the same); others are refused"),
     acted_on("version", Rule::Text, "kept; the file says it too, and is believed"),
 ]]);
 

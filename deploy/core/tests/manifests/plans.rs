@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use weirgate_deploy_core::{
-    BatcherPlan, Executor, InferenceService, Isolation, Location, ModelFormat, ModelPlan, Replacement, Retry,
-    ServicePlan, Settings, Severity, TrafficPlan, claimed_twice, load, plan,
+    BatcherPlan, Executor, InferenceService, Isolation, Location, ModelArguments, ModelFormat, ModelPlan, Replacement,
+    Retry, ServicePlan, Settings, Severity, TrafficPlan, claimed_twice, load, plan,
 };
 use weirgate_protocol::StickyKey;
 
@@ -40,7 +40,7 @@ fn defaults() {
     assert!(revision.name.starts_with("digits-predictor-"), "{}", revision.name);
     assert_eq!((revision.variant, revision.replicas.get()), (None, 1));
     let location = Location::Path(PathBuf::from("/manifests/digits"));
-    let model = ModelPlan { format: ModelFormat::Onnx, location };
+    let model = ModelPlan { format: ModelFormat::Onnx, location, arguments: ModelArguments::default() };
     assert_eq!(revision.executor, Executor::Model { model, isolation: Isolation::Thread });
     assert_eq!(revision.batcher, BatcherPlan { max_batch_size: None, max_latency: None });
     assert_eq!((revision.container_concurrency, revision.cpu_limit, revision.memory), (None, None, None));
@@ -109,7 +109,7 @@ status: {conditions: []}
     let revision = &found.predictor;
     assert_eq!((revision.variant.as_deref(), revision.replicas.get()), (Some("v7"), 3));
     let location = Location::Path(PathBuf::from("/models/digits 1"));
-    let model = ModelPlan { format: ModelFormat::Onnx, location };
+    let model = ModelPlan { format: ModelFormat::Onnx, location, arguments: ModelArguments::default() };
     assert_eq!(revision.executor, Executor::Model { model, isolation: Isolation::Thread });
     let batcher = BatcherPlan { max_batch_size: count(8), max_latency: Some(Duration::from_millis(40)) };
     assert_eq!(revision.batcher, batcher);
@@ -167,10 +167,26 @@ fn frameworks_are_models() {
         });
         let written = serde_json::to_value(&service.service).unwrap();
         assert_eq!(written["spec"]["predictor"], json!({ "minReplicas": 1, "model": expected }));
-        assert_eq!(service.plan.is_some(), name == "onnx");
+        assert_eq!(service.plan.is_some(), matches!(name, "onnx" | "huggingface"));
     }
     let explicit = predictor(json!({ "model": null, "onnx": { "storageUri": "digits", "protocolVersion": "v1" } }));
     assert_eq!(planned(&explicit), planned(&json!({})));
+}
+
+#[test]
+fn language_models_are_passed_calls_and_have_the_name_of_their_arguments() {
+    let args = json!(["--model_name=helper", "--max-model-len=4096"]);
+    for name in ["gguf", "huggingface"] {
+        let model = json!({ "modelFormat": { "name": name }, "storageUri": "digits", "args": args });
+        let executor = planned(&predictor(json!({ "model": model }))).predictor.executor;
+        let Executor::Model { model, .. } = &executor else { panic!("{executor:?}") };
+        assert_eq!((model.format, executor.passes()), (ModelFormat::Language, true));
+        assert!(!executor.is_remote(), "it is in this process");
+        assert_eq!(executor.model_name(), Some("helper"));
+        assert_eq!(model.arguments.max_model_len, NonZeroUsize::new(4096));
+    }
+    let tensors = planned(&json!({})).predictor.executor;
+    assert_eq!((tensors.passes(), tensors.model_name()), (false, None));
 }
 
 #[test]

@@ -69,7 +69,7 @@ fn what_would_change_answers() {
         ),
         (
             model(json!({ "args": ["--model_name=other"] })),
-            "spec.predictor.model.args is not supported: remove it, no server reads it",
+            "spec.predictor.model.args is not supported with the format onnx: remove it, nothing reads it",
         ),
         (
             model(json!({ "command": ["sh"] })),
@@ -82,7 +82,7 @@ fn what_would_change_answers() {
         ),
         (
             model(json!({ "modelFormat": { "name": "sklearn" } })),
-            "spec.predictor.model.modelFormat.name 'sklearn' is not supported yet: supported is onnx",
+            "spec.predictor.model.modelFormat.name 'sklearn' is not supported yet: supported are onnx, gguf and huggingface",
         ),
     ]);
     assert_eq!(load_patched(&model(json!({ "confidential": { "enabled": false } }))).problems, []);
@@ -376,7 +376,10 @@ fn models() {
             "spec.predictor.model is missing, and nothing else says who answers: write its modelFormat and storageUri, or \
               spec.predictor.containers with a command, or the annotation weirgate.dev/upstream with URLs of servers",
         ),
-        (model(json!({ "modelFormat": null })), "spec.predictor.model.modelFormat.name is missing: write onnx"),
+        (
+            model(json!({ "modelFormat": null })),
+            "spec.predictor.model.modelFormat.name is missing: write onnx, gguf or huggingface",
+        ),
         (
             model(json!({ "storageUri": null })),
             "spec.predictor.model.storageUri is missing: write the path or the URL of the model",

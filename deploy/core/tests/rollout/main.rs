@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use weirgate_deploy_core::rollout::{Decision, Fault, FaultKind, Health, Rollout};
 use weirgate_deploy_core::{
-    BatcherPlan, CanaryPlan, Executor, Isolation, Location, ModelFormat, ModelPlan, PredictorSpec, Replacement, Retry,
-    RevisionPlan, ServicePlan, Settings, TrafficPlan,
+    BatcherPlan, CanaryPlan, Executor, Isolation, Location, ModelArguments, ModelFormat, ModelPlan, PredictorSpec,
+    Replacement, Retry, RevisionPlan, ServicePlan, Settings, TrafficPlan,
 };
 
 /// A plan whose predictor is the revision of this name.
@@ -38,7 +38,11 @@ fn revision(name: &str) -> RevisionPlan {
         variant: None,
         replicas: NonZeroUsize::MIN,
         executor: Executor::Model {
-            model: ModelPlan { format: ModelFormat::Onnx, location: Location::Path(name.into()) },
+            model: ModelPlan {
+                format: ModelFormat::Onnx,
+                location: Location::Path(name.into()),
+                arguments: ModelArguments::default(),
+            },
             isolation: Isolation::Thread,
         },
         batcher: BatcherPlan::default(),

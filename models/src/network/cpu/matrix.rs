@@ -1,8 +1,9 @@
 //! A matrix of weights, packed into panels.
 
 use super::layout::Layout;
-use super::pack::Type;
+use super::pack;
 use super::simd::PANEL;
+use crate::gguf::TensorType;
 
 /// 64 bytes, aligned, so that no vector of weights straddles two cache lines.
 #[derive(Clone, Copy)]
@@ -21,40 +22,43 @@ pub struct Matrix {
 /// Why weights can't be packed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PackError {
-    #[error("rows of {inputs} weights are not whole blocks of {block}")]
+    #[error("has rows of {inputs} numbers, and supported are multiples of {block}")]
     Width { inputs: usize, block: usize },
-    #[error("{bytes} bytes were expected, there are {found}")]
-    Bytes { bytes: usize, found: usize },
-    #[error("a scale in row {row} is out of range")]
+    #[error("has a scale in row {row} that is out of range")]
     Scale { row: usize },
 }
 
 impl Matrix {
-    /// Packs weights that lie as in a GGUF file: for each output the weights of all inputs, in blocks of their type.
-    pub fn pack(kind: Type, outputs: usize, inputs: usize, weights: &[u8]) -> Result<Matrix, PackError> {
-        let layout = kind.layout();
+    /// A matrix whose weights are still to be put in; until then they are noughts.
+    pub fn empty(kind: TensorType, outputs: usize, inputs: usize) -> Result<Matrix, PackError> {
+        let layout = pack::layout(kind);
         if inputs == 0 || !inputs.is_multiple_of(layout.inputs()) {
             return Err(PackError::Width { inputs, block: layout.inputs() });
         }
-        let units = inputs / layout.inputs();
-        let row = units * kind.bytes();
-        if outputs.checked_mul(row) != Some(weights.len()) {
-            return Err(PackError::Bytes { bytes: outputs.saturating_mul(row), found: weights.len() });
-        }
-        let stride = (units * layout.bytes()).next_multiple_of(64);
-        let mut lines = vec![Line([0; 64]); outputs.div_ceil(PANEL) * stride / 64];
-        let panels = bytes_mut(&mut lines).chunks_exact_mut(stride.max(1));
-        for (panel, (place, rows)) in panels.zip(weights.chunks(PANEL * row)).enumerate() {
-            for (output, weights) in rows.chunks_exact(row).enumerate() {
-                let places = place.chunks_exact_mut(layout.bytes());
-                for (block, unit) in weights.chunks_exact(kind.bytes()).zip(places) {
-                    if !kind.place(block, unit, output) {
-                        return Err(PackError::Scale { row: panel * PANEL + output });
-                    }
+        let stride = (inputs / layout.inputs() * layout.bytes()).next_multiple_of(64);
+        let lines = vec![Line([0; 64]); outputs.div_ceil(PANEL) * stride / 64];
+        Ok(Matrix { layout, outputs, inputs, stride, lines })
+    }
+
+    /// Bytes of an output's weights in a file.
+    pub fn row_bytes(&self, kind: TensorType) -> usize {
+        self.inputs / self.layout.inputs() * pack::unit_bytes(kind)
+    }
+
+    /// Puts in the weights of outputs from `first` on, that lie as in a GGUF file: for each output the weights of all inputs, in
+    /// blocks of the type that the matrix was made for.
+    pub fn fill(&mut self, kind: TensorType, first: usize, weights: &[u8]) -> Result<(), PackError> {
+        let (layout, stride, row) = (self.layout, self.stride, self.row_bytes(kind));
+        let lines = bytes_mut(&mut self.lines);
+        for (output, weights) in (first..self.outputs).zip(weights.chunks_exact(row)) {
+            let places = lines[output / PANEL * stride..][..stride].chunks_exact_mut(layout.bytes());
+            for (block, unit) in weights.chunks_exact(pack::unit_bytes(kind)).zip(places) {
+                if !pack::place(kind, block, unit, output % PANEL) {
+                    return Err(PackError::Scale { row: output });
                 }
             }
         }
-        Ok(Matrix { layout, outputs, inputs, stride, lines })
+        Ok(())
     }
 
     pub fn layout(&self) -> Layout {

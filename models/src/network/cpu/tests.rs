@@ -1,8 +1,7 @@
-//! Every type of weights against candle's reading of it, and every instruction set against plain Rust and double precision.
+//! Every type of weights against numpy's reading of it, and every instruction set against plain Rust and double precision.
 
-use candle_core::Device;
-use candle_core::quantized::GgmlDType;
-use candle_core::quantized::ggml_file::qtensor_from_ggml;
+use std::path::Path;
+
 use half::{bf16, f16};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -12,46 +11,35 @@ use super::isa::Isa;
 use super::math::Norm;
 use super::matrix::{Matrix, PackError};
 use super::multiply::{Put, Rows, multiply, multiply_gated};
-use super::pack::Type;
+use super::pack;
 use super::pool::Pool;
 use super::tiles::{Forms, TILE, Tiles};
-
-const TYPES: [(Type, GgmlDType); 11] = [
-    (Type::F32, GgmlDType::F32),
-    (Type::F16, GgmlDType::F16),
-    (Type::Bf16, GgmlDType::BF16),
-    (Type::Q4_0, GgmlDType::Q4_0),
-    (Type::Q4_1, GgmlDType::Q4_1),
-    (Type::Q5_0, GgmlDType::Q5_0),
-    (Type::Q5_1, GgmlDType::Q5_1),
-    (Type::Q8_0, GgmlDType::Q8_0),
-    (Type::Q4K, GgmlDType::Q4K),
-    (Type::Q5K, GgmlDType::Q5K),
-    (Type::Q6K, GgmlDType::Q6K),
-];
+use crate::gguf::{GgufFile, TensorType};
 
 /// Where a block has its scale and its minimum, if it has them.
-fn scales(kind: Type) -> (Option<usize>, Option<usize>) {
+fn scales(kind: TensorType) -> (Option<usize>, Option<usize>) {
     match kind {
-        Type::F32 | Type::F16 | Type::Bf16 => (None, None),
-        Type::Q4_0 | Type::Q5_0 | Type::Q8_0 => (Some(0), None),
-        Type::Q4_1 | Type::Q5_1 | Type::Q4K | Type::Q5K => (Some(0), Some(2)),
-        Type::Q6K => (Some(208), None),
+        TensorType::F32 | TensorType::F16 | TensorType::Bf16 => (None, None),
+        TensorType::Q4_0 | TensorType::Q5_0 | TensorType::Q8_0 => (Some(0), None),
+        TensorType::Iq4Nl | TensorType::Iq4Xs => (Some(0), None),
+        TensorType::Q3K => (Some(108), None),
+        TensorType::Q4_1 | TensorType::Q5_1 | TensorType::Q4K | TensorType::Q5K => (Some(0), Some(2)),
+        TensorType::Q6K => (Some(208), None),
     }
 }
 
 /// Weights as a file has them: any bits, with scales that are numbers.
-fn weights(kind: Type, outputs: usize, inputs: usize, random: &mut StdRng) -> Vec<u8> {
-    let blocks = outputs * inputs / kind.layout().inputs();
+fn weights(kind: TensorType, outputs: usize, inputs: usize, random: &mut StdRng) -> Vec<u8> {
+    let blocks = outputs * inputs / pack::layout(kind).inputs();
     let mut bytes = vec![];
     for _ in 0..blocks {
         let mut float = || random.random_range(-1.0f32..1.0);
         match kind {
-            Type::F32 => (0..32).for_each(|_| bytes.extend(float().to_le_bytes())),
-            Type::F16 => (0..32).for_each(|_| bytes.extend(f16::from_f32(float()).to_le_bytes())),
-            Type::Bf16 => (0..32).for_each(|_| bytes.extend(bf16::from_f32(float()).to_le_bytes())),
+            TensorType::F32 => (0..32).for_each(|_| bytes.extend(float().to_le_bytes())),
+            TensorType::F16 => (0..32).for_each(|_| bytes.extend(f16::from_f32(float()).to_le_bytes())),
+            TensorType::Bf16 => (0..32).for_each(|_| bytes.extend(bf16::from_f32(float()).to_le_bytes())),
             _ => {
-                let mut block: Vec<u8> = (0..kind.bytes()).map(|_| random.random()).collect();
+                let mut block: Vec<u8> = (0..pack::unit_bytes(kind)).map(|_| random.random()).collect();
                 let (scale, minimum) = scales(kind);
                 for at in [scale, minimum].into_iter().flatten() {
                     let number = f16::from_f32(random.random_range(-0.1f32..0.1));
@@ -62,6 +50,12 @@ fn weights(kind: Type, outputs: usize, inputs: usize, random: &mut StdRng) -> Ve
         }
     }
     bytes
+}
+
+fn matrix(kind: TensorType, outputs: usize, inputs: usize, bytes: &[u8]) -> Matrix {
+    let mut matrix = Matrix::empty(kind, outputs, inputs).unwrap();
+    matrix.fill(kind, 0, bytes).unwrap();
+    matrix
 }
 
 fn values(count: usize, random: &mut StdRng) -> Vec<f32> {
@@ -87,33 +81,60 @@ fn product(isa: Isa, matrix: &Matrix, tiles: &Tiles, rows: usize) -> Vec<f32> {
 }
 
 #[test]
-fn packed_weights_are_what_candle_reads_in_the_file() {
-    let mut random = StdRng::seed_from_u64(1);
-    for (kind, dtype) in TYPES {
+fn packed_weights_are_what_numpy_reads_in_the_file() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/networks/blocks.gguf");
+    let file = GgufFile::open(&path).unwrap();
+    for kind in TensorType::ALL {
+        let name = kind.name();
+        let read = |name: &str| file.read(file.tensor(name).unwrap()).unwrap();
+        let (three, right) = (read(name), read(&format!("{name}.f32")));
+        let right: Vec<f32> = right.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
         // The last panel isn't full.
-        let (outputs, inputs) = (37, 512);
-        let bytes = weights(kind, outputs, inputs, &mut random);
-        let right = qtensor_from_ggml(dtype, &bytes, vec![outputs, inputs], &Device::Cpu).unwrap();
-        let right = right.dequantize(&Device::Cpu).unwrap().to_vec2::<f32>().unwrap();
-        let matrix = Matrix::pack(kind, outputs, inputs, &bytes).unwrap();
+        let (outputs, inputs) = (37, 256);
+        let bytes: Vec<u8> = three.iter().copied().cycle().take(outputs * three.len() / 3).collect();
+        let matrix = matrix(kind, outputs, inputs, &bytes);
         let mut row = vec![0.0; inputs];
-        for (output, right) in right.iter().enumerate() {
+        for (output, right) in right.chunks_exact(inputs).cycle().take(outputs).enumerate() {
             matrix.row(output, &mut row);
             let other = row.iter().zip(right).position(|(weight, right)| weight != right);
-            assert_eq!(other, None, "row {output} of {kind:?}");
+            assert_eq!(other, None, "row {output} of {name}");
         }
     }
 }
 
 #[test]
+fn weights_may_come_some_rows_at_a_time() {
+    let mut random = StdRng::seed_from_u64(8);
+    for kind in TensorType::ALL {
+        let (outputs, inputs) = (37, 256);
+        let bytes = weights(kind, outputs, inputs, &mut random);
+        let whole = matrix(kind, outputs, inputs, &bytes);
+        let mut parts = Matrix::empty(kind, outputs, inputs).unwrap();
+        let row = parts.row_bytes(kind);
+        for (index, rows) in bytes.chunks(5 * row).enumerate() {
+            parts.fill(kind, 5 * index, rows).unwrap();
+        }
+        assert!((0..whole.panels()).all(|panel| parts.panel(panel) == whole.panel(panel)), "{kind:?}");
+    }
+}
+
+#[test]
 fn weights_that_can_t_be_packed_are_refused() {
-    let error = |kind, inputs, bytes: &[u8]| Matrix::pack(kind, 2, inputs, bytes).err().unwrap();
-    assert_eq!(error(Type::Q4K, 288, &[]), PackError::Width { inputs: 288, block: 256 });
-    assert_eq!(error(Type::F32, 0, &[]), PackError::Width { inputs: 0, block: 32 });
-    assert_eq!(error(Type::Q8_0, 32, &[0; 67]), PackError::Bytes { bytes: 68, found: 67 });
-    let mut bytes = [0; 36];
-    bytes[18..20].copy_from_slice(&f16::from_f32(10_000.0).to_le_bytes());
-    assert_eq!(error(Type::Q4_0, 32, &bytes), PackError::Scale { row: 1 });
+    let error = |kind, inputs| Matrix::empty(kind, 2, inputs).err().unwrap();
+    assert_eq!(error(TensorType::Q4K, 288), PackError::Width { inputs: 288, block: 256 });
+    assert_eq!(error(TensorType::F32, 0), PackError::Width { inputs: 0, block: 32 });
+    let scale = |kind, number: f32| {
+        let mut matrix = Matrix::empty(kind, 3, 32).unwrap();
+        let row = matrix.row_bytes(kind);
+        let mut bytes = vec![0; 2 * row];
+        bytes[row..row + 2].copy_from_slice(&f16::from_f32(number).to_le_bytes());
+        matrix.fill(kind, 1, &bytes)
+    };
+    for kind in [TensorType::Q4_0, TensorType::Q8_0, TensorType::Iq4Nl] {
+        assert_eq!(scale(kind, f32::NAN), Err(PackError::Scale { row: 2 }));
+        assert_eq!(scale(kind, 1.0), Ok(()));
+    }
+    assert_eq!(scale(TensorType::Q4_0, 10_000.0), Err(PackError::Scale { row: 2 }));
 }
 
 #[test]
@@ -121,9 +142,9 @@ fn products_have_the_same_bits_in_every_instruction_set_and_number_of_rows() {
     let mut random = StdRng::seed_from_u64(2);
     let (outputs, inputs, rows) = (37, 512, 19);
     let input = values(rows * inputs, &mut random);
-    for (kind, _) in TYPES {
+    for kind in TensorType::ALL {
         let bytes = weights(kind, outputs, inputs, &mut random);
-        let matrix = Matrix::pack(kind, outputs, inputs, &bytes).unwrap();
+        let matrix = matrix(kind, outputs, inputs, &bytes);
         let plain = product(Isa::PORTABLE, &matrix, &tiles(Isa::PORTABLE, &input, inputs, None), rows);
         for isa in Isa::all() {
             for rows in 1..=rows {
@@ -141,9 +162,9 @@ fn products_are_those_of_the_rounded_rows_in_double_precision() {
     let (outputs, inputs, rows) = (48, 1024, 5);
     let input = values(rows * inputs, &mut random);
     let tiles = tiles(Isa::best(), &input, inputs, None);
-    for (kind, _) in TYPES {
+    for kind in TensorType::ALL {
         let bytes = weights(kind, outputs, inputs, &mut random);
-        let matrix = Matrix::pack(kind, outputs, inputs, &bytes).unwrap();
+        let matrix = matrix(kind, outputs, inputs, &bytes);
         let found = product(Isa::best(), &matrix, &tiles, rows);
         let mut weights = vec![0.0; inputs];
         for (output, row) in (0..outputs).flat_map(|output| (0..rows).map(move |row| (output, row))) {
@@ -171,11 +192,8 @@ fn several_matrices_on_several_threads_give_what_each_gives_alone() {
     let (inputs, rows) = (64, 21);
     let input = values(rows * inputs, &mut random);
     let tiles = tiles(Isa::best(), &input, inputs, None);
-    let mut make = |kind, outputs| {
-        let bytes = weights(kind, outputs, inputs, &mut random);
-        Matrix::pack(kind, outputs, inputs, &bytes).unwrap()
-    };
-    let matrices = [make(Type::Q4_1, 40), make(Type::F16, 3), make(Type::Q8_0, 700)];
+    let mut make = |kind, outputs| matrix(kind, outputs, inputs, &weights(kind, outputs, inputs, &mut random));
+    let matrices = [make(TensorType::Q4_1, 40), make(TensorType::F16, 3), make(TensorType::Q8_0, 700)];
     let alone: Vec<Vec<f32>> = matrices.iter().map(|matrix| product(Isa::best(), matrix, &tiles, rows)).collect();
     let right: Vec<f32> = (0..rows)
         .flat_map(|row| alone.iter().flat_map(move |alone| alone.chunks_exact(alone.len() / rows).nth(row).unwrap()))

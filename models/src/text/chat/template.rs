@@ -38,6 +38,8 @@ pub struct ChatTemplate {
 pub struct RenderOptions<'a> {
     /// The prompt ends with what begins the assistant's answer.
     pub add_generation_prompt: bool,
+    /// The prompt ends with the last message's own last letter, for the answer to go on from there.
+    pub continue_final_message: bool,
     /// What `strftime_now` tells.
     pub now: SystemTime,
     /// Variables that this template knows besides, as `enable_thinking`. Those that every template has can't be set.
@@ -139,7 +141,11 @@ impl ChatTemplate {
             ("strftime_now", strftime_now),
         ];
         let context = Value::from_pairs(variables.chain(own));
-        template.render(context).map_err(|error| failed(&error, messages))
+        let mut prompt = template.render(context).map_err(|error| failed(&error, messages))?;
+        if options.continue_final_message {
+            prompt.truncate(end_of_last(&prompt, messages)?);
+        }
+        Ok(prompt)
     }
 
     /// The tokens of the prompt. What is in the messages and variables is text to the last letter: no control token is found in it.
@@ -156,6 +162,20 @@ impl ChatTemplate {
         let variables: Vec<_> = variables.collect();
         let options = RenderOptions { variables: &variables, ..options };
         self.render(&sealed, options).map(|prompt| tokenizer.encode_prompt(&prompt, true))
+    }
+}
+
+/// Where the text of the last message ends in a prompt.
+fn end_of_last(prompt: &str, messages: &[Message]) -> Result<usize, ChatError> {
+    // Templates cut white space around it as a rule.
+    let text = messages.last().and_then(|last| last.content.0.as_deref()).map(str::trim).unwrap_or_default();
+    match prompt.rfind(text) {
+        Some(at) if !text.is_empty() => Ok(at + text.len()),
+        _ => {
+            let text =
+                "the last message can't be continued: it has no text, or the template does not write it as it is";
+            Err(ChatError::Refused(text.to_owned()))
+        }
     }
 }
 

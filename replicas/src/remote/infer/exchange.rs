@@ -19,7 +19,7 @@ use crate::remote::ask::{Whole, ask, segment, value};
 use crate::remote::body::OutBody;
 use crate::remote::fault::Fault;
 use crate::remote::grpc;
-use crate::remote::transport::Transport;
+use crate::remote::link::Link;
 use crate::remote::via::VIA;
 
 /// The largest answer to a batch that is read.
@@ -139,11 +139,11 @@ impl<'a> Exchange<'a> {
     }
 
     /// Sends it, and reads the answer.
-    pub async fn send(self, transport: &Transport) -> Result<Given, Failed> {
+    pub async fn send(self, link: &Link) -> Result<Given, Failed> {
         let Exchange { spec, wanted, message } = self;
         let response = match message {
             Message::Grpc { message, headers } => {
-                let answer = grpc::unary(transport, "ModelInfer", &message, headers, LARGEST_ANSWER).await;
+                let answer = grpc::unary(link, "ModelInfer", &message, headers, LARGEST_ANSWER).await;
                 let answer: oip::ModelInferResponse = answer.map_err(|failed| match failed {
                     grpc::Failed::Fault(fault) => Failed::Fault(fault),
                     grpc::Failed::Status(status) => Refusal::grpc(status).into(),
@@ -152,7 +152,7 @@ impl<'a> Exchange<'a> {
                 oip::decode_response(answer).map_err(Refusal::unusable)?
             }
             Message::Http { request, reads } => {
-                let whole = ask(transport, request, LARGEST_ANSWER).await.map_err(Failed::Fault)?;
+                let whole = ask(link, request, LARGEST_ANSWER).await.map_err(Failed::Fault)?;
                 heavy(whole.body.len(), || read(reads, &whole, spec))?
             }
         };

@@ -191,7 +191,7 @@ impl Execution<'_> {
         };
         self.executed.report.runs += 1;
         let started = Instant::now();
-        let sent = tokio::time::timeout_at(deadline.into(), exchange.send(&self.remote.transport));
+        let sent = tokio::time::timeout_at(deadline.into(), exchange.send(&self.remote.link));
         let outcome = tokio::select! {
             outcome = sent => outcome,
             () = stop.0.notified() => {

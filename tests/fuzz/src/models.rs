@@ -42,7 +42,8 @@ pub fn chat_template(bytes: &[u8]) -> bool {
     };
     let messages =
         [Message::new("system", "Be brief."), Message::new("user", "Hi"), Message::new("assistant", "Hello")];
-    let options = RenderOptions { add_generation_prompt: true, now: UNIX_EPOCH, variables: &[] };
+    let options =
+        RenderOptions { add_generation_prompt: true, continue_final_message: false, now: UNIX_EPOCH, variables: &[] };
     template.render(&messages, options).is_ok()
 }
 

@@ -55,7 +55,9 @@ fn networks_that_the_kernels_can_t_compute_are_named() {
     let set = |key: &str, value| llama().without(key).u32(key, value);
     for (parts, message) in [
         (
-            set("llama.attention.key_length", 8).without("llama.attention.value_length"),
+            set("llama.attention.key_length", 8)
+                .without("llama.attention.value_length")
+                .without("llama.rope.dimension_count"),
             "a head has 8 numbers, and supported are multiples of 16, up to 256",
         ),
         (

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{Method, Response};
 use http_body_util::BodyExt;
 use weirgate_models::embed::{EmbedTokenizer, TooLong, Truncation};
 use weirgate_protocol::openai::{EmbeddingsRequest, Prompt, TokenizeInput, TokenizeRequest, Truncate};
@@ -13,7 +13,7 @@ use weirgate_protocol::{Error, Result};
 use super::engine::EmbedEngine;
 use super::request::Embed;
 use crate::language::respond::{Dialect, answer, aside, json};
-use crate::remote::{Answering, Fault, FaultKind, InBody, OutBody, Server, Within};
+use crate::remote::{Answering, Fault, FaultKind, InBody, OutBody, RequestHead, Server, Within};
 
 /// An embedding engine, as calls that are passed on reach it.
 pub(crate) struct EmbedServer {
@@ -22,8 +22,8 @@ pub(crate) struct EmbedServer {
 }
 
 impl Server for EmbedServer {
-    fn call(&self, request: Request<OutBody>) -> Answering<'_> {
-        Box::pin(self.answer(request))
+    fn call(&self, within: Within, head: RequestHead, body: OutBody) -> Answering<'_> {
+        Box::pin(self.answer(within, head, body))
     }
 }
 
@@ -32,17 +32,15 @@ impl EmbedServer {
         EmbedServer { engine, model }
     }
 
-    async fn answer(&self, request: Request<OutBody>) -> Result<Response<InBody>, Fault> {
-        let (head, body) = request.into_parts();
-        let (path, dialect) = (head.uri.path(), Dialect::of(head.uri.path()));
-        let is_post = head.method == Method::POST;
-        let (Some(within), true) = (head.extensions.get::<Within>(), is_post) else {
+    async fn answer(&self, within: Within, head: RequestHead, body: OutBody) -> Result<Response<InBody>, Fault> {
+        let (path, dialect) = (head.target.path(), Dialect::of(head.target.path()));
+        if head.method != Method::POST {
             return answer(Err(self.no_route(&head.method, path)), dialect);
-        };
+        }
         let broke = |error| Fault::new(FaultKind::Caller, format!("the request's body broke off: {error}"));
         let body = body.collect().await.map_err(broke)?.to_bytes();
         let answered = match path {
-            "/v1/embeddings" => self.embed(body, within).await,
+            "/v1/embeddings" => self.embed(body, &within).await,
             "/tokenize" => self.tokenize(body).await,
             _ => Err(self.no_route(&head.method, path)),
         };

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use super::super::cpu::matrix::Matrix;
 use super::BertShape;
-use crate::model::LoadError;
 use crate::gguf::TensorType;
+use crate::model::LoadError;
 use crate::safetensors::{Element, Safetensors};
 
 /// A product's weights and what is added to its results.

@@ -21,14 +21,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{Method, Response};
 use http_body_util::BodyExt;
 use weirgate_protocol::openai::AnswerHead;
 use weirgate_protocol::{Error, Result};
 
 use super::engine::TextEngine;
 use crate::language::respond::{Dialect, answer, json};
-use crate::remote::{Answering, Fault, FaultKind, InBody, OutBody, Server, Within};
+use crate::remote::{Answering, Fault, FaultKind, InBody, OutBody, RequestHead, Server, Within};
 
 /// A text engine, as calls that are passed on reach it.
 pub(crate) struct TextServer {
@@ -49,8 +49,8 @@ enum Route {
 }
 
 impl Server for TextServer {
-    fn call(&self, request: Request<OutBody>) -> Answering<'_> {
-        Box::pin(self.answer(request))
+    fn call(&self, within: Within, head: RequestHead, body: OutBody) -> Answering<'_> {
+        Box::pin(self.answer(within, head, body))
     }
 }
 
@@ -59,17 +59,16 @@ impl TextServer {
         TextServer { engine, model, revision }
     }
 
-    async fn answer(&self, request: Request<OutBody>) -> Result<Response<InBody>, Fault> {
-        let (head, body) = request.into_parts();
-        let path = head.uri.path();
+    async fn answer(&self, within: Within, head: RequestHead, body: OutBody) -> Result<Response<InBody>, Fault> {
+        let path = head.target.path();
         let dialect = Dialect::of(path);
-        let (Some(route), Some(within)) = (Route::of(&head.method, path), head.extensions.get::<Within>()) else {
+        let Some(route) = Route::of(&head.method, path) else {
             let text = format!("model '{}' generates text, and has no route {} {path}", self.model, head.method);
             return answer(Err(Error::not_found(text)), dialect);
         };
         let broke = |error| Fault::new(FaultKind::Caller, format!("the request's body broke off: {error}"));
         let body = body.collect().await.map_err(broke)?.to_bytes();
-        answer(self.execute(route, body, within).await, dialect)
+        answer(self.execute(route, body, &within).await, dialect)
     }
 
     async fn execute(&self, route: Route, body: Bytes, within: &Within) -> Result<Response<InBody>> {

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::super::cpu::matrix::Matrix;
+use super::super::cpu::memory::Arena;
 use super::BertShape;
 use crate::gguf::TensorType;
 use crate::model::LoadError;
@@ -49,13 +50,14 @@ struct Loader<'a> {
     /// What all names begin with: a network with a head on it is a part of the whole.
     prefix: &'static str,
     seen: HashSet<String>,
+    arena: Arena,
 }
 
 impl Weights {
     pub fn load(file: &Safetensors, shape: &BertShape) -> Result<Weights, LoadError> {
         let part = "bert.embeddings.word_embeddings.weight";
         let prefix = if file.has(part) { "bert." } else { "" };
-        let mut loader = Loader { file, shape, prefix, seen: HashSet::new() };
+        let mut loader = Loader { file, shape, prefix, seen: HashSet::new(), arena: Arena::default() };
         let width = shape.width;
         let tokens = loader.floats("embeddings.word_embeddings.weight", &[shape.vocabulary, width])?;
         let mut positions = loader.floats("embeddings.position_embeddings.weight", &[shape.positions, width])?;
@@ -91,7 +93,7 @@ impl Loader<'_> {
             Element::F16 => TensorType::F16,
             Element::Bf16 => TensorType::Bf16,
         };
-        let matrix = Matrix::empty(kind, outputs, inputs).and_then(|mut matrix| {
+        let matrix = Matrix::empty(kind, outputs, inputs, &mut self.arena).and_then(|mut matrix| {
             matrix.fill(kind, 0, &bytes)?;
             Ok(matrix)
         });

@@ -31,6 +31,8 @@ pub struct EmbedConfig {
     pub call_texts: usize,
     /// Most calls that wait, those whose texts are just computed among them.
     pub waiting: usize,
+    /// Most texts of these; one call alone is always let in. A call holds vectors for all of its texts until the last is there.
+    pub waiting_texts: usize,
     /// Most tokens of their texts; one call alone is always let in.
     pub waiting_tokens: usize,
 }
@@ -50,6 +52,7 @@ impl Default for EmbedConfig {
             run_texts: 128,
             call_texts: 2_048,
             waiting: 1_024,
+            waiting_texts: 1 << 16,
             waiting_tokens: 1 << 20,
         }
     }
@@ -79,6 +82,7 @@ impl EmbedConfig {
             run_texts: self.run_texts,
             call_texts: self.call_texts,
             waiting: self.waiting,
+            waiting_texts: self.waiting_texts,
             waiting_tokens: self.waiting_tokens,
         };
         policy.check().map_err(|error| error.message().to_owned())?;

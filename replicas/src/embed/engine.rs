@@ -106,7 +106,7 @@ impl EmbedEngine {
     pub fn stats(&self) -> EmbedStats {
         let state = self.shared.state.lock();
         let counts = state.queue.counts();
-        EmbedStats { calls: counts.calls, waiting_tokens: counts.tokens, ..state.stats }
+        EmbedStats { calls: counts.calls, waiting_texts: counts.texts, waiting_tokens: counts.tokens, ..state.stats }
     }
 
     /// Refuses what comes from now on, and ends once all that was taken in is answered.

@@ -57,7 +57,9 @@ pub struct RunReport {
 pub struct EmbedStats {
     /// Calls that are not answered yet.
     pub calls: usize,
-    /// Tokens of the texts that wait.
+    /// All texts of these.
+    pub waiting_texts: usize,
+    /// Tokens of those that wait.
     pub waiting_tokens: usize,
     /// Runs that were computed, their texts and tokens, and how many tokens these were with padding.
     pub runs: u64,

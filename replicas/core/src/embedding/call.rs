@@ -44,6 +44,8 @@ pub(super) struct Call {
     pub pending: Vec<Pending>,
     /// Tokens of these.
     pub tokens: usize,
+    /// All of its texts, those that are computed among them.
+    pub texts: usize,
     /// Texts of the run that is under way.
     pub running: usize,
     pub priority: Priority,
@@ -54,12 +56,12 @@ pub(super) struct Call {
 impl Call {
     pub fn new(new: NewCall, id: CallId) -> Call {
         let NewCall { lengths, priority, arrived, deadline } = new;
-        let tokens = lengths.iter().sum();
+        let (tokens, texts) = (lengths.iter().sum(), lengths.len());
         let mut pending: Vec<Pending> =
             lengths.into_iter().enumerate().map(|(index, tokens)| Pending { tokens, index }).collect();
         pending.sort_by_key(|text| std::cmp::Reverse(text.tokens));
         let place = place(arrived, 0, priority, id);
-        Call { pending, tokens, running: 0, priority, deadline, place }
+        Call { pending, tokens, texts, running: 0, priority, deadline, place }
     }
 
     /// Where it goes after it has led a run.

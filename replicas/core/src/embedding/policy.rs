@@ -24,6 +24,8 @@ pub struct EmbedPolicy {
     pub call_texts: usize,
     /// Most calls that wait, those whose texts are just computed among them.
     pub waiting: usize,
+    /// Most texts of these. A call holds vectors for all of its texts until the last is there. One call alone is always let in.
+    pub waiting_texts: usize,
     /// Most tokens of their texts. One call alone is always let in.
     pub waiting_tokens: usize,
 }
@@ -36,6 +38,7 @@ impl EmbedPolicy {
             ("run_texts", self.run_texts),
             ("call_texts", self.call_texts),
             ("waiting", self.waiting),
+            ("waiting_texts", self.waiting_texts),
             ("waiting_tokens", self.waiting_tokens),
         ];
         // What is added up must not pass what can be counted.

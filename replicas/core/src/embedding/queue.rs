@@ -28,6 +28,8 @@ pub struct Plan {
 pub struct EmbedCounts {
     /// Calls that wait, those whose texts are just computed among them.
     pub calls: usize,
+    /// Texts of these, those that are computed already among them.
+    pub texts: usize,
     /// Tokens of the texts that wait, without those that are just computed.
     pub tokens: usize,
 }
@@ -41,6 +43,7 @@ pub struct EmbedQueue {
     order: BTreeSet<Place>,
     /// Of the calls that have one.
     deadlines: BTreeSet<(Instant, CallId)>,
+    texts: usize,
     tokens: usize,
     cost: CostModel,
     next: u64,
@@ -56,6 +59,7 @@ impl EmbedQueue {
             calls: HashMap::new(),
             order: BTreeSet::new(),
             deadlines: BTreeSet::new(),
+            texts: 0,
             tokens: 0,
             cost: CostModel::default(),
             next: 0,
@@ -79,6 +83,10 @@ impl EmbedQueue {
         if self.calls.len() >= self.policy.waiting {
             return Err(Refusal::QueueFull { limit: self.policy.waiting });
         }
+        let (held, asked, limit) = (self.texts, texts, self.policy.waiting_texts);
+        if !self.calls.is_empty() && held + asked > limit {
+            return Err(Refusal::QueueTexts { held, asked, limit });
+        }
         let asked = new.lengths.iter().fold(0, |sum: usize, &tokens| sum.saturating_add(tokens));
         let (held, limit) = (self.tokens, self.policy.waiting_tokens);
         if !self.calls.is_empty() && held.saturating_add(asked) > limit {
@@ -86,6 +94,7 @@ impl EmbedQueue {
         }
         let id = CallId(self.next);
         self.next += 1;
+        self.texts += texts;
         self.tokens += asked;
         let call = Call::new(new, id);
         self.order.insert(call.place);
@@ -209,6 +218,7 @@ impl EmbedQueue {
         if let Some(deadline) = call.deadline {
             self.deadlines.remove(&(deadline, id));
         }
+        self.texts -= call.texts;
         self.tokens -= call.tokens;
         true
     }
@@ -228,7 +238,7 @@ impl EmbedQueue {
     }
 
     pub fn counts(&self) -> EmbedCounts {
-        EmbedCounts { calls: self.calls.len(), tokens: self.tokens }
+        EmbedCounts { calls: self.calls.len(), texts: self.texts, tokens: self.tokens }
     }
 }
 

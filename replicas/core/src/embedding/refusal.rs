@@ -18,6 +18,8 @@ pub enum Refusal {
     Texts { texts: usize, limit: usize },
     /// As many calls wait as may.
     QueueFull { limit: usize },
+    /// As many texts wait as may.
+    QueueTexts { held: usize, asked: usize, limit: usize },
     /// The texts that wait hold as many tokens as they may.
     QueueTokens { held: usize, asked: usize, limit: usize },
 }
@@ -33,6 +35,12 @@ impl fmt::Display for Refusal {
             Refusal::QueueFull { limit } => {
                 write!(f, "{limit} calls wait already, which is the limit; try again later")
             }
+            Refusal::QueueTexts { held, asked, limit } => {
+                write!(
+                    f,
+                    "{held} texts wait already, and {asked} more would pass the limit of {limit}; try again later"
+                )
+            }
             Refusal::QueueTokens { held, asked, limit } => write!(
                 f,
                 "the texts that wait have {held} tokens, and {asked} more would pass the limit of {limit}; try again later"
@@ -45,7 +53,7 @@ impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Error {
         match refusal {
             Refusal::NoTexts | Refusal::EmptyText { .. } | Refusal::Texts { .. } => Error::invalid(refusal.to_string()),
-            Refusal::QueueFull { .. } | Refusal::QueueTokens { .. } => {
+            Refusal::QueueFull { .. } | Refusal::QueueTexts { .. } | Refusal::QueueTokens { .. } => {
                 Error::queue_full(refusal.to_string(), RETRY_AFTER)
             }
         }

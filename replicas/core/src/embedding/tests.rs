@@ -14,6 +14,7 @@ const POLICY: EmbedPolicy = EmbedPolicy {
     run_texts: 8,
     call_texts: 64,
     waiting: 16,
+    waiting_texts: 1_000,
     waiting_tokens: 10_000,
 };
 
@@ -142,7 +143,7 @@ fn late_and_removed_calls_give_back_what_they_held() {
     // Half of the call is under way when its time is up.
     assert_eq!(queue.plan(now + ms(5)).expired, [late]);
     assert!(!queue.has(late) && queue.done(&run, None).is_empty());
-    assert_eq!((queue.counts(), queue.next_deadline()), (EmbedCounts { calls: 1, tokens: 60 }, None));
+    assert_eq!((queue.counts(), queue.next_deadline()), (EmbedCounts { calls: 1, texts: 1, tokens: 60 }, None));
     assert!(queue.remove(other) && !queue.remove(other) && queue.is_empty());
     assert_eq!(queue.plan(now), Plan::default());
 }
@@ -180,6 +181,10 @@ fn what_is_refused_says_why() {
     queue.submit(call(&[2], now)).unwrap();
     let full = "2 calls wait already, which is the limit; try again later";
     assert_eq!(refuse(&mut queue, &[1]), (ErrorCode::QueueFull, full.to_owned()));
+    let mut many = EmbedQueue::new(EmbedPolicy { waiting_texts: 2, ..POLICY });
+    many.submit(call(&[1; 3], now)).unwrap();
+    let full = "3 texts wait already, and 1 more would pass the limit of 2; try again later";
+    assert_eq!(refuse(&mut many, &[1]), (ErrorCode::QueueFull, full.to_owned()));
     let mut alone = EmbedQueue::new(EmbedPolicy { waiting_tokens: 10, ..POLICY });
     assert!(alone.submit(call(&[11], now)).is_ok(), "one alone is always let in");
 }
@@ -217,7 +222,7 @@ proptest! {
         events in prop::collection::vec(event(), 1..60),
         sharing in prop::sample::select(vec![Sharing::Ragged, Sharing::Padded, Sharing::OneLength]),
     ) {
-        let policy = EmbedPolicy { sharing, call_texts: 16, ..POLICY };
+        let policy = EmbedPolicy { sharing, call_texts: 16, waiting_texts: 60, ..POLICY };
         let mut queue = EmbedQueue::new(policy);
         let mut now = start();
         // Texts that are left of each call, and its deadline.
@@ -225,21 +230,26 @@ proptest! {
         // Calls that waited while another of their class led.
         let mut passed: HashMap<CallId, HashSet<CallId>> = HashMap::new();
         let mut classes: HashMap<CallId, Priority> = HashMap::new();
+        // How many texts each call had.
+        let mut brought: HashMap<CallId, usize> = HashMap::new();
         let drain = std::iter::repeat_n(Event::Run { took: 1, remove: None }, 400);
         for event in events.into_iter().chain(drain) {
             let held: usize = left.values().flat_map(|(texts, _)| texts.values()).sum();
-            prop_assert_eq!(queue.counts(), EmbedCounts { calls: left.len(), tokens: held });
+            prop_assert_eq!(queue.counts(), EmbedCounts { calls: left.len(), texts: left.keys().map(|id| brought[id]).sum(), tokens: held });
             match event {
                 Event::Submit { lengths, priority, deadline } => {
                     let deadline = deadline.map(|deadline| now + ms(deadline));
                     let texts = lengths.iter().copied().enumerate().collect();
                     let sound = !lengths.is_empty() && lengths.len() <= 16;
-                    let full = left.len() >= policy.waiting;
+                    let texts_of_all = left.keys().map(|id| brought[id]).sum::<usize>() + lengths.len();
+                    let full = left.len() >= policy.waiting || (!left.is_empty() && texts_of_all > policy.waiting_texts);
+                    let count = lengths.len();
                     let result = queue.submit(NewCall { lengths, priority, arrived: now, deadline });
                     prop_assert_eq!(result.is_ok(), sound && !full);
                     if let Ok(id) = result {
                         left.insert(id, (texts, deadline));
                         classes.insert(id, priority);
+                        brought.insert(id, count);
                     }
                 }
                 Event::Remove(at) => {

@@ -56,7 +56,9 @@ fn main() {
     if rival.is_none() && alone.is_empty() {
         println!("llama.cpp is left out: no Python with xllamacpp at WEIRGATE_FOREIGN_PYTHON");
     }
-    println!("| case | threads | tokens/s | of llama.cpp | its processor time to ours |\n|---|---|---|---|---|");
+    println!(
+        "| case | threads | tokens/s | times llama.cpp's | processor ms a token | llama.cpp's to ours |\n|---|---|---|---|---|---|"
+    );
     for threads in [1, 2] {
         let config = NetworkConfig { threads, kv_bytes: 2 << 30, ..NetworkConfig::default() };
         let mut network = Network::load(&model, &config).expect("the model is whole");
@@ -65,14 +67,15 @@ fn main() {
             if !wanted.is_empty() && !wanted.iter().any(|part| name.contains(part.as_str())) {
                 continue;
             }
-            let (mut own, mut walls, mut processors) = (vec![], vec![], vec![]);
+            let (mut speeds, mut used, mut walls, mut processors) = (vec![], vec![], vec![], vec![]);
             for round in 0..=rounds {
                 let first = (round % 2 == 0).then(|| ours(&mut network, case));
                 let theirs = rival.as_mut().map(|rival| rival.run(threads, case));
                 let ours = first.unwrap_or_else(|| ours(&mut network, case));
                 // The first round warms up.
                 if round > 0 {
-                    own.push(case.tokens() / ours.wall);
+                    speeds.push(case.tokens() / ours.wall);
+                    used.push(1e3 * ours.processor / case.tokens());
                     if let Some(theirs) = theirs {
                         walls.push(theirs.wall / ours.wall);
                         processors.push(theirs.processor / ours.processor);
@@ -80,7 +83,8 @@ fn main() {
                 }
             }
             let ratio = |ratios: Vec<f64>| if ratios.is_empty() { "-".to_owned() } else { spread(ratios) };
-            println!("| {case:?} | {threads} | {:.0} | {} | {} |", median(own), ratio(walls), ratio(processors));
+            let (walls, processors) = (ratio(walls), ratio(processors));
+            println!("| {case:?} | {threads} | {:.0} | {walls} | {:.2} | {processors} |", median(speeds), median(used));
         }
     }
 }

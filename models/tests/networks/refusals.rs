@@ -221,6 +221,10 @@ fn a_configuration_that_can_t_be_is_refused() {
             NetworkConfig { block_tokens: 24, ..config() },
             "a block is asked for 24 tokens, and it has to be a multiple of 16, up to 1024",
         ),
+        (
+            NetworkConfig { kv_bytes: usize::MAX / 2, ..config() },
+            "9223372036854771712 bytes for keys and values can't be set aside, ask for fewer: Cannot allocate memory (os error 12)",
+        ),
         (NetworkConfig { threads: 0, ..config() }, "0 threads are asked for, and 1 to 65536 are allowed"),
     ] {
         let error = Network::load(&folder().join("llama.gguf"), &config).err().unwrap();

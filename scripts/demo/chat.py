@@ -9,8 +9,8 @@ MODEL = "smollm2"
 QUESTIONS = [
     ("Name the capital of France.", "Paris"),
     ("What colour is a clear sky by day?", "blue"),
-    ("Which planet do we live on?", "Earth"),
-    ("How many legs does a cat have?", "four"),
+    ("Name the largest ocean on Earth.", "Pacific"),
+    ("What is 2 + 2?", "4"),
 ]
 
 

@@ -57,6 +57,8 @@ def take_up(server):
     caller = threading.Thread(target=call)
     caller.start()
     try:
+        while not seen and not failures:
+            caller.join(0.01)
         put(2, "digits-v2")
         path = "/v2/repository/models/versions/load"
         say(f"$ curl -X POST -H 'authorization: Bearer …' {path}")

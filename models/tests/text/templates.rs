@@ -43,6 +43,7 @@ impl Fixture {
         for case in &self.cases {
             let variables: Vec<_> = case.variables.clone().into_iter().collect();
             let options = RenderOptions {
+                continue_final_message: false,
                 add_generation_prompt: case.add_generation_prompt,
                 now: UNIX_EPOCH + Duration::from_secs(self.now),
                 variables: &variables,

@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use weirgate_protocol::UpstreamUrl;
 use weirgate_replicas::Remote;
-use weirgate_replicas::remote::{Address, Transport, TransportConfig};
+use weirgate_replicas::remote::{Address, Link, Transport, TransportConfig};
 
 pub type Body = UnsyncBoxBody<Bytes, Infallible>;
 type Answering = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;

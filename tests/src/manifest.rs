@@ -21,6 +21,8 @@ pub struct Service {
 #[derive(Clone, Debug)]
 enum Executor {
     Model(String),
+    /// A language model at this `storageUri`, with these arguments.
+    Language(String, Vec<String>),
     /// The fields of `containers[0]`.
     Container(serde_json::Value),
     Elsewhere,
@@ -53,6 +55,21 @@ impl Service {
     /// Serves what this `storageUri` names.
     pub fn from(name: &str, uri: &str) -> Service {
         Self::of(name, Executor::Model(uri.to_owned()))
+    }
+
+    /// Serves SmolLM2, a small language model.
+    pub fn smollm2(name: &str) -> Service {
+        let location = models().join("smollm2");
+        assert!(location.exists(), "{} is not there: run `make setup`", location.display());
+        let location = location.to_str().expect("the workspace's path is UTF-8").to_owned();
+        Self::of(name, Executor::Language(location, Vec::new()))
+    }
+
+    /// A further argument of a language model.
+    pub fn argument(mut self, argument: &str) -> Service {
+        let Executor::Language(_, arguments) = &mut self.executor else { panic!("{} has no arguments", self.name) };
+        arguments.push(argument.to_owned());
+        self
     }
 
     /// Serves what a command serves, once per replica: the fields of `containers[0]`, less its name.
@@ -195,6 +212,16 @@ impl Service {
       storageUri: {}
 ",
                 quoted(uri)
+            ),
+            Executor::Language(uri, arguments) => format!(
+                "    model:
+      modelFormat:
+        name: gguf
+      storageUri: {}
+      args: {}
+",
+                quoted(uri),
+                serde_json::json!(arguments)
             ),
             Executor::Container(fields) => {
                 let mut fields = fields.clone();

@@ -27,8 +27,8 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
-use futures_util::stream::{BoxStream, FuturesOrdered, SelectAll, StreamExt};
+use futures_util::future::{self, BoxFuture};
+use futures_util::stream::{self, BoxStream, FuturesOrdered, SelectAll, StreamExt};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use http_body::Frame;
@@ -115,8 +115,9 @@ impl http_body::Body for Answers {
     }
 }
 
-/// Answers that come as they are made, each in its frame. An error ends the stream that they come over.
-type Texts = BoxStream<'static, Result<Bytes>>;
+/// Answers that come as they are made, each in its frame, and none behind the last. An error ends the stream that they come
+/// over.
+type Texts = BoxStream<'static, Result<Option<Bytes>>>;
 
 /// The calls of one stream, and where it stands.
 struct Calls {
@@ -125,6 +126,8 @@ struct Calls {
     /// None of a call whose answers come as a text's.
     under_way: FuturesOrdered<BoxFuture<'static, Result<Option<Bytes>>>>,
     texts: SelectAll<Texts>,
+    /// How many of them have not ended.
+    open_texts: usize,
     /// Texts that have begun, from their calls: they don't wait for the turn of these.
     begun: mpsc::Receiver<Texts>,
     begins: mpsc::Sender<Texts>,
@@ -153,6 +156,7 @@ impl Calls {
             messages: Messages::new(body),
             under_way: FuturesOrdered::new(),
             texts: SelectAll::new(),
+            open_texts: 0,
             begun,
             begins,
             ready: VecDeque::new(),
@@ -167,7 +171,7 @@ impl Calls {
         let shared = self.shared.clone();
         loop {
             let reads = !self.messages.is_over();
-            let texts = self.texts.len() + self.begun.len();
+            let texts = self.open_texts + self.begun.len();
             if !reads && self.under_way.is_empty() && texts == 0 {
                 match self.end.take() {
                     Some(end) => self.ready.push_back(trailers(end)),
@@ -196,7 +200,10 @@ impl Calls {
                     Ok(message) => self.ready.extend(message.map(Frame::data)),
                     Err(error) => self.cut(error),
                 },
-                Some(text) = self.begun.recv() => self.texts.push(text),
+                Some(text) = self.begun.recv() => {
+                    self.open_texts += 1;
+                    self.texts.push(text);
+                }
                 () = shared.gateway.closes(), if reads => {
                     let text = "the server is stopping: what has no answer was not run, send it over another stream";
                     self.read_no_more(Error::unavailable(text));
@@ -210,8 +217,9 @@ impl Calls {
                     }
                 },
                 // No more of them is asked for than the client takes.
-                Some(piece) = self.texts.next(), if !self.texts.is_empty() && self.ready.is_empty() => match piece {
-                    Ok(message) => self.ready.push_back(Frame::data(message)),
+                Some(piece) = self.texts.next(), if self.open_texts > 0 && self.ready.is_empty() => match piece {
+                    Ok(Some(message)) => self.ready.push_back(Frame::data(message)),
+                    Ok(None) => self.open_texts -= 1,
                     Err(error) => self.cut(error),
                 },
             }
@@ -239,6 +247,7 @@ impl Calls {
         self.read_no_more(error);
         self.under_way.clear();
         self.texts.clear();
+        self.open_texts = 0;
         while self.begun.try_recv().is_ok() {}
     }
 }
@@ -269,7 +278,7 @@ impl Shared {
 /// How a call is answered.
 enum Answer {
     Whole(Bytes),
-    Text(Texts),
+    Text(BoxStream<'static, Result<Bytes>>),
 }
 
 /// Runs one call, and frames its answer; of a text it hands over what frames its pieces. Its error is the answer too, unless
@@ -295,7 +304,8 @@ async fn answer(
         Ok(Answer::Whole(answer)) => Ok(Some(answer)),
         Ok(Answer::Text(text)) => {
             let text = AssertUnwindSafe(text.map(move |piece| piece.or_else(&told))).catch_unwind();
-            let text = text.map(|piece| piece.unwrap_or_else(|panic| panicked(panic.as_ref())));
+            let text = text.map(|piece| piece.unwrap_or_else(|panic| panicked(panic.as_ref())).map(Some));
+            let text = text.chain(stream::once(future::ready(Ok(None))));
             // Whoever drives the calls takes it, and ends them when it goes.
             let _ = begins.send(text.boxed()).await;
             Ok(None)

@@ -88,7 +88,7 @@ pub fn unspoken(service: &Service<Arc<Lane>>, lane: &Lane, protocol: Protocol) -
     if spoken.generates && protocol != Protocol::OpenAi {
         let model = &service.model;
         return Error::unsupported(format!(
-            "model '{model}' goes on with texts and takes no tensors: call /v1/chat/completions, /v1/completions, or \
+            "model '{model}' goes on with texts and takes no rows: call /v1/chat/completions, /v1/completions, or \
              /v2/models/{model}/generate"
         ));
     }

@@ -54,7 +54,7 @@ fn read(cursor: &mut Cursor<'_>) -> Parsed<Draft> {
                     })
                 })?;
             }
-            _ => drop(cursor.skip()?),
+            _ => cursor.skip().map(drop)?,
         }
         Ok(())
     })?;

@@ -94,6 +94,8 @@ soak: setup setup-browser build ## Run the end-to-end tests, the simulation and 
 .PHONY: bench
 bench: setup build ## Run the benchmarks
 	@$(STEP) "bench codecs" $(CARGO) bench -p weirgate-protocol
+	@echo "== bench networks"
+	@$(CARGO) bench -p weirgate-models --bench network
 	@echo "== bench serving"
 	@WEIRGATE_BENCH_OUT=$${WEIRGATE_BENCH_OUT-docs/benchmarks} $(CARGO) bench -p weirgate-loadtest
 

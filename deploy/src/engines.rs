@@ -4,7 +4,9 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use weirgate_deploy_core::{ModelArguments, ModelFormat, ModelPlan, RevisionPlan};
-use weirgate_replicas::text::{TextConfig, TextSetConfig};
+use weirgate_replicas::embed::EmbedConfig;
+use weirgate_replicas::language::LanguageSetConfig;
+use weirgate_replicas::text::TextConfig;
 use weirgate_replicas::{Feed, OnnxSource, ReplicaSet, ReplicaSetConfig, Source, onnx_loader};
 
 use crate::control::Named;
@@ -19,7 +21,7 @@ pub fn engine_set(
 ) -> ReplicaSet {
     match model.format {
         ModelFormat::Onnx => ReplicaSet::new(tensors(service, plan, source), feed),
-        ModelFormat::Language => ReplicaSet::texts(texts(service, plan, &model.arguments, source), feed),
+        ModelFormat::Language => ReplicaSet::language(language(service, plan, &model.arguments, source), feed),
     }
 }
 
@@ -35,17 +37,17 @@ fn tensors(service: &Named, plan: &RevisionPlan, source: Source) -> ReplicaSetCo
     }
 }
 
-fn texts(service: &Named, plan: &RevisionPlan, arguments: &ModelArguments, source: Source) -> TextSetConfig {
-    let usual = TextConfig::default();
+fn language(service: &Named, plan: &RevisionPlan, arguments: &ModelArguments, source: Source) -> LanguageSetConfig {
+    let (usual, embed) = (TextConfig::default(), EmbedConfig::default());
     let or = |asked: Option<NonZeroUsize>, usual: usize| asked.map_or(usual, NonZeroUsize::get);
     let step_tokens = or(arguments.max_num_batched_tokens, usual.step_tokens);
-    TextSetConfig {
+    LanguageSetConfig {
+        name: service.name.clone(),
         service: service.to_string(),
         model: plan.executor.model_name().unwrap_or(&service.name).into(),
         revision: plan.name.as_str().into(),
         source,
         text: TextConfig {
-            name: service.name.clone(),
             threads: threads(plan).get(),
             kv_bytes: or(arguments.kv_cache_memory_bytes, usual.kv_bytes),
             context: arguments.max_model_len.map(NonZeroUsize::get),
@@ -54,6 +56,12 @@ fn texts(service: &Named, plan: &RevisionPlan, arguments: &ModelArguments, sourc
             running: or(arguments.max_num_seqs, usual.running),
             prefix_cache: arguments.enable_prefix_caching.unwrap_or(usual.prefix_cache),
             ..usual
+        },
+        embed: EmbedConfig {
+            threads: threads(plan).get(),
+            max_tokens: arguments.max_model_len.map(NonZeroUsize::get),
+            run_tokens: or(arguments.max_num_batched_tokens, embed.run_tokens),
+            ..embed
         },
         container_concurrency: plan.container_concurrency,
     }

@@ -451,6 +451,9 @@ pub(crate) fn addressed<'a>(table: &'a Table, address: &Address<'_>) -> Result<O
 
 /// Where the path names one, the host is only how the gateway was reached.
 fn any_addressed<'a>(table: &'a Table, address: &Address<'_>) -> Result<Option<Addressed<'a, Arc<Lane>>>> {
+    if address.is_nobodys() {
+        return Ok(None);
+    }
     let Some(prefix) = address.prefix else {
         return address.host().map_or(Ok(None), |host| table.by_host(host));
     };

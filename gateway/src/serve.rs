@@ -29,8 +29,6 @@ use crate::server::{Close, Listener, ListenerConfig};
 use crate::takeover::{self, Handover, LINGER, Sockets};
 use crate::{admin, http};
 
-/// Samples of histograms take memory until they are folded.
-const UPKEEP: Duration = Duration::from_secs(1);
 /// Metrics and health answer at once; a scrape that still runs so long after the rest has stopped is cut.
 const ADMIN_DRAIN: Duration = Duration::from_secs(1);
 
@@ -153,7 +151,7 @@ async fn run(config: ServeConfig, (watcher, files): (Watcher, Files)) -> Result<
         .inspect_err(|error| tracing::warn!(error, "no other gateway can take over from this one"));
     tracing::info!(services = control.list().len(), "serving");
     let repository = Repository::new(gateway.clone(), control.clone(), access.clone());
-    let routes = admin::router(gateway.clone(), registry.clone())
+    let routes = admin::router(gateway.clone(), registry)
         .merge(admin::decisions_router(gateway.clone(), access.clone(), client_timeout))
         .merge(admin::control_router(control, access, client_timeout));
 
@@ -163,7 +161,6 @@ async fn run(config: ServeConfig, (watcher, files): (Watcher, Files)) -> Result<
     let mut background = JoinSet::new();
     let mut administered = JoinSet::new();
     administered.spawn(admin.serve(routes, admin_closes, ADMIN_DRAIN));
-    background.spawn(upkeep(registry));
     doors.watch(&mut background, rereads);
     let mut serving = JoinSet::new();
     let routes = http::DataRoutes::new(gateway.clone(), Some(Arc::new(repository))).guarded(doors.auth);
@@ -269,15 +266,6 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 async fn bind(port: &str, flag: &str, address: SocketAddr, config: ListenerConfig) -> Result<Listener, String> {
     let refused = |error| format!("the {port} port can't listen on {address}: {error} ({flag})");
     Listener::bind(address, config).await.map_err(refused)
-}
-
-async fn upkeep(registry: Registry) -> bool {
-    let mut ticks = tokio::time::interval(UPKEEP);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    loop {
-        ticks.tick().await;
-        registry.upkeep();
-    }
 }
 
 /// The signals that ask a server to stop.

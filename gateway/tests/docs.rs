@@ -82,3 +82,38 @@ fn metrics() {
     }
     check("metrics.md", &table);
 }
+
+#[test]
+fn fields_of_openais_routes() {
+    let titles = [
+        ("chat", "`POST /v1/chat/completions`", "And those of [generating](#generating)."),
+        ("message", "Messages", ""),
+        ("completions", "`POST /v1/completions`", "And those of [generating](#generating)."),
+        ("generation", "Generating", "Of chats, completions and generate."),
+        ("embeddings", "`POST /v1/embeddings`", ""),
+        ("tokenize", "`POST /tokenize`", ""),
+        ("detokenize", "`POST /detokenize`", ""),
+        (
+            "generate",
+            "`POST /v2/models/{model}/generate` and `/generate_stream`",
+            "And those of [generating](#generating), all within `parameters` or beside `text_input`. `max_tokens` is 20 where \
+             it is not given; `stream` says of `/generate_stream` whether the text comes in pieces, and is true there.",
+        ),
+    ];
+    let known = weirgate_protocol::openai::known_fields();
+    assert_eq!(known.len(), titles.len());
+    let mut text = String::new();
+    for (fields, (of, title, more)) in known.iter().zip(titles) {
+        assert_eq!(fields.of, of);
+        writeln!(text, "### {title}\n").unwrap();
+        if !more.is_empty() {
+            writeln!(text, "{more}\n").unwrap();
+        }
+        writeln!(text, "| field | | |\n|---|---|---|").unwrap();
+        for field in &fields.fields {
+            writeln!(text, "| `{}` | {} | {} |", field.name, field.handling, field.says).unwrap();
+        }
+        text.push('\n');
+    }
+    check("openai.md", text.strip_suffix('\n').unwrap());
+}

@@ -121,6 +121,8 @@ fn the_statuses_are_those_that_clients_know() {
     let table: Vec<_> = ErrorCode::ALL.iter().map(|code| (code.row().http, code.row().grpc)).collect();
     let known = [
         (400, 3),
+        (400, 3),
+        (400, 3),
         (401, 16),
         (403, 7),
         (404, 5),

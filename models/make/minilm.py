@@ -6,12 +6,15 @@ the mask keeps, and its length brought to 1. All of it is standard ONNX.
 
     input_ids, attention_mask, token_type_ids INT64 [batch, seq] -> sentence_embedding FP32 [batch, 384]
 
-tokenizer.json is put beside it. --check runs the model with onnxruntime afterwards.
+tokenizer.json is put beside it. The same embedder as people have it, a folder as Hugging Face and sentence-transformers lay it
+out, becomes build/models/all-minilm-l6-v2, with both weights: model.safetensors and onnx/model.onnx. --check runs the model
+with onnxruntime afterwards.
 """
 
 import argparse
 import importlib.util
 import json
+import os
 import shutil
 import struct
 import sys
@@ -23,6 +26,17 @@ from graph import MODELS, ints, save, value
 from onnx import TensorProto, helper, numpy_helper
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+# What is read of an embedder's folder, besides its weights.
+FILES = (
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "modules.json",
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
+    "1_Pooling/config.json",
+)
 
 
 def package_folder():
@@ -75,7 +89,8 @@ class Graph:
         return name
 
 
-def build(config, weights, folder):
+def build(config, weights, folder, pooled=True):
+    """Writes the graph. Where not pooled, it gives the vectors of the tokens: last_hidden_state FP32 [batch, seq, width]."""
     width, heads = config["hidden_size"], config["num_attention_heads"]
     head = width // heads
     g = Graph()
@@ -136,6 +151,12 @@ def build(config, weights, folder):
         out = dense(inner, f"{layer}.output.dense")
         x = norm(g.node("Add", out, x), f"{layer}.output.LayerNorm")
 
+    inputs = [value(name, TensorProto.INT64, ["batch", "seq"]) for name in INPUTS]
+    if not pooled:
+        g.nodes.append(helper.make_node("Identity", [x], ["last_hidden_state"], name="last_hidden_state"))
+        outputs = [value("last_hidden_state", TensorProto.FLOAT, ["batch", "seq", width])]
+        return save(folder, g.nodes, inputs, outputs, g.constants)
+
     # The mean of the kept tokens, then length 1. The floors keep an empty mask from dividing by nought.
     kept = g.node("Unsqueeze", mask, g.ints("last", [-1]))
     tokens = g.ints("tokens_axis", [1])
@@ -149,10 +170,25 @@ def build(config, weights, folder):
     return save(
         folder,
         g.nodes,
-        [value(name, TensorProto.INT64, ["batch", "seq"]) for name in INPUTS],
+        inputs,
         [value("sentence_embedding", TensorProto.FLOAT, ["batch", width])],
         g.constants,
     )
+
+
+def lay_out(source, graph, folder):
+    """The embedder's folder. The graph is there once more only by name."""
+    for name in (*FILES, "model.safetensors"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / name, folder / name)
+    part = folder / "onnx" / "model.onnx.part"
+    part.parent.mkdir(exist_ok=True)
+    part.unlink(missing_ok=True)
+    try:
+        part.hardlink_to(graph)
+    except OSError:
+        shutil.copyfile(graph, part)
+    os.replace(part, part.with_suffix(""))
 
 
 def check(folder):
@@ -199,6 +235,7 @@ def main():
         json.loads((source / "config.json").read_text()), read_safetensors(source / "model.safetensors"), folder
     )
     shutil.copyfile(source / "tokenizer.json", folder / "tokenizer.json")
+    lay_out(source, path, MODELS / "all-minilm-l6-v2")
     print(
         f"minilm is in place after {time.monotonic() - started:.1f} s ({path.stat().st_size / 1e6:.1f} MB): {path}",
         flush=True,

@@ -7,6 +7,9 @@ result is kept in the repository, so this needs to run only to change it (five m
 
     python3 -m venv build/train && build/train/bin/pip install -r scripts/requirements-networks.txt
     build/train/bin/python models/make/smollm2_reference.py build/models/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
+
+It makes smollm2_answers.json too: the likeliest answers to two questions, the whole of each text computed for each token. With
+`answers` after the file it makes that alone (ten minutes).
 """
 
 import json
@@ -18,6 +21,7 @@ from reference import Reference
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 
+ANSWERS = Path(__file__).resolve().parent.parent / "tests" / "networks" / "smollm2_answers.json"
 FIXTURE = Path(__file__).resolve().parent.parent / "tests" / "networks" / "smollm2.json"
 LIKELIEST = 4
 OTHERS = 8
@@ -81,12 +85,14 @@ TEXTS = [
 SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
 
 
+def asked(question):
+    return (
+        f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
 def prompts():
-    for question in QUESTIONS:
-        yield (
-            f"<|im_start|>system\n{SYSTEM}<|im_end|>\n"
-            f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
-        )
+    yield from map(asked, QUESTIONS)
     yield from TEXTS
 
 
@@ -105,9 +111,29 @@ def tokenizer(reference):
     return made
 
 
+def answers(reference, made):
+    """Always the likeliest token, to the end. `leads`: by how much its logit is above the next one's."""
+    lines = []
+    end = reference.values["tokenizer.ggml.eos_token_id"]
+    for question in ("What is the capital of France?", "What is the capital of France"):
+        tokens = made.encode(asked(question), add_special_tokens=False).ids
+        answer, leads = [], []
+        while end not in answer:
+            (logits,) = reference.logits([tokens + answer])
+            second, first = np.argsort(logits[-1])[-2:]
+            answer.append(int(first))
+            leads.append(round(float(logits[-1][first] - logits[-1][second]), 4))
+        print(f"{question} {made.decode(answer)!r}, leads {leads}")
+        lines.append(json.dumps({"tokens": tokens, "answer": answer, "leads": leads}, separators=(",", ":")))
+    ANSWERS.write_text("[\n" + ",\n".join(lines) + "\n]\n")
+
+
 def main():
     reference = Reference(sys.argv[1])
     made = tokenizer(reference)
+    answers(reference, made)
+    if sys.argv[2:] == ["answers"]:
+        return
     texts = list(prompts())
     sequences = [made.encode(text, add_special_tokens=False).ids for text in texts]
     random = np.random.default_rng(7)

@@ -11,7 +11,7 @@
 | llama    | mistral_instruct_tokenizer_240323.model.v3 of the same| sentencepiece; control tokens between by id          |
 
 A file holds no whole vocabulary, but all of it that matters to its texts: the tokens and merges that are a part of one of
-them, under their own ids. Texts that are the same for all are in TEXTS.
+them, under their own ids. Texts that are the same for all are in texts.py.
 
     vocabularies.py FOLDER
 
@@ -31,76 +31,11 @@ import sentencepiece
 import xllamacpp
 from gguf import GGUFReader
 from mistral_common.tokens.tokenizers.tekken import Tekkenizer
+from texts import TEXTS
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 
 OUT = Path(__file__).resolve().parent.parent / "tests" / "text" / "vocabularies"
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
-
-TEXTS = [
-    "",
-    " ",
-    "  ",
-    "   a",
-    "a ",
-    "\n",
-    "\n\n\n",
-    "\r\n\r\n",
-    "a\n b\n\n  c\n\t\td \n",
-    " \n \r\n\t x",
-    "\t\t\tdeep",
-    "Hello, world!",
-    " Hello",
-    "hello  world   again    and     again",
-    "I'm sure they'd've said it's WE'LL you'RE I'D can'T",
-    "it'ſ 'ſx ’s 'S'll",
-    "'''quotes''' \"and\" `ticks`",
-    "The quick brown fox jumps over the lazy dog.",
-    "0 1 12 123 1234 12345 123456 1234567",
-    "3.14159 -2.5e-10 0x1F 1,000,000 50%",
-    "²³ ½ Ⅷ ٣٤٥ 一二三 ৩৪",
-    "def f(x):\n    return x ** 2  # squares\n\n\nprint(f(3))\n",
-    "fn main() {\n\tlet v: Vec<u8> = vec![0; 10];\n\tprintln!(\"{v:?}\");\n}\n",
-    "for (int i = 0; i < n; ++i) { a[i] += b[i]; } // sum",
-    "<div class=\"a\">&nbsp;</div>\n<!-- x -->",
-    "{\"name\": \"x\", \"list\": [1, 2.0, null, true]}",
-    "SELECT * FROM t WHERE a >= 10 AND b <> 'c';",
-    "https://example.org/a/b?c=d&e=%20f#g",
-    "user.name+tag@example.org",
-    "path/to/file.txt C:\\dir\\file /// ///\n/ a/b/",
-    "snake_case camelCase PascalCase SCREAMING_CASE kebab-case HTTPServer iPhone",
-    "==== ---- **** ____ ....",
-    "!!!???...,,,;;;\n\n!!\r\n",
-    "a.b.c...d!e?f",
-    "$100 €20 £3 ¥400",
-    "😀",
-    "😀😃😄 👨‍👩‍👧‍👦 🏳️‍🌈 👍🏽",
-    "text 🙂 and more🙃text",
-    "你好，世界！",
-    "日本語のテキストです。カタカナ、ひらがな。",
-    "안녕하세요 세계",
-    "مرحبا بالعالم، كيف حالك؟",
-    "שלום עולם",
-    "नमस्ते दुनिया, क्षत्रिय",
-    "สวัสดีชาวโลก",
-    "Привет, мир! ЁЖИК",
-    "Ελληνικά ΑΒΓ αβγ",
-    "naïve café Ångström ﬁ ǅ",
-    "cafe\u0301 A\u030angstro\u0308m e\u0323\u0302",
-    "\u1112\u1161\u11ab",
-    "\u0301 a\u0301\u0302\u0303 \u0301\u0301b 1\u0301",
-    "ÀÈÌ àèì ÇA Straße STRASSE ẞ İstanbul ıi",
-    "\u00a0nbsp\u00a0\u00a0x \u2003em \u3000ideographic \u200bzero\u200d",
-    "\ufeffbom \u2028line\u2029para \u0085next",
-    "\u0000\u0001\u0004\u0006\u0013\u007f control",
-    "\U000f0000 \U0001f9ff \U00020000 \U000e0041",
-    "ʰʷ modifier ªº ªa Aªb ʼn",
-    "ABCdefGHI aBcD ABC abc Abc ABc aBC",
-    "antidisestablishmentarianism pneumonoultramicroscopicsilicovolcanoconiosis",
-    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
-    "x" + " " * 17 + "y" + "\n" * 7 + "z",
-    "the the the the\nthe the the the\n" * 12,
-    "▁under ▁▁ _ ⁇ Ġ Ċ <0x0A>",
-]
 
 # Texts with control tokens, for the vocabularies that have them.
 CHATS = [

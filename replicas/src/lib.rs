@@ -8,10 +8,12 @@
 mod batch;
 pub mod child;
 pub mod credits;
+pub mod embed;
 mod engine;
 pub mod job;
 mod joined;
 mod kind;
+pub mod language;
 pub mod local;
 mod onnx;
 pub mod remote;

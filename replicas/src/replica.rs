@@ -7,6 +7,7 @@ use weirgate_protocol::LoadedModel;
 use weirgate_replicas_core::{BatchPolicy, CloseReason};
 
 use crate::credits::Credits;
+use crate::embed::{self, EmbedObserver};
 use crate::job::{Finished, Job, Timing};
 use crate::remote::Remote;
 use crate::text::{TextObserver, Unobserved};
@@ -48,6 +49,11 @@ pub trait Feed: Send + Sync {
     /// Who is told what a text engine of this lane does.
     fn observe_text(&self) -> Arc<dyn TextObserver> {
         Arc::new(Unobserved)
+    }
+
+    /// Who is told what an embedding engine of this lane does.
+    fn observe_embed(&self) -> Arc<dyn EmbedObserver> {
+        Arc::new(embed::Unobserved)
     }
 
     /// A server is ready to be passed calls to; before the state says so.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use weirgate_protocol::{Error, Result};
 
+use crate::hash::NameHash;
 use crate::names::{Claim, Names, Tag};
 use crate::service::{Route, Service, Wanted};
 
@@ -15,7 +16,7 @@ use crate::service::{Route, Service, Wanted};
 #[derive(Clone, Debug)]
 pub struct RouteTable<L> {
     routes: Vec<Arc<Route<L>>>,
-    by_model: HashMap<Arc<str>, Vec<usize>>,
+    by_model: HashMap<Arc<str>, Vec<usize>, NameHash>,
     names: Names,
 }
 
@@ -34,7 +35,7 @@ impl<L> Default for RouteTable<L> {
 
 impl<L> RouteTable<L> {
     pub fn new(services: Vec<Service<L>>) -> Self {
-        let mut by_model: HashMap<Arc<str>, Vec<usize>> = HashMap::new();
+        let mut by_model: HashMap<Arc<str>, Vec<usize>, NameHash> = HashMap::default();
         let mut names = Names::default();
         for (index, service) in services.iter().enumerate() {
             by_model.entry(service.model.clone()).or_default().push(index);

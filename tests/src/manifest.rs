@@ -21,8 +21,12 @@ pub struct Service {
 #[derive(Clone, Debug)]
 enum Executor {
     Model(String),
-    /// A language model at this `storageUri`, with these arguments.
-    Language(String, Vec<String>),
+    /// A language model of this format.
+    Language {
+        format: &'static str,
+        uri: String,
+        arguments: Vec<String>,
+    },
     /// The fields of `containers[0]`.
     Container(serde_json::Value),
     Elsewhere,
@@ -62,12 +66,19 @@ impl Service {
         let location = models().join("smollm2");
         assert!(location.exists(), "{} is not there: run `make setup`", location.display());
         let location = location.to_str().expect("the workspace's path is UTF-8").to_owned();
-        Self::of(name, Executor::Language(location, Vec::new()))
+        Self::of(name, Executor::Language { format: "gguf", uri: location, arguments: Vec::new() })
+    }
+
+    /// Serves the embedder in a folder.
+    pub fn embedder(name: &str, folder: PathBuf) -> Service {
+        assert!(folder.exists(), "{} is not there: run `make setup`", folder.display());
+        let location = folder.to_str().expect("the workspace's path is UTF-8").to_owned();
+        Self::of(name, Executor::Language { format: "huggingface", uri: location, arguments: Vec::new() })
     }
 
     /// A further argument of a language model.
     pub fn argument(mut self, argument: &str) -> Service {
-        let Executor::Language(_, arguments) = &mut self.executor else { panic!("{} has no arguments", self.name) };
+        let Executor::Language { arguments, .. } = &mut self.executor else { panic!("{} has no arguments", self.name) };
         arguments.push(argument.to_owned());
         self
     }
@@ -213,10 +224,10 @@ impl Service {
 ",
                 quoted(uri)
             ),
-            Executor::Language(uri, arguments) => format!(
+            Executor::Language { format, uri, arguments } => format!(
                 "    model:
       modelFormat:
-        name: gguf
+        name: {format}
       storageUri: {}
       args: {}
 ",

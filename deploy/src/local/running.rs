@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use weirgate_deploy_core::RevisionPlan;
 use weirgate_deploy_core::rollout::{self, Fault, FaultKind, Health};
 use weirgate_deploy_core::status::RevisionStatus;
+use weirgate_replicas::embed::EmbedObserver;
 use weirgate_replicas::text::TextObserver;
 use weirgate_replicas::{
     BatchReport, Counts, Failure, FailureKind, Feed, Finished, Pull, Remote, Replica, SetState, Wanted,
@@ -150,6 +151,10 @@ impl Feed for Reporting {
 
     fn observe_text(&self) -> Arc<dyn TextObserver> {
         self.feed.observe_text()
+    }
+
+    fn observe_embed(&self) -> Arc<dyn EmbedObserver> {
+        self.feed.observe_embed()
     }
 
     fn remote_joined(&self, remote: Arc<Remote>) {

@@ -17,7 +17,7 @@ pub enum ErrorCode {
     InvalidRequest,
     /// The request asks for something that is known, and would change the answer, and is not built.
     UnsupportedParameter,
-    /// Prompt and answer are longer than what the model can read.
+    /// Prompt and answer are longer than the model's context, or than all its room for keys and values.
     ContextExceeded,
     /// The caller did not say who it is.
     Unauthenticated,

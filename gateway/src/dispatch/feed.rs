@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use weirgate_replicas::embed::EmbedObserver;
 use weirgate_replicas::text::TextObserver;
 use weirgate_replicas::{BatchReport, Counts, Feed, Finished, Grant, Job, Pull, Remote, Replica, SetState};
 use weirgate_replicas_core::{Candidate, Decision};
@@ -85,6 +86,10 @@ impl Feed for Lane {
     }
 
     fn observe_text(&self) -> Arc<dyn TextObserver> {
+        Arc::new(self.metrics.text())
+    }
+
+    fn observe_embed(&self) -> Arc<dyn EmbedObserver> {
         Arc::new(self.metrics.text())
     }
 

@@ -81,6 +81,7 @@ struct Shared {
     gateway: Arc<Gateway>,
     parts: Parts,
     head: Head,
+    request_id: HeaderValue,
     peer: Option<IpAddr>,
     caller: Option<Arc<Caller>>,
     /// How answers to compressed messages are compressed.
@@ -141,7 +142,7 @@ struct Calls {
 
 impl Calls {
     fn open(gateway: Arc<Gateway>, arrived: Arrived, parts: Parts, body: Body) -> Result<Calls> {
-        let Arrival { head, peer, caller, .. } = Arrival::new(&parts, arrived, Protocol::V2Grpc)?;
+        let Arrival { head, request_id, peer, caller, .. } = Arrival::new(&parts, arrived, Protocol::V2Grpc)?;
         unary::check_content_type(&parts)?;
         let deadline = edge::grpc_timeout(&parts.headers)?.map(|timeout| head.arrived + timeout);
         let timeout = edge::request_timeout(&parts.headers)?;
@@ -149,7 +150,7 @@ impl Calls {
         // Without a deadline it is not looked at.
         let late = Box::pin(tokio::time::sleep_until(deadline.unwrap_or(head.arrived).into()));
         let encoding = compression::of_answer(compression::of_call(&parts.headers)?, &parts.headers);
-        let shared = Arc::new(Shared { gateway, parts, head, peer, caller, encoding, timeout, deadline });
+        let shared = Arc::new(Shared { gateway, parts, head, request_id, peer, caller, encoding, timeout, deadline });
         let (begins, begun) = mpsc::channel(MOST_CALLS);
         Ok(Calls {
             shared,
@@ -258,10 +259,11 @@ impl Shared {
         let now = Instant::now();
         let left = self.deadline.map(|deadline| deadline.saturating_duration_since(now));
         let timeout = [self.timeout, left].into_iter().flatten().min();
-        let (peer, caller) = (self.peer, self.caller.clone());
+        let (request_id, peer, caller) = (self.request_id.clone(), self.peer, self.caller.clone());
         // Messages have no heads to carry a record.
-        let asks_why = false;
-        Arrival { head: Head { arrived: now, ..self.head.clone() }, timeout, peer, caller, asks_why }
+        let (asks_why, timer) = (false, None);
+        let head = Head { arrived: now, ..self.head.clone() };
+        Arrival { head, request_id, timeout, timer, peer, caller, asks_why }
     }
 }
 

@@ -39,9 +39,13 @@ use crate::server::address::{Prefix, TakenPrefix};
 use crate::server::edge::{Arrived, Routes};
 use crate::{grpc, pass, respond};
 
-/// The data port: the router of all its routes, and a short way for the three that nearly every request takes.
+/// The data port: the router of all its routes, and a short way for the three that nearly every request takes. One handle is
+/// taken for each request.
 #[derive(Clone)]
-pub struct DataRoutes {
+pub struct DataRoutes(Arc<Ways>);
+
+#[derive(Clone)]
+struct Ways {
     gateway: Arc<Gateway>,
     router: Router,
     /// Every request goes through the router, so that its layers see it.
@@ -73,13 +77,14 @@ impl DataRoutes {
             plain = plain.layer(TraceLayer::new_for_http().on_failure(()));
         }
         let router = if origins.is_empty() { plain.clone() } else { plain.clone().layer(cors::layer(origins)) };
-        DataRoutes { gateway, router, layered, plain, guard: None }
+        DataRoutes(Arc::new(Ways { gateway, router, layered, plain, guard: None }))
     }
 
     /// Lets in only whom `auth` knows.
     pub fn guarded(mut self, auth: Option<Auth>) -> DataRoutes {
-        let origins = &self.gateway.config.cors_origins;
-        self.guard = auth.map(|auth| {
+        let ways = Arc::make_mut(&mut self.0);
+        let origins = &ways.gateway.config.cors_origins;
+        ways.guard = auth.map(|auth| {
             let refusals = Router::new().fallback(answer_refused);
             let refusals = if origins.is_empty() { refusals } else { refusals.layer(cors::layer(origins)) };
             Arc::new(Guard { auth, refusals })
@@ -90,13 +95,13 @@ impl DataRoutes {
     /// Lets a request in by its key, and has its answer hold its caller's place.
     async fn answer_caller(self, guard: Arc<Guard>, mut arrived: Arrived, mut request: Request) -> Response {
         let preflight = request.method() == Method::OPTIONS && !cors::is_options_only(&request);
-        if preflight && !self.gateway.config.cors_origins.is_empty() {
+        if preflight && !self.0.gateway.config.cors_origins.is_empty() {
             // Browsers ask without a key whether they may send one.
             return self.route(arrived, request).await;
         }
         let openai = dialect(&request) == Dialect::OpenAi;
         let (method, uri, head) = (request.method().clone(), request.uri().clone(), arrived.clone());
-        let gateway = self.gateway.clone();
+        let gateway = self.0.gateway.clone();
         let note = |caller: Option<&Caller>, error: &Error| {
             let key = caller.map(|caller| &*caller.identity().name);
             let (peer, path, request_id) = (head.peer, uri.path(), head.request_id());
@@ -138,7 +143,7 @@ impl Routes for DataRoutes {
         if request.headers().get_all(header::HOST).iter().nth(1).is_some() {
             return refuse(request, &Error::invalid("the request has more than one Host header: send one")).await;
         }
-        match self.guard.clone() {
+        match self.0.guard.clone() {
             None => self.route(arrived, request).await,
             // In a box of its own: an open port need not have room for it.
             Some(guard) => Box::pin(self.answer_caller(guard, arrived, request)).await,
@@ -148,7 +153,9 @@ impl Routes for DataRoutes {
 
 impl DataRoutes {
     async fn route(self, arrived: Arrived, request: Request) -> Response {
-        if self.gateway.passes()
+        let Ways { gateway, router, layered, plain, .. } = &*self.0;
+        if gateway.passes()
+            && !arrived.is_plain
             && let Err(error) = via::check(request.headers())
         {
             let (path, request_id) = (request.uri().path(), arrived.request_id());
@@ -156,30 +163,29 @@ impl DataRoutes {
             let response = dialect(&request).error(&error);
             return parts::unread(request, response).await;
         }
-        if self.layered {
-            let router = if cors::is_options_only(&request) { self.plain } else { self.router };
-            return router.answer(arrived, request).await;
+        if *layered {
+            let router = if cors::is_options_only(&request) { plain } else { router };
+            return router.clone().answer(arrived, request).await;
         }
         let uri = request.uri().clone();
         if request.method() == Method::POST
             && let Some(prefix) = text_way(uri.path())
         {
-            let answer = openai::generate_text(&self.gateway, prefix, arrived, request);
+            let answer = openai::generate_text(gateway, prefix, arrived, request);
             return AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(openai::panicked);
         }
-        let (arrived, request) = match pass_first(&self.gateway, arrived, request).await {
+        let (arrived, request) = match pass_first(gateway, arrived, request).await {
             Ok(response) => return response,
             Err(others) => others,
         };
         if request.method() != Method::POST {
-            let router = if cors::is_options_only(&request) { self.plain } else { self.router };
-            return router.answer(arrived, request).await;
+            let router = if cors::is_options_only(&request) { plain } else { router };
+            return router.clone().answer(arrived, request).await;
         }
         if uri.path() == grpc::MODEL_INFER {
-            let answer = grpc::infer_model(&self.gateway, arrived, request);
+            let answer = grpc::infer_model(gateway, arrived, request);
             return AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(grpc::panicked);
         }
-        let gateway = &self.gateway;
         match short_way(uri.path()) {
             Some((prefix, Asked::V2(model))) => {
                 let answer = v2::infer_model(gateway, model, prefix, arrived, request);
@@ -189,7 +195,7 @@ impl DataRoutes {
                 let answer = v1::predict_model(gateway, model, prefix, arrived, request);
                 AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(panicked)
             }
-            None => self.router.answer(arrived, request).await,
+            None => router.clone().answer(arrived, request).await,
         }
     }
 }

@@ -137,6 +137,7 @@ pub async fn generate_text(
 ) -> Response {
     let (parts, body) = request.into_parts();
     let mut body = BodyReader::new(body, 0, gateway.config.client_timeout);
+    let is_plain = arrived.is_plain;
     let arrival = match Arrival::new(&parts, arrived, Protocol::OpenAi) {
         Ok(arrival) => arrival,
         Err(error) => {
@@ -151,7 +152,7 @@ pub async fn generate_text(
             return refusal.answer(Dialect::OpenAi);
         }
     }
-    let address = Address::new(prefix, &parts);
+    let address = Address::new(prefix, &parts).plain(is_plain);
     let routed = match route(gateway, address, &arrival, &mut body).await {
         Ok(routed) => routed,
         Err(Fault { error, param }) => {
@@ -180,13 +181,17 @@ async fn route(
     body: &mut BodyReader<Body>,
 ) -> Result<Routed, Fault> {
     // A look first: a turn in the split is taken once.
-    if let Some(looked) = gateway.route_addressed(&address, false).ok().flatten()
-        && looked.lane().spoken().is_some()
-        && let Some(routed) = gateway.route_addressed(&address, true).map_err(of_model)?
-    {
-        // The server knows its models by its own names.
-        return Ok(routed);
-    }
+    let address = match gateway.route_addressed(&address, false) {
+        Ok(None) => address.nobodys(),
+        Ok(Some(looked)) if looked.lane().spoken().is_some() => {
+            match gateway.route_addressed(&address, true).map_err(of_model)? {
+                // The server knows its models by its own names.
+                Some(routed) => return Ok(routed),
+                None => address,
+            }
+        }
+        Ok(Some(_)) | Err(_) => address,
+    };
     let model = match find_model(gateway, arrival, body).await? {
         Some(model) => model,
         None => only_model(&gateway.models(&address)?).map_err(of_model)?,

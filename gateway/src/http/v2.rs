@@ -56,7 +56,7 @@ async fn no_text(State(gateway): Shared, model: Named, request: Request) -> Resp
     let address = Address::of(&request);
     let error = match path_names(model) {
         Ok(model) => match gateway.service(&Asked { model: &model, version: "", address }) {
-            Ok(_) => Error::unsupported(format!("model '{model}' takes tensors: call /v2/models/{model}/infer")),
+            Ok(_) => Error::invalid(format!("model '{model}' takes tensors: call /v2/models/{model}/infer")),
             Err(error) => error,
         },
         Err(error) => error,

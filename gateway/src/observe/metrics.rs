@@ -1,19 +1,19 @@
 //! Prometheus metrics. Handles are resolved when a lane opens, so a request only touches atomics. Label values come from
 //! manifests and closed lists, never from requests.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use metrics::{
-    Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
-};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics::{Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, gauge, histogram};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use parking_lot::Mutex;
 use weirgate_protocol::{ErrorCode, Protocol};
 use weirgate_replicas::{BatchReport, Counts};
 use weirgate_replicas_core::CloseReason;
 use weirgate_router::pool::Outcome;
 
+use super::histograms::{Histograms, Recorder};
 use super::tally::Tally;
 use super::text::{TEXT_METRICS, TextMetrics};
 
@@ -27,7 +27,7 @@ const PASSED: &str = "weirgate_upstream_attempts_total";
 const REPEATED: &str = "weirgate_upstream_retries_total";
 const HEDGED: &str = "weirgate_upstream_hedges_total";
 const ABANDONED: &str = "weirgate_abandoned_requests_total";
-const BATCH_ROWS: &str = "weirgate_batch_rows";
+pub(super) const BATCH_ROWS: &str = "weirgate_batch_rows";
 const BATCHES: &str = "weirgate_batches_closed_total";
 const REPLICAS: &str = "weirgate_ready_replicas";
 const LOAD: &str = "weirgate_model_load_seconds";
@@ -40,35 +40,34 @@ pub(super) const REVISION_TRAFFIC: &str = "weirgate_revision_traffic_percent";
 pub(super) const REVISION_REPLICAS: &str = "weirgate_revision_replicas";
 pub(super) const REVISION_RESTARTS: &str = "weirgate_revision_restarts_total";
 
-const SECONDS: [f64; 18] = [
+/// The bounds of histograms of times.
+pub(super) const SECONDS: [f64; 18] = [
     25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 1.0, 5.0, 30.0,
     120.0, 600.0,
 ];
-const ROWS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+/// Those of rows.
+pub(super) const ROWS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
 /// The process's metrics.
 #[derive(Clone)]
-pub struct Registry(PrometheusHandle);
+pub struct Registry {
+    exporter: PrometheusHandle,
+    histograms: Arc<Histograms>,
+}
 
 impl Registry {
     /// Installs the recorder; once per process.
     pub fn install() -> Result<Registry, String> {
-        let builder = PrometheusBuilder::new()
-            .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)
-            .and_then(|builder| builder.set_buckets_for_metric(Matcher::Full(BATCH_ROWS.into()), &ROWS))
-            .map_err(|error| error.to_string())?;
-        let handle = builder.install_recorder().map_err(|error| format!("metrics can't be recorded: {error}"))?;
+        let (exporter, histograms) = (PrometheusBuilder::new().build_recorder(), Arc::new(Histograms::default()));
+        let registry = Registry { exporter: exporter.handle(), histograms: histograms.clone() };
+        metrics::set_global_recorder(Recorder { exporter, histograms })
+            .map_err(|error| format!("metrics can't be recorded: {error}"))?;
         describe();
-        Ok(Registry(handle))
+        Ok(registry)
     }
 
     pub fn render(&self) -> String {
-        self.0.render()
-    }
-
-    /// Folds recorded samples into their buckets. Until then they take memory, so this is called every second.
-    pub fn upkeep(&self) {
-        self.0.run_upkeep();
+        self.exporter.render() + &self.histograms.render()
     }
 }
 
@@ -192,9 +191,8 @@ fn describe() {
         match metric.kind {
             MetricKind::Counter => describe_counter!(metric.name, metric.help),
             MetricKind::Gauge => describe_gauge!(metric.name, metric.help),
-            MetricKind::Histogram => describe_histogram!(metric.name, metric.help),
-            // Not recorded, but rendered from what the lanes count.
-            MetricKind::Summary => {}
+            // Not recorded by the exporter: rendered by us, the latter from what the lanes count.
+            MetricKind::Histogram | MetricKind::Summary => {}
         }
     }
 }
@@ -236,6 +234,10 @@ impl Part {
     }
 
     pub(super) fn set(&self, value: usize) {
+        // As a rule it has not changed, and what others share need not be written.
+        if self.value.load(Ordering::Relaxed) == value {
+            return;
+        }
         let before = self.value.swap(value, Ordering::Relaxed);
         if value != before {
             self.gauge.increment(value as f64 - before as f64);

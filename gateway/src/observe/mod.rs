@@ -1,5 +1,6 @@
 //! What can be seen of the gateway: Prometheus metrics and structured logs.
 
+mod histograms;
 mod logs;
 mod metrics;
 mod revisions;

@@ -1,9 +1,10 @@
-//! Metrics of text engines: tokens in and out, their times, and the memory of keys and values.
+//! Metrics of language models: tokens in and out, their times, and the memory of keys and values.
 
 use std::time::Duration;
 
 use metrics::{Counter, Histogram, counter, gauge, histogram};
 use parking_lot::Mutex;
+use weirgate_replicas::embed::{EmbedObserver, RunReport};
 use weirgate_replicas::text::{Finished, StepReport, TextObserver, TextStats};
 
 use super::metrics::{Metric, MetricKind, Part};
@@ -19,6 +20,7 @@ const GENERATIONS: &str = "weirgate_generations_total";
 const FIRST: &str = "weirgate_time_to_first_token_seconds";
 const BETWEEN: &str = "weirgate_inter_token_seconds";
 const STEP: &str = "weirgate_engine_step_seconds";
+const EMBEDDED: &str = "weirgate_embedded_texts_total";
 
 /// The metrics of text engines, beside [`METRICS`](super::METRICS).
 pub const TEXT_METRICS: &[Metric] = &[
@@ -59,8 +61,10 @@ pub const TEXT_METRICS: &[Metric] = &[
     Metric {
         name: STEP,
         kind: MetricKind::Histogram,
-        help: "time of a step of a text engine, in which each running sequence gets a token, or a part of its prompt computed",
+        help: "time of a step of a text engine, in which each running sequence gets a token, or a part of its prompt computed; of \
+               an embedder, time of a run",
     },
+    Metric { name: EMBEDDED, kind: MetricKind::Counter, help: "texts that vectors were made of" },
 ];
 
 /// What one engine does, added to the metrics of its service.
@@ -79,6 +83,7 @@ pub struct TextMetrics {
     first: Histogram,
     between: Histogram,
     step: Histogram,
+    embedded: Counter,
     /// What the counters were last told of.
     counted: Mutex<Counted>,
 }
@@ -113,6 +118,7 @@ impl TextMetrics {
             first: histogram!(FIRST, &labels),
             between: histogram!(BETWEEN, &labels),
             step: histogram!(STEP, &labels),
+            embedded: counter!(EMBEDDED, &labels),
             counted: Mutex::default(),
         }
     }
@@ -162,5 +168,13 @@ impl TextObserver for TextMetrics {
                 *counted = total;
             }
         }
+    }
+}
+
+impl EmbedObserver for TextMetrics {
+    fn run(&self, report: &RunReport) {
+        self.step.record(report.took);
+        self.embedded.increment(report.texts as u64);
+        self.prompt.increment(report.tokens as u64);
     }
 }

@@ -9,9 +9,9 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use weirgate_protocol::{Error, ErrorCode, Protocol, RetryClass};
+use weirgate_replicas::language::FAILED;
 use weirgate_replicas::remote::body::BodyError;
 use weirgate_replicas::remote::{Fault, FaultKind, InBody, trailers};
-use weirgate_replicas::text::FAILED;
 use weirgate_router::pool::Outcome;
 
 use super::idle::{Idle, Waited};

@@ -4,13 +4,12 @@ use std::time::{Duration, Instant};
 
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use weirgate_protocol::deadline::{grpc_timeout, parse_retry_after, timeout_seconds};
 use weirgate_protocol::{Error, Protocol, Result};
 use weirgate_replicas::Remote;
-use weirgate_replicas::remote::{Forwarded, Link, OutBody, Within, request_headers};
+use weirgate_replicas::remote::{Forwarded, RequestHead, request_headers};
 
-use crate::explain::EXPLAIN;
 use crate::server::address::{Prefix, TakenPrefix};
 use crate::server::edge::{Arrival, GRPC_TIMEOUT, REQUEST_ID, REQUEST_TIMEOUT};
 
@@ -41,30 +40,39 @@ impl<'a> Head<'a> {
         &self.parts.headers
     }
 
-    /// The request for this server, with the time that is left.
-    pub fn request(&self, remote: &Remote, body: OutBody, deadline: Instant) -> Result<Request<OutBody>> {
-        let mut request = Request::new(body);
-        *request.method_mut() = self.parts.method.clone();
-        *request.uri_mut() = Uri::from(self.target_at(remote)?);
-        *request.version_mut() = self.parts.version;
-        *request.headers_mut() = self.headers();
-        add_time(request.headers_mut(), remote, deadline.saturating_duration_since(Instant::now()));
-        if matches!(remote.link, Link::Here(_)) {
-            request.extensions_mut().insert(Within { head: self.arrival.head.clone(), deadline });
-        }
-        Ok(request)
-    }
-
-    fn headers(&self) -> HeaderMap {
-        let mut headers = self.parts.headers.clone();
+    /// The request's head for this server, with the time that is left.
+    pub fn request(&self, remote: &Remote, deadline: Instant) -> Result<RequestHead> {
+        let (mut has_seconds, mut has_grpc) = (false, false);
+        let keeps = |name: &HeaderName| match name.as_str() {
+            // Asked of us; a server that explains itself to anybody would tell what its own callers may not know.
+            "x-weirgate-explain" => false,
+            // Said anew below: a server reads the first that it finds.
+            "x-request-id" => false,
+            "x-request-timeout-seconds" => {
+                has_seconds = true;
+                false
+            }
+            "grpc-timeout" => {
+                has_grpc = true;
+                false
+            }
+            _ => true,
+        };
         let host = self.parts.uri.authority().map(|authority| authority.as_str());
-        request_headers(&mut headers, &Forwarded { peer: self.arrival.peer, proto: self.scheme, host });
-        // Asked of us; a server that explains itself to anybody would tell what its own callers may not know.
-        headers.remove(EXPLAIN);
-        if let Ok(id) = HeaderValue::from_str(&self.arrival.head.request_id) {
-            headers.insert(REQUEST_ID, id);
+        let forwarded = Forwarded { peer: self.arrival.peer, proto: self.scheme, host };
+        let mut headers = request_headers(&self.parts.headers, &forwarded, keeps);
+        headers.push((REQUEST_ID, self.arrival.request_id.clone()));
+        // To somebody else's server it is said how long the call may take where the caller asked for less than for ever, and
+        // to ours always.
+        let left = || deadline.saturating_duration_since(Instant::now());
+        let mut tell = |name, left: String| headers.extend(HeaderValue::try_from(left).ok().map(|left| (name, left)));
+        if remote.ours || has_seconds {
+            tell(REQUEST_TIMEOUT, timeout_seconds(left()));
         }
-        headers
+        if has_grpc {
+            tell(GRPC_TIMEOUT, grpc_timeout(left()));
+        }
+        Ok(RequestHead { method: self.parts.method.clone(), target: self.target_at(remote)?, headers })
     }
 
     /// The target with the OpenAI base that this server has.
@@ -95,25 +103,6 @@ fn parse(target: String) -> Result<PathAndQuery> {
     PathAndQuery::try_from(target).map_err(|error| Error::invalid(format!("the path can't be passed on: {error}")))
 }
 
-/// Says how long the call may take: to somebody else's server where the caller asked for less than for ever, and to ours
-/// always.
-fn add_time(headers: &mut HeaderMap, remote: &Remote, left: Duration) {
-    let tells_seconds = remote.ours || headers.contains_key(REQUEST_TIMEOUT);
-    let tells_grpc = headers.contains_key(GRPC_TIMEOUT);
-    let mut set = |name: HeaderName, left: String| {
-        // In place of the caller's: a server reads the first that it finds.
-        if let Ok(left) = HeaderValue::try_from(left) {
-            headers.insert(name, left);
-        }
-    };
-    if tells_seconds {
-        set(REQUEST_TIMEOUT, timeout_seconds(left));
-    }
-    if tells_grpc {
-        set(GRPC_TIMEOUT, grpc_timeout(left));
-    }
-}
-
 /// When a server that has too much to do wants to be asked again.
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     parse_retry_after(headers.get(header::RETRY_AFTER)?.to_str().ok()?)
@@ -127,6 +116,8 @@ pub fn grpc_status(headers: &HeaderMap) -> Option<i32> {
 
 #[cfg(test)]
 mod tests {
+    use http::Request;
+
     use super::*;
 
     fn target_of(uri: &str, prefix: Option<(&str, &str)>, taken: bool) -> String {

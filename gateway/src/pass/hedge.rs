@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::{Either, select};
 use http::Response;
 use weirgate_protocol::{Error, RetryClass};
-use weirgate_replicas::remote::{Fault, FaultKind, InBody, OutBody};
+use weirgate_replicas::remote::{Fault, FaultKind, InBody, OutBody, Within};
 use weirgate_router::pool::Outcome;
 
 use super::answer::Told;
@@ -25,13 +25,15 @@ pub(super) async fn exchange(call: &Sending<'_>, told: &mut Told, lease: &mut Le
         }
         _ => None,
     };
-    let started = Instant::now();
+    let started = call.hedges().then(Instant::now);
     let (sent, verdict) = match hedge {
         None => judged(call, send(call, lease, body).await),
         // In a box of its own: other calls need not have room for two exchanges.
         Some((after, copy)) => Box::pin(hedged(call, told, lease, body, after, copy)).await,
     };
-    if call.hedges() && sent.is_ok() {
+    if let Some(started) = started
+        && sent.is_ok()
+    {
         lease.had(started.elapsed());
     }
     (sent, verdict)
@@ -43,10 +45,15 @@ fn judged(call: &Sending<'_>, sent: Sent) -> (Sent, Verdict) {
 }
 
 async fn send(call: &Sending<'_>, lease: &Lease, body: OutBody) -> Sent {
-    let request = call.request(lease, body)?;
-    let sent = lease.remote().link.send(request);
-    let sent = tokio::time::timeout_at(call.deadline.into(), sent).await;
-    sent.unwrap_or_else(|_| Err(late(call, lease)))
+    let head = call.request(lease)?;
+    // Pinned where it is made: moving it into the timeout would copy all of it.
+    let within = || Within { head: call.arrival.head.clone(), deadline: call.deadline };
+    let sent = pin!(lease.remote().link.pass(head, body, within));
+    let sent = match &call.arrival.timer {
+        Some(timer) => timer.timeout_at(call.deadline, sent).await,
+        None => tokio::time::timeout_at(call.deadline.into(), sent).await.ok(),
+    };
+    sent.unwrap_or_else(|| Err(late(call, lease)))
 }
 
 /// What became of one of two exchanges, and when that was known.

@@ -1,10 +1,9 @@
 //! A bound on pauses. A timer that is moved for every piece would cost more than the piece: it is looked at when it fires.
 
-use std::pin::Pin;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use tokio::time::Sleep;
+use crate::server::lazy_timer::LazyTimer;
 
 /// Tells when one has waited for too long for the next piece.
 pub struct Idle {
@@ -13,9 +12,7 @@ pub struct Idle {
     end: Option<Instant>,
     /// Since when one waits; none while pieces are there when they are asked for.
     since: Option<Instant>,
-    timer: Option<Pin<Box<Sleep>>>,
-    /// The task that the timer wakes.
-    wakes: Option<Waker>,
+    timer: LazyTimer,
 }
 
 /// Why one waits no longer.
@@ -29,7 +26,7 @@ pub enum Waited {
 
 impl Idle {
     pub fn new(longest: Duration) -> Idle {
-        Idle { longest, end: None, since: None, timer: None, wakes: None }
+        Idle { longest, end: None, since: None, timer: LazyTimer::default() }
     }
 
     /// Waits no longer than until then, however short the pauses are.
@@ -53,20 +50,8 @@ impl Idle {
             Some(end) if end <= pause => (end, Waited::ToTheEnd),
             _ => (pause, Waited::TooLong),
         };
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until.into())));
-        if self.wakes.as_ref().is_some_and(|task| task.will_wake(cx.waker())) && !timer.is_elapsed() {
-            // It will wake this task, if only to be set anew.
-            return Poll::Pending;
-        }
-        self.wakes = Some(cx.waker().clone());
-        loop {
-            ready!(timer.as_mut().poll(cx));
-            if Instant::now() >= until {
-                return Poll::Ready(waited);
-            }
-            // It was set for an earlier wait.
-            timer.as_mut().reset(until.into());
-        }
+        ready!(self.timer.poll_until(until, cx));
+        Poll::Ready(waited)
     }
 }
 

@@ -12,7 +12,7 @@ use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http_body_util::BodyExt;
 use weirgate_protocol::{Error, Result, Retry};
-use weirgate_replicas::remote::{Fault, FaultKind, InBody, OutBody, Replay};
+use weirgate_replicas::remote::{Fault, FaultKind, InBody, OutBody, Replay, RequestHead};
 
 use super::answer::{Told, note_refusal};
 use super::head::Head;
@@ -196,9 +196,9 @@ impl<'a> Run<'a> {
 }
 
 impl Sending<'_> {
-    pub fn request(&self, lease: &Lease, body: OutBody) -> Result<http::Request<OutBody>, Fault> {
+    pub fn request(&self, lease: &Lease) -> Result<RequestHead, Fault> {
         let refused = |error| Fault { kind: FaultKind::Caller, error };
-        self.head.request(lease.remote(), body, self.deadline).map_err(refused)
+        self.head.request(lease.remote(), self.deadline).map_err(refused)
     }
 
     pub fn judge(&self, sent: &Sent) -> Verdict {

@@ -19,7 +19,7 @@ const PROMPTS: [&[u8]; 3] = [b"\"messages\"", b"\"prompt\"", b"\"input\""];
 /// `start` is what has been read of the body.
 pub fn wanting(routed: &Routed, head: &Head, address: &Address<'_>, start: &[u8]) -> Wanting {
     let sticky = || routed.service().sticky.as_ref().and_then(|key| address.key(key));
-    let session = address.header(&SESSION).or_else(sticky).map(session_hash);
+    let session = address.own_header(&SESSION).or_else(sticky).map(session_hash);
     // Among several servers alone it matters which of them has the beginning in its cache.
     let prefix = match head.protocol {
         Protocol::OpenAi if routed.lane().servers() > 1 => prefix_hashes(prompt(start), BLOCK).collect(),

@@ -87,7 +87,7 @@ pub fn unspoken(service: &Service<Arc<Lane>>, lane: &Lane, protocol: Protocol) -
     let spoken = lane.spoken().unwrap_or_default();
     if spoken.generates && protocol != Protocol::OpenAi {
         let model = &service.model;
-        return Error::unsupported(format!(
+        return Error::invalid(format!(
             "model '{model}' goes on with texts and takes no rows: call /v1/chat/completions, /v1/completions, or \
              /v2/models/{model}/generate"
         ));

@@ -59,6 +59,10 @@ impl TakenPrefix {
 pub struct Address<'a> {
     pub prefix: Option<Prefix<'a>>,
     head: Option<(&'a Uri, &'a HeaderMap)>,
+    /// The head has no header of ours.
+    is_plain: bool,
+    /// It was looked up, and names no service.
+    is_nobodys: bool,
     /// Who asks: what it may not use is not there for it.
     caller: Option<&'a Caller>,
 }
@@ -66,13 +70,29 @@ pub struct Address<'a> {
 impl<'a> Address<'a> {
     /// The address of a request whose prefix is known.
     pub fn new(prefix: Option<Prefix<'a>>, parts: &'a http::request::Parts) -> Address<'a> {
-        Address { prefix, head: Some((&parts.uri, &parts.headers)), caller: caller(&parts.extensions) }
+        let (head, caller) = (Some((&parts.uri, &parts.headers)), caller(&parts.extensions));
+        Address { prefix, head, caller, ..Address::default() }
+    }
+
+    /// The same address of a head that is known to have none of our headers, where `is_plain`: they are not looked for.
+    pub fn plain(self, is_plain: bool) -> Address<'a> {
+        Address { is_plain, ..self }
+    }
+
+    /// The same address, which was found to name no service: that is not looked up again.
+    pub fn nobodys(self) -> Address<'a> {
+        Address { is_nobodys: true, ..self }
+    }
+
+    pub fn is_nobodys(&self) -> bool {
+        self.is_nobodys
     }
 
     /// The address of a request that came through a router.
     pub fn of<B>(request: &'a http::Request<B>) -> Address<'a> {
         let prefix = request.extensions().get::<TakenPrefix>().map(TakenPrefix::as_prefix);
-        Address { prefix, head: Some((request.uri(), request.headers())), caller: caller(request.extensions()) }
+        let (head, caller) = (Some((request.uri(), request.headers())), caller(request.extensions()));
+        Address { prefix, head, caller, ..Address::default() }
     }
 
     /// The same of its head alone.
@@ -122,6 +142,9 @@ impl<'a> Address<'a> {
 
     /// The revision that the header asks for.
     pub fn revision(&self) -> Result<Wanted<'a>> {
+        if self.is_plain {
+            return Ok(Wanted::Any);
+        }
         let Some(value) = self.head.and_then(|(_, headers)| headers.get(REVISION)) else { return Ok(Wanted::Any) };
         let text = std::str::from_utf8(value.as_bytes()).map_err(|_| {
             Error::invalid("header x-weirgate-revision is not UTF-8: give stable, latest, or a revision's name")
@@ -134,8 +157,11 @@ impl<'a> Address<'a> {
         self.head.map(|(_, headers)| headers)
     }
 
-    /// The value of a header, if the request carries one that is not empty.
-    pub fn header(&self, name: &HeaderName) -> Option<&'a [u8]> {
+    /// The value of a header of ours, if the request carries one that is not empty.
+    pub fn own_header(&self, name: &HeaderName) -> Option<&'a [u8]> {
+        if self.is_plain {
+            return None;
+        }
         let value = self.head?.1.get(name)?.as_bytes();
         (!value.is_empty()).then_some(value)
     }

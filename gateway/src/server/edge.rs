@@ -9,11 +9,13 @@ use axum::Router;
 use axum::body::Body;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request, Response, Version, header};
 use hyper::body::Incoming;
+use smallvec::SmallVec;
 use tower::Service;
 use weirgate_protocol::deadline::{parse_grpc_timeout, parse_timeout_seconds};
 use weirgate_protocol::{Error, Head, Priority, Protocol, Result};
 
 use super::body::BodyLimit;
+use super::lazy_timer::ConnectionTimer;
 use super::untaken::{Answer, Untaken};
 use crate::auth::Caller;
 use crate::explain;
@@ -36,6 +38,9 @@ const LONGEST_ID: usize = 128;
 pub struct Arrived {
     at: Instant,
     request_id: HeaderValue,
+    /// Its head has no header of ours, as most have none: none needs to be looked for.
+    pub is_plain: bool,
+    timer: Option<ConnectionTimer>,
     /// The other end of the connection; none where the request came by no connection.
     pub peer: Option<IpAddr>,
     /// Who calls, where callers must say.
@@ -45,8 +50,12 @@ pub struct Arrived {
 /// What an adapter knows of a request before it reads the body.
 pub struct Arrival {
     pub head: Head,
+    /// Its id as servers and the answer's head have it.
+    pub request_id: HeaderValue,
     /// What the client's headers ask for; the sooner of the two.
     pub timeout: Option<Duration>,
+    /// The connection's own; none over h2, whose requests share a connection.
+    pub timer: Option<ConnectionTimer>,
     /// The other end of the connection.
     pub peer: Option<IpAddr>,
     pub caller: Option<Arc<Caller>>,
@@ -73,16 +82,17 @@ impl Routes for Router {
 pub async fn serve(
     routes: impl Routes,
     peer: IpAddr,
+    timer: ConnectionTimer,
     untaken: Arc<Untaken>,
     request: Request<Incoming>,
 ) -> Result<Response<Answer>, Infallible> {
-    let arrived =
-        Arrived { at: Instant::now(), request_id: request_id(request.headers()), peer: Some(peer), caller: None };
+    let mut arrived = Arrived::new(request.headers(), Some(peer));
     let id = arrived.request_id.clone();
     let open = match request.version() {
         Version::HTTP_2 => Some(untaken.open()),
         _ => {
             untaken.note_http1();
+            arrived.timer = Some(timer);
             None
         }
     };
@@ -93,6 +103,12 @@ pub async fn serve(
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response.map(|body| Answer::new(body, open)))
+}
+
+/// Whether a header means something to this gateway and to nobody else, or by a standard of its own.
+fn is_ours(name: &HeaderName) -> bool {
+    let text = name.as_str();
+    text.starts_with("x-weirgate-") || matches!(text, "grpc-timeout" | "traceparent" | "x-request-timeout-seconds")
 }
 
 fn request_id(headers: &HeaderMap) -> HeaderValue {
@@ -108,6 +124,11 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
 }
 
 impl Arrived {
+    fn new(headers: &HeaderMap, peer: Option<IpAddr>) -> Arrived {
+        let is_plain = !headers.keys().any(is_ours);
+        Arrived { at: Instant::now(), request_id: request_id(headers), is_plain, timer: None, peer, caller: None }
+    }
+
     /// As it can be printed.
     pub fn request_id(&self) -> &str {
         self.request_id.to_str().unwrap_or_default()
@@ -116,31 +137,29 @@ impl Arrived {
     /// What the edge left with a request that came through a router.
     pub fn of(extensions: &Extensions, headers: &HeaderMap) -> Arrived {
         let noted = extensions.get::<Arrived>().cloned();
-        noted.unwrap_or_else(|| Arrived {
-            at: Instant::now(),
-            request_id: request_id(headers),
-            peer: None,
-            caller: None,
-        })
+        noted.unwrap_or_else(|| Arrived::new(headers, None))
     }
 }
 
 impl Arrival {
     /// Reads the head. A header of ours that can't be read is the caller's error, not ignored.
     pub fn new(parts: &http::request::Parts, arrived: Arrived, protocol: Protocol) -> Result<Arrival> {
-        let Arrived { at, request_id, caller, peer, .. } = arrived;
+        let Arrived { at, request_id, is_plain, timer, caller, peer } = arrived;
         let text = |value: &HeaderValue| value.to_str().ok().map(Arc::<str>::from);
+        let none = HeaderMap::new();
+        let ours = if is_plain { &none } else { &parts.headers };
         let head = Head {
             request_id: text(&request_id).unwrap_or_default(),
-            traceparent: parts.headers.get(TRACEPARENT).and_then(text),
+            traceparent: ours.get(TRACEPARENT).and_then(text),
             protocol,
             arrived: at,
             identity: caller.as_ref().map(|caller| caller.identity().clone()),
-            priority: priority(&parts.headers, caller.as_deref())?,
+            priority: priority(ours, caller.as_deref())?,
         };
-        let asked = [request_timeout(&parts.headers)?, grpc_timeout(&parts.headers)?];
-        let asks_why = explain::asks(&parts.headers)?;
-        Ok(Arrival { head, timeout: asked.into_iter().flatten().min(), peer, caller, asks_why })
+        let asked = [request_timeout(ours)?, grpc_timeout(ours)?];
+        let asks_why = explain::asks(ours)?;
+        let timeout = asked.into_iter().flatten().min();
+        Ok(Arrival { head, request_id, timeout, timer, peer, caller, asks_why })
     }
 
     /// The limit on this request's body: everybody's, or the caller's own where that is less.
@@ -182,32 +201,63 @@ fn timeout(headers: &HeaderMap, name: &HeaderName, parse: fn(&str) -> Result<Dur
 
 /// Adds the gateway's own time and where the rest went.
 pub fn stamp(headers: &mut HeaderMap, stages: &Stages) {
-    let mut digits = itoa::Buffer::new();
     let overhead = stages.overhead();
-    if let Ok(value) = HeaderValue::from_str(digits.format(us(overhead))) {
-        headers.insert(OVERHEAD, value);
-    }
-    let mut text = Vec::with_capacity(128);
+    headers.insert(OVERHEAD, HeaderValue::from(us(overhead)));
+    let mut text: SmallVec<[u8; 128]> = SmallVec::new();
+    let mut digits = itoa::Buffer::new();
     let times = [
-        ("read", stages.read),
-        ("queue", stages.queue),
-        ("batch", stages.batch),
-        ("engine", stages.engine),
-        ("overhead", overhead),
+        (&b"read;dur="[..], stages.read),
+        (b", queue;dur=", stages.queue),
+        (b", batch;dur=", stages.batch),
+        (b", engine;dur=", stages.engine),
+        (b", overhead;dur=", overhead),
     ];
     for (name, time) in times {
-        if !text.is_empty() {
-            text.extend_from_slice(b", ");
-        }
-        text.extend_from_slice(name.as_bytes());
-        text.extend_from_slice(b";dur=");
+        text.extend_from_slice(name);
         // Milliseconds, with the microseconds behind the point.
         let us = us(time);
-        text.extend_from_slice(digits.format(us / 1_000).as_bytes());
-        let rest = (us % 1_000) as u16;
-        text.extend([b'.', b'0' + (rest / 100) as u8, b'0' + (rest / 10 % 10) as u8, b'0' + (rest % 10) as u8]);
+        let (ms, rest) = (us / 1_000, (us % 1_000) as u16);
+        match ms {
+            // What takes no whole milliseconds is the most of it.
+            0..10 => text.push(b'0' + ms as u8),
+            _ => text.extend_from_slice(digits.format(ms).as_bytes()),
+        }
+        text.extend_from_slice(&[
+            b'.',
+            b'0' + (rest / 100) as u8,
+            b'0' + (rest / 10 % 10) as u8,
+            b'0' + (rest % 10) as u8,
+        ]);
     }
-    if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(text)) {
+    if let Ok(value) = HeaderValue::from_bytes(&text) {
         headers.insert(SERVER_TIMING, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weirgate_replicas::remote::via::VIA;
+
+    use super::*;
+    use crate::server::address::REVISION;
+
+    #[test]
+    fn no_header_that_is_looked_for_comes_with_a_plain_head() {
+        for name in [PRIORITY, TRACEPARENT, REQUEST_TIMEOUT, GRPC_TIMEOUT, REVISION, VIA, explain::EXPLAIN] {
+            let headers = HeaderMap::from_iter([(name.clone(), HeaderValue::from_static("x"))]);
+            assert!(!Arrived::new(&headers, None).is_plain, "{name}");
+        }
+        let headers = HeaderMap::from_iter([(header::HOST, HeaderValue::from_static("x"))]);
+        assert!(Arrived::new(&headers, None).is_plain);
+    }
+
+    #[test]
+    fn times_are_told_in_milliseconds() {
+        let mut headers = HeaderMap::new();
+        let (read, engine) = (Duration::from_micros(7), Duration::from_micros(1_234_056));
+        stamp(&mut headers, &Stages { read, engine, total: Duration::from_micros(1_234_563), ..Stages::default() });
+        assert_eq!(headers[OVERHEAD], "500");
+        let times = "read;dur=0.007, queue;dur=0.000, batch;dur=0.000, engine;dur=1234.056, overhead;dur=0.500";
+        assert_eq!(headers[SERVER_TIMING], times);
     }
 }

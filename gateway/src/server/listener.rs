@@ -20,6 +20,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::apart::Apart;
 use super::edge::{self, Routes};
+use super::lazy_timer::ConnectionTimer;
 use super::tls::{HANDSHAKE, Tls};
 use super::untaken::{PIECE, Untaken};
 use super::write_timeout::WriteTimeout;
@@ -144,7 +145,7 @@ async fn accept(
 
 fn connection_builder(client_timeout: Duration) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(client_timeout).max_buf_size(READ_BUFFER);
+    builder.http1().header_read_timeout(client_timeout).max_buf_size(READ_BUFFER);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -226,10 +227,13 @@ impl<R: Routes> Port<R> {
     ) {
         let client_timeout = self.client_timeout;
         let untaken = Arc::new(Untaken::default());
+        let timer = ConnectionTimer::default();
         let service = service_fn(|request: http::Request<Incoming>| {
-            edge::serve(self.routes.clone(), peer, untaken.clone(), request)
+            edge::serve(self.routes.clone(), peer, timer.clone(), untaken.clone(), request)
         });
-        let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
+        let mut builder = self.builder.clone();
+        builder.http1().timer(timer.clone());
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
         let mut ends = pin!(async {
             tokio::select! {
                 linger = closed(&mut close) => (false, linger),

@@ -7,6 +7,7 @@ pub mod codings;
 pub mod edge;
 pub mod encoding;
 pub mod large;
+pub mod lazy_timer;
 mod listener;
 pub mod tls;
 mod unix;

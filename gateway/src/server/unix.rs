@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::edge::{self, Routes};
+use super::lazy_timer::ConnectionTimer;
 use super::listener::Close;
 use super::untaken::Untaken;
 
@@ -103,8 +104,11 @@ async fn closed(close: &mut watch::Receiver<Close>) {
 
 async fn serve_connection(stream: UnixStream, routes: impl Routes, mut close: watch::Receiver<Close>) {
     let untaken = Arc::new(Untaken::default());
-    let service =
-        service_fn(|request: http::Request<Incoming>| edge::serve(routes.clone(), PEER, untaken.clone(), request));
+    // Of no use over h2.
+    let timer = ConnectionTimer::default();
+    let service = service_fn(|request: http::Request<Incoming>| {
+        edge::serve(routes.clone(), PEER, timer.clone(), untaken.clone(), request)
+    });
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .max_concurrent_streams(MAX_STREAMS)

@@ -4,10 +4,12 @@
 //! written. In a block, the keys and the values of each layer's each head are by themselves. Sixteen tokens' keys lie side by
 //! side for each dimension, so that attention computes sixteen scores at once.
 
+use bytemuck::Zeroable;
 use half::f16;
 
 use super::cpu::attend::{Cache, Element, KEYS};
 use super::cpu::chunks::{Chunks, Claims};
+use super::cpu::memory::Memory;
 use crate::gguf::HyperParameters;
 
 /// What keys and values are kept as.
@@ -35,12 +37,12 @@ pub enum KvStore {
 
 pub struct Blocks<E> {
     geometry: Geometry,
-    elements: Vec<E>,
+    elements: Memory<E>,
     claims: Claims,
 }
 
 /// An element that floats become.
-pub trait KvElement: Element + Default {
+pub trait KvElement: Element + Zeroable {
     fn from_float(x: f32) -> Self;
 }
 
@@ -104,8 +106,8 @@ impl KvStore {
         }
         let elements = blocks * geometry.block();
         Ok(match kind {
-            KvType::F16 => KvStore::F16(Blocks::new(geometry, vec![0; elements])),
-            KvType::F32 => KvStore::F32(Blocks::new(geometry, vec![0.0; elements])),
+            KvType::F16 => KvStore::F16(Blocks::new(geometry, noughts(elements)?)),
+            KvType::F32 => KvStore::F32(Blocks::new(geometry, noughts(elements)?)),
         })
     }
 
@@ -131,8 +133,15 @@ impl KvStore {
     }
 }
 
+fn noughts<E: KvElement>(elements: usize) -> Result<Memory<E>, String> {
+    Memory::noughts(elements).map_err(|error| {
+        let bytes = elements * size_of::<E>();
+        format!("{bytes} bytes for keys and values can't be set aside, ask for fewer: {error}")
+    })
+}
+
 impl<E: KvElement> Blocks<E> {
-    fn new(geometry: Geometry, elements: Vec<E>) -> Blocks<E> {
+    fn new(geometry: Geometry, elements: Memory<E>) -> Blocks<E> {
         let claims = Claims::new(elements.len() / geometry.block());
         Blocks { geometry, elements, claims }
     }

@@ -8,6 +8,7 @@
 //! | `kv`        | the store of keys and values, in blocks |
 //! | `forward`   | the pass through the layers |
 //! | `attention` | attention over a sequence's blocks |
+//! | `bert`      | networks that see all of a text at once, for embedders |
 //! | `cpu`       | threads, and kernels for each instruction set |
 //!
 //! **A row's logits are the same bits whatever else is in the step**, however the prompt was cut into rows, whether its start
@@ -18,6 +19,7 @@
 //! exact in integers. The weights themselves are used as they are in the file.
 
 mod attention;
+pub mod bert;
 mod buffers;
 mod cpu;
 mod forward;

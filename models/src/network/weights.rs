@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use half::{bf16, f16};
 
 use super::cpu::matrix::{Matrix, PackError};
+use super::cpu::memory::Arena;
 use crate::gguf::{GgufFile, HyperParameters, RopeScaling, TensorInfo, TensorType};
 use crate::model::LoadError;
 
@@ -66,7 +67,16 @@ impl Weights {
     ) -> Result<Weights, LoadError> {
         let total = file.tensors().iter().map(|tensor| tensor.bytes).sum();
         let read = LoadProgress { bytes: 0, total };
-        let mut loader = Loader { file, hyper, precision, progress, read, seen: HashSet::new(), buffer: Vec::new() };
+        let mut loader = Loader {
+            file,
+            hyper,
+            precision,
+            progress,
+            read,
+            seen: HashSet::new(),
+            buffer: Vec::new(),
+            arena: Arena::default(),
+        };
         let embedding = loader.matrix("token_embd.weight", hyper.vocabulary, hyper.width)?;
         let layers = (0..hyper.layers).map(|index| loader.layer(index)).collect::<Result<_, _>>()?;
         let output_norm = loader.vector("output_norm.weight", hyper.width)?;
@@ -108,6 +118,7 @@ struct Loader<'a> {
     seen: HashSet<&'a str>,
     /// Rows of a tensor, as they are in the file.
     buffer: Vec<u8>,
+    arena: Arena,
 }
 
 /// Bytes that are read at once, where a row isn't larger.
@@ -167,7 +178,12 @@ impl<'a> Loader<'a> {
     fn matrix(&mut self, name: &str, outputs: usize, inputs: usize) -> Result<Matrix, LoadError> {
         let tensor = self.tensor(name, &[inputs, outputs])?;
         let refuse = |error: PackError| self.file.refuse(format!("the tensor '{name}' {error}"));
-        let mut matrix = Matrix::empty(tensor.kind, outputs, inputs).map_err(refuse)?;
+        let mut matrix = match self.precision {
+            Precision::Stored => Matrix::empty(tensor.kind, outputs, inputs, &mut self.arena),
+            // It is there for a moment alone, so it has an area of its own.
+            Precision::Float32 => Matrix::empty(tensor.kind, outputs, inputs, &mut Arena::default()),
+        }
+        .map_err(refuse)?;
         let row = matrix.row_bytes(tensor.kind);
         let rows = (PIECE / row).max(1);
         for first in (0..outputs).step_by(rows) {
@@ -177,7 +193,7 @@ impl<'a> Loader<'a> {
             matrix.fill(tensor.kind, first, &self.buffer).map_err(refuse)?;
         }
         if self.precision == Precision::Float32 {
-            matrix = floats_of(&matrix).map_err(refuse)?;
+            matrix = floats_of(&matrix, &mut self.arena).map_err(refuse)?;
         }
         self.done(tensor)?;
         Ok(matrix)
@@ -225,8 +241,8 @@ impl<'a> Loader<'a> {
     }
 }
 
-fn floats_of(matrix: &Matrix) -> Result<Matrix, PackError> {
-    let mut floats = Matrix::empty(TensorType::F32, matrix.outputs(), matrix.inputs())?;
+fn floats_of(matrix: &Matrix, arena: &mut Arena) -> Result<Matrix, PackError> {
+    let mut floats = Matrix::empty(TensorType::F32, matrix.outputs(), matrix.inputs(), arena)?;
     let mut row = vec![0.0; matrix.inputs()];
     for output in 0..matrix.outputs() {
         matrix.row(output, &mut row);

@@ -1,5 +1,8 @@
 //! Writes GGUF files as they should be, or as a test wants them.
 
+// The tests of headers and those of networks use a part each.
+#![allow(dead_code)]
+
 use weirgate_models::gguf::{Header, TensorType, Value};
 
 /// A file in the making.

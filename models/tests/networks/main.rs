@@ -6,7 +6,6 @@ mod company;
 mod reference;
 mod refusals;
 mod smollm2;
-#[expect(dead_code, reason = "the headers' tests use the rest")]
 #[path = "../gguf/writer.rs"]
 mod writer;
 

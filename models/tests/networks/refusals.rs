@@ -55,7 +55,9 @@ fn networks_that_the_kernels_can_t_compute_are_named() {
     let set = |key: &str, value| llama().without(key).u32(key, value);
     for (parts, message) in [
         (
-            set("llama.attention.key_length", 8).without("llama.attention.value_length"),
+            set("llama.attention.key_length", 8)
+                .without("llama.attention.value_length")
+                .without("llama.rope.dimension_count"),
             "a head has 8 numbers, and supported are multiples of 16, up to 256",
         ),
         (
@@ -218,6 +220,10 @@ fn a_configuration_that_can_t_be_is_refused() {
         (
             NetworkConfig { block_tokens: 24, ..config() },
             "a block is asked for 24 tokens, and it has to be a multiple of 16, up to 1024",
+        ),
+        (
+            NetworkConfig { kv_bytes: usize::MAX / 2, ..config() },
+            "9223372036854771712 bytes for keys and values can't be set aside, ask for fewer: Cannot allocate memory (os error 12)",
         ),
         (NetworkConfig { threads: 0, ..config() }, "0 threads are asked for, and 1 to 65536 are allowed"),
     ] {

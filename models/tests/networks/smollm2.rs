@@ -91,6 +91,54 @@ fn in_floats_the_logits_are_the_reference_s() {
     assert!(difference.misled < 1e-3, "{difference:?}");
 }
 
+/// A question, and the likeliest answer to its end.
+#[derive(Deserialize)]
+struct Answer {
+    tokens: Vec<u32>,
+    answer: Vec<u32>,
+    /// By how much each token's logit is above the next one's.
+    leads: Vec<f32>,
+}
+
+fn answers() -> Vec<Answer> {
+    serde_json::from_str(&std::fs::read_to_string(folder().join("smollm2_answers.json")).unwrap()).unwrap()
+}
+
+/// Always the likeliest token, up to so many.
+fn greedy(network: &mut Network, prompt: &[u32], count: usize) -> Vec<u32> {
+    let blocks: Vec<u32> = (0..8).collect();
+    let mut logits = alone(network, prompt, 0, &blocks);
+    let mut answer = vec![];
+    loop {
+        answer.push((0..logits.len()).max_by(|a, b| logits[*a].total_cmp(&logits[*b])).unwrap() as u32);
+        if answer.len() == count {
+            return answer;
+        }
+        logits = alone(network, &answer[answer.len() - 1..], prompt.len() + answer.len() - 1, &blocks);
+    }
+}
+
+#[test]
+fn in_floats_answers_are_the_reference_s_to_their_end() {
+    let mut network = network(NetworkConfig { precision: Precision::Float32, kv_type: KvType::F32, ..config() });
+    for Answer { tokens, answer, .. } in answers() {
+        assert_eq!(greedy(&mut network, &tokens, answer.len()), answer);
+    }
+}
+
+/// With "?" the first token's lead is 0.08, which is less than rounding rows to 8 bits moves logits; and from the next likeliest
+/// one, as llama.cpp goes too, this network doesn't find back. Without it, and once the first token is given, the answer is the
+/// reference's.
+#[test]
+fn as_stored_answers_are_the_reference_s_but_for_a_tie_that_rounding_decides() {
+    let mut network = network(config());
+    let [tie, clear] = answers().try_into().ok().expect("two questions");
+    assert!(tie.leads[0] < 0.1 && tie.leads[1..].iter().all(|lead| *lead > 0.25), "{:?}", tie.leads);
+    let begun = [&tie.tokens[..], &tie.answer[..1]].concat();
+    assert_eq!(greedy(&mut network, &begun, tie.answer.len() - 1), tie.answer[1..]);
+    assert_eq!(greedy(&mut network, &clear.tokens, clear.answer.len()), clear.answer);
+}
+
 #[test]
 fn as_stored_the_likeliest_token_is_the_reference_s_where_it_leads_clearly() {
     let texts = texts();

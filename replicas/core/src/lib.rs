@@ -1,10 +1,11 @@
-//! Pure replica decisions: which waiting calls make the next batch, what a batch will cost, which tokens a language model
+//! Pure replica decisions: which waiting calls or texts make the next batch, what a batch will cost, which tokens a language model
 //! computes next and which it draws, and when a failed replica is started again.
 //!
 //! Nothing here reads a clock, takes a lock or waits: state machines take `now` and return what to do.
 
 pub mod cost;
 pub mod dispatch;
+pub mod embedding;
 pub mod former;
 pub mod restart;
 pub mod sampling;

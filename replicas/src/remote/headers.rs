@@ -2,16 +2,18 @@
 //!
 //! `Trailer` stays: trailers are passed on, both ways. `Via` is not written: it would tell of us, and helps nobody.
 
-use std::fmt::Write;
 use std::net::IpAddr;
 
-use http::header::{CONNECTION, HOST, TE};
+use http::header::{CONNECTION, TE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// Headers that are added to a caller's on the way to a server; more of them than that cost an allocation.
+const MOST_ADDED: usize = 8;
 
 /// How a call came to us.
 #[derive(Clone, Copy, Debug)]
@@ -24,27 +26,59 @@ pub struct Forwarded<'a> {
     pub host: Option<&'a str>,
 }
 
-/// Makes a request's headers those for the next server. It adds the peer to `x-forwarded-for`; the protocol and the host are
-/// those of the first proxy on the way, which may be us. The transport says `host` and how long the body is.
-pub fn request_headers(headers: &mut HeaderMap, forwarded: &Forwarded<'_>) {
-    let takes_trailers = headers.get_all(TE).iter().any(|value| names(value).any(|name| name == "trailers"));
-    remove_hop_by_hop(headers);
-    if takes_trailers {
-        headers.insert(TE, HeaderValue::from_static("trailers"));
-    }
-    if let Some(peer) = forwarded.peer {
-        add_peer(headers, peer);
-    }
-    if !headers.contains_key(FORWARDED_PROTO) {
-        headers.insert(FORWARDED_PROTO, HeaderValue::from_static(forwarded.proto));
-    }
-    let host = headers.remove(HOST);
-    if !headers.contains_key(FORWARDED_HOST) {
-        let given = || HeaderValue::from_str(forwarded.host?).ok();
-        if let Some(host) = host.or_else(given) {
-            headers.insert(FORWARDED_HOST, host);
+/// A request's headers for the next server, of those that the caller sent and `keeps` lets pass. It adds the peer to
+/// `x-forwarded-for`; the protocol and the host are those of the first proxy on the way, which may be us. The transport says
+/// `host` and how long the body is.
+pub fn request_headers(
+    given: &HeaderMap,
+    forwarded: &Forwarded<'_>,
+    mut keeps: impl FnMut(&HeaderName) -> bool,
+) -> Vec<(HeaderName, HeaderValue)> {
+    let of_connection = named_by_connection(given);
+    let mut headers = Vec::with_capacity(given.len() + MOST_ADDED);
+    let (mut takes_trailers, mut has_proto, mut has_host) = (false, false, false);
+    let mut host = None;
+    let mut way: SmallVec<[&HeaderValue; 2]> = SmallVec::new();
+    for (name, value) in given {
+        let text = name.as_str();
+        if text == "te" {
+            takes_trailers |= names(value).any(|name| name.eq_ignore_ascii_case("trailers"));
+        }
+        if is_hop_by_hop(name) || of_connection.iter().any(|named| named.eq_ignore_ascii_case(text)) {
+            continue;
+        }
+        match text {
+            "host" => {
+                host.get_or_insert(value);
+                continue;
+            }
+            "x-forwarded-for" => {
+                way.push(value);
+                continue;
+            }
+            "x-forwarded-proto" => has_proto = true,
+            "x-forwarded-host" => has_host = true,
+            _ => {}
+        }
+        if keeps(name) {
+            headers.push((name.clone(), value.clone()));
         }
     }
+    if takes_trailers {
+        headers.push((TE, HeaderValue::from_static("trailers")));
+    }
+    match forwarded.peer {
+        Some(peer) => headers.extend(with_peer(&way, peer).map(|way| (FORWARDED_FOR, way))),
+        None => headers.extend(way.into_iter().map(|value| (FORWARDED_FOR, value.clone()))),
+    }
+    if !has_proto {
+        headers.push((FORWARDED_PROTO, HeaderValue::from_static(forwarded.proto)));
+    }
+    if !has_host {
+        let given = || HeaderValue::from_str(forwarded.host?).ok();
+        headers.extend(host.cloned().or_else(given).map(|host| (FORWARDED_HOST, host)));
+    }
+    headers
 }
 
 /// Makes an answer's headers those for the client.
@@ -94,14 +128,19 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
     if removed.is_empty() {
         return;
     }
-    for value in headers.get_all(CONNECTION) {
-        // How long a body is concerns whoever reads it: nobody may have that removed.
-        let named = names(value).filter(|name| *name != "content-length" && *name != "host");
-        removed.extend(named.filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok()));
-    }
+    let named = named_by_connection(headers).into_iter();
+    removed.extend(named.filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok()));
     for name in removed {
         headers.remove(name);
     }
+}
+
+/// What `connection` says concerns the connection. How long a body is concerns whoever reads it, and so does the host: nobody
+/// may have those removed.
+fn named_by_connection(headers: &HeaderMap) -> SmallVec<[&str; 4]> {
+    let is_essential = |name: &&str| ["content-length", "host"].iter().any(|own| name.eq_ignore_ascii_case(own));
+    let values = headers.iter().filter(|(name, _)| *name == CONNECTION);
+    values.flat_map(|(_, value)| names(value)).filter(|name| !is_essential(name)).collect()
 }
 
 fn is_hop_by_hop(name: &HeaderName) -> bool {
@@ -119,34 +158,38 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
     )
 }
 
-/// The members of a list, without their parameters, in lower case.
-fn names(value: &HeaderValue) -> impl Iterator<Item = String> {
+/// The members of a list, without their parameters.
+fn names(value: &HeaderValue) -> impl Iterator<Item = &str> {
     let list = value.to_str().unwrap_or_default();
-    list.split(',').map(|member| member.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+    list.split(',').map(|member| member.split(';').next().unwrap_or_default().trim())
 }
 
-fn add_peer(headers: &mut HeaderMap, peer: IpAddr) {
-    let mut list = String::with_capacity(64);
-    for before in headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok()) {
-        list.push_str(before);
-        list.push_str(", ");
+/// The way of a call so far, and its last hop.
+fn with_peer(way: &[&HeaderValue], peer: IpAddr) -> Option<HeaderValue> {
+    let mut list: SmallVec<[u8; 64]> = SmallVec::new();
+    for before in way.iter().filter_map(|value| value.to_str().ok()) {
+        list.extend_from_slice(before.as_bytes());
+        list.extend_from_slice(b", ");
     }
     match peer.to_canonical() {
         // By hand: the formatter takes a thousand instructions for it.
         IpAddr::V4(peer) => {
             for (index, octet) in peer.octets().into_iter().enumerate() {
                 if index > 0 {
-                    list.push('.');
+                    list.push(b'.');
                 }
-                list.push_str(itoa::Buffer::new().format(octet));
+                if octet >= 100 {
+                    list.push(b'0' + octet / 100);
+                }
+                if octet >= 10 {
+                    list.push(b'0' + octet / 10 % 10);
+                }
+                list.push(b'0' + octet % 10);
             }
         }
-        // Writing to a text does not fail.
-        IpAddr::V6(peer) => drop(write!(list, "{peer}")),
+        IpAddr::V6(peer) => list.extend_from_slice(peer.to_string().as_bytes()),
     }
-    if let Ok(list) = HeaderValue::try_from(list) {
-        headers.insert(FORWARDED_FOR, list);
-    }
+    HeaderValue::from_bytes(&list).ok()
 }
 
 #[cfg(test)]
@@ -164,10 +207,19 @@ mod tests {
     const HERE: Forwarded<'static> =
         Forwarded { peer: Some(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)), proto: "http", host: Some("authority") };
 
+    fn sent(given: &HeaderMap) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in request_headers(given, &HERE, |name| *name != "x-ours") {
+            map.append(name, value);
+        }
+        map
+    }
+
     #[test]
     fn what_concerns_one_connection_goes_and_the_rest_stays() {
-        let mut headers = map(&[
+        let headers = map(&[
             ("host", "a"),
+            ("x-ours", "1"),
             ("connection", "Keep-Alive, X-Mine"),
             ("connection", "content-length, upgrade"),
             ("keep-alive", "timeout=5"),
@@ -181,7 +233,6 @@ mod tests {
             ("proxy-authorization", "Basic abc"),
             ("authorization", "Bearer abc"),
         ]);
-        request_headers(&mut headers, &HERE);
         let expected = map(&[
             ("content-length", "3"),
             ("te", "trailers"),
@@ -191,20 +242,19 @@ mod tests {
             ("x-forwarded-proto", "http"),
             ("x-forwarded-host", "a"),
         ]);
-        assert_eq!(headers, expected);
+        assert_eq!(sent(&headers), expected);
     }
 
     #[test]
     fn the_way_so_far_is_kept() {
-        let mut headers =
+        let headers =
             map(&[("x-forwarded-for", "1.2.3.4"), ("x-forwarded-for", "5.6.7.8"), ("x-forwarded-proto", "https")]);
-        request_headers(&mut headers, &HERE);
         let expected = map(&[
             ("x-forwarded-for", "1.2.3.4, 5.6.7.8, 127.0.0.1"),
             ("x-forwarded-proto", "https"),
             ("x-forwarded-host", "authority"),
         ]);
-        assert_eq!(headers, expected);
+        assert_eq!(sent(&headers), expected);
     }
 
     #[test]

@@ -18,7 +18,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
-use http::request;
 use http::{Method, Response};
 use memchr::memchr;
 use tokio::io::AsyncReadExt;
@@ -28,6 +27,7 @@ pub use incoming::Incoming;
 use super::body::{InBody, OutBody};
 use super::fault::{Fault, FaultKind};
 use super::pool::Pool;
+use super::request::RequestHead;
 use super::tls;
 use super::transport::socket::Socket;
 use super::transport::{Origin, why};
@@ -103,7 +103,7 @@ pub(super) async fn send(
     mut connection: Box<Connection>,
     pool: &Arc<Pool>,
     origin: &Origin,
-    request: &request::Parts,
+    request: &RequestHead,
     body: OutBody,
 ) -> Result<Response<InBody>, Fault> {
     if request.method == Method::CONNECT {
@@ -226,7 +226,6 @@ mod tests {
     use std::net::TcpStream;
     use std::time::Duration;
 
-    use http::Request;
     use rustix::net::sockopt::set_socket_linger;
     use weirgate_protocol::UpstreamUrl;
 
@@ -242,7 +241,8 @@ mod tests {
         event(peer);
         let pool = Arc::new(Pool::new(1, Duration::from_secs(60), Arc::<Counters>::default()));
         let origin = Origin::new(&Address::Url(UpstreamUrl::parse("http://localhost").unwrap()));
-        let (head, ()) = Request::post("/").body(()).unwrap().into_parts();
+        let target = http::uri::PathAndQuery::from_static("/");
+        let head = RequestHead { method: Method::POST, target, headers: Vec::new() };
         let answer = send(connection, &pool, &origin, &head, OutBody::Whole("body".into())).await;
         answer.err().expect("it was answered")
     }

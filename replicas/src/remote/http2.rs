@@ -19,7 +19,7 @@ use std::task::{Context, Poll};
 use h2::Reason;
 use h2::client::ResponseFuture;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Version, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Version};
 use http_body::Body;
 
 pub(super) use connections::{Connections, Place};
@@ -27,6 +27,7 @@ pub use incoming::Incoming;
 
 use super::body::{InBody, OutBody};
 use super::fault::{Fault, FaultKind};
+use super::request::RequestHead;
 use super::transport::Origin;
 use outgoing::Outgoing;
 
@@ -34,13 +35,15 @@ use outgoing::Outgoing;
 pub(super) async fn send(
     mut place: Place,
     origin: &Origin,
-    request: request::Parts,
+    request: RequestHead,
     body: OutBody,
 ) -> Result<Response<InBody>, Fault> {
-    let request::Parts { method, uri, headers, .. } = request;
+    let RequestHead { method, target, headers } = request;
     let mut head = Request::new(());
-    (*head.method_mut(), *head.uri_mut(), *head.version_mut()) = (method, origin.uri(&uri)?, Version::HTTP_2);
-    *head.headers_mut() = headers;
+    (*head.method_mut(), *head.uri_mut(), *head.version_mut()) = (method, origin.uri(target)?, Version::HTTP_2);
+    for (name, value) in headers {
+        head.headers_mut().append(name, value);
+    }
     without_connection(head.headers_mut());
     announce(head.headers_mut(), &body);
 

@@ -8,7 +8,8 @@ use http::{Request, Response};
 use weirgate_protocol::Head;
 
 use super::body::{InBody, OutBody};
-use super::fault::Fault;
+use super::fault::{Fault, FaultKind};
+use super::request::RequestHead;
 use super::transport::{Address, Transport};
 
 /// The way to one server.
@@ -19,7 +20,7 @@ pub enum Link {
     Here(Arc<dyn Server>),
 }
 
-/// What a server in this process is told of a call besides its bytes, by the request's extensions.
+/// What a server in this process is told of a call besides its bytes.
 #[derive(Clone, Debug)]
 pub struct Within {
     pub head: Head,
@@ -34,15 +35,31 @@ pub type Answering<'a> = Pin<Box<dyn Future<Output = Result<Response<InBody>, Fa
 pub trait Server: Send + Sync {
     /// Answers a request. Dropping the future, or the answer's body, cancels the call. A fault says whether it may have been
     /// executed; what is wrong with the call itself is an answer like any other.
-    fn call(&self, request: Request<OutBody>) -> Answering<'_>;
+    fn call(&self, within: Within, head: RequestHead, body: OutBody) -> Answering<'_>;
 }
 
 impl Link {
-    /// Sends a request, whose URI has only a path and a query, and returns the head of its answer: see [`Transport::send`].
+    /// Passes a call on, and returns the head of its answer: see [`Transport::pass`]. `within`: what bytes can't say of it.
+    pub async fn pass(
+        &self,
+        head: RequestHead,
+        body: OutBody,
+        within: impl FnOnce() -> Within,
+    ) -> Result<Response<InBody>, Fault> {
+        match self {
+            Link::Sockets(transport) => transport.pass(head, body).await,
+            Link::Here(server) => server.call(within(), head, body).await,
+        }
+    }
+
+    /// Asks a question of our own: see [`Transport::send`]. Of a server in this process all is known without asking.
     pub async fn send(&self, request: Request<OutBody>) -> Result<Response<InBody>, Fault> {
         match self {
             Link::Sockets(transport) => transport.send(request).await,
-            Link::Here(server) => server.call(request).await,
+            Link::Here(_) => {
+                let text = "a server in this process is passed calls, and asked no questions";
+                Err(Fault::new(FaultKind::Unsent, text.to_owned()))
+            }
         }
     }
 

@@ -8,6 +8,7 @@
 //! http2      a call on a stream of h2
 //! tls        whom we trust, and who we are
 //! headers    what of a call's headers is for the next server, and what was for us
+//! request    a request's head on its way to a server
 //! via        the gateways that a call has passed
 //! body       a caller's body on its way, kept as far as it may have to be sent again
 //! fault      what went wrong, and whether the call may have been executed
@@ -31,6 +32,7 @@ mod http2;
 mod infer;
 mod link;
 mod pool;
+mod request;
 mod tls;
 pub mod transport;
 pub mod via;
@@ -49,6 +51,7 @@ pub use fault::{Fault, FaultKind};
 pub use headers::{Forwarded, request_headers, response_headers, trailers};
 pub use infer::{Conduct, Executed};
 pub use link::{Answering, Link, Server, Within};
+pub use request::RequestHead;
 pub use tls::TlsFiles;
 pub use transport::{Address, Transport, TransportConfig, TransportStats};
 pub use watch::{WatchConfig, WatchEvent, watch};

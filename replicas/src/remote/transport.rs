@@ -25,6 +25,7 @@ use super::fault::{Fault, FaultKind};
 use super::http1;
 use super::http2::{self, Connections};
 use super::pool::Pool;
+use super::request::{self, RequestHead};
 use super::tls::TlsFiles;
 use super::via;
 pub(super) use connect::why;
@@ -137,13 +138,20 @@ impl Transport {
     ///
     /// The request's headers are sent as they are, but those of the connection, `host` and those that frame the body; to
     /// somebody else's server with this gateway in [`VIA`](via::VIA).
-    pub async fn send(&self, mut request: Request<OutBody>) -> Result<Response<InBody>, Fault> {
+    pub async fn send(&self, request: Request<OutBody>) -> Result<Response<InBody>, Fault> {
+        let (head, body) = request::split(request);
+        self.pass(head, body).await
+    }
+
+    /// The same of a head that is no map's: what it costs to build one is spared.
+    pub async fn pass(&self, mut head: RequestHead, body: OutBody) -> Result<Response<InBody>, Fault> {
         if self.config.ours {
-            return refusal::check(self.exchange(request).await?).await;
+            // In a box of its own: a call to somebody else's server need not have room for it.
+            return Box::pin(async { refusal::check(self.exchange(head, body).await?).await }).await;
         }
         // A replica of ours passes nothing on; anybody else's server may lead back here.
-        via::add(request.headers_mut());
-        self.exchange(request).await
+        via::add(&mut head.headers);
+        self.exchange(head, body).await
     }
 
     /// What the connections are and were.
@@ -151,8 +159,7 @@ impl Transport {
         TransportStats { h2_calls: self.h2.calls(), ..self.counters.stats() }
     }
 
-    async fn exchange(&self, request: Request<OutBody>) -> Result<Response<InBody>, Fault> {
-        let (head, mut body) = request.into_parts();
+    async fn exchange(&self, head: RequestHead, mut body: OutBody) -> Result<Response<InBody>, Fault> {
         let mut opened = 0;
         // That a kept connection is dead may show only when it is used. Each turn uses one up, or opens one.
         loop {

@@ -25,9 +25,9 @@ use tokio::task::JoinSet;
 use self::slot::{Handle, Slot};
 use crate::child::{Children, ChildrenConfig};
 use crate::kind::{Event, EventKind, Kind, Start, Tell};
+use crate::language::{LanguageModels, LanguageSetConfig};
 use crate::local::{Engines, Loader};
 use crate::replica::{Counts, Failure, FailureKind, Feed, SetState};
-use crate::text::{TextEngines, TextSetConfig};
 use crate::upstream::{Upstreams, UpstreamsConfig};
 
 /// What a set of engines of this process runs.
@@ -104,9 +104,9 @@ impl ReplicaSet {
         ReplicaSet::of(config.service.to_string(), Box::new(Children::new(config)), feed)
     }
 
-    /// Text engines of this process.
-    pub fn texts(config: TextSetConfig, feed: Arc<dyn Feed>) -> Self {
-        ReplicaSet::of(config.service.clone(), Box::new(TextEngines::new(config)), feed)
+    /// Language models of this process.
+    pub fn language(config: LanguageSetConfig, feed: Arc<dyn Feed>) -> Self {
+        ReplicaSet::of(config.service.clone(), Box::new(LanguageModels::new(config)), feed)
     }
 
     fn of(service: String, kind: Box<dyn Kind>, feed: Arc<dyn Feed>) -> Self {

@@ -325,7 +325,7 @@ fn reason(ended: &Ended, started: bool) -> FinishReason {
 }
 
 /// What a call is told whose engine has ended.
-fn ended_with(end: &EngineEnd, started: bool) -> Error {
+pub(crate) fn ended_with(end: &EngineEnd, started: bool) -> Error {
     match end {
         EngineEnd::Failed(reason) if started => Error::engine(format!("{reason}: the replica is being replaced")),
         EngineEnd::Failed(reason) => Error::unavailable(format!("{reason}: the replica is being replaced")),

@@ -19,15 +19,30 @@ pub(super) struct Submission {
     pub live: Live,
 }
 
-/// How long the engine goes on.
+/// How long an engine goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(crate) enum Phase {
     Serving,
     /// It takes no more, and ends once it has nothing left.
     Draining,
     /// It ends before its next step.
     Stopping,
     Ended(EngineEnd),
+}
+
+impl Phase {
+    /// Whether calls are taken; else why not.
+    pub fn check(&self) -> Result<()> {
+        match self {
+            Phase::Serving => Ok(()),
+            Phase::Draining | Phase::Stopping | Phase::Ended(EngineEnd::Stopped) => {
+                Err(Error::unavailable("the engine is being stopped, and takes no more calls"))
+            }
+            Phase::Ended(EngineEnd::Failed(reason)) => {
+                Err(Error::unavailable(format!("the engine has ended: {reason}: it is to be replaced")))
+            }
+        }
+    }
 }
 
 pub(super) struct Inbox {
@@ -52,15 +67,7 @@ impl Inbox {
 
     pub fn submit(&self, submission: Submission) -> Result<()> {
         let mut state = self.state.lock();
-        match &state.phase {
-            Phase::Serving => {}
-            Phase::Draining | Phase::Stopping | Phase::Ended(EngineEnd::Stopped) => {
-                return Err(Error::unavailable("the engine is being stopped, and takes no more calls"));
-            }
-            Phase::Ended(EngineEnd::Failed(reason)) => {
-                return Err(Error::unavailable(format!("the engine has ended: {reason}: it is to be replaced")));
-            }
-        }
+        state.phase.check()?;
         let (count, held, tokens) = (state.submissions.len(), state.tokens, submission.new.prompt.len());
         if count >= self.most {
             let text = format!("{count} sequences wait already, which is the limit; try again later");

@@ -12,7 +12,6 @@
 //! | `inbox`     | what the engine's thread is told: who came, and that it is to end |
 //! | `executor`  | the engine's thread: plan, run, sample, deliver |
 //! | `observer`  | what is told as it happens, and numbers for metrics |
-//! | `replica`   | an engine as a replica of a set |
 //! | `server`    | an engine as a server of HTTP in this process, which calls are passed to as bytes |
 //!
 //! **A caller** makes tokens of its prompt on its own thread, with the engine's [`Tokenizer`](weirgate_models::text::Tokenizer)
@@ -36,7 +35,6 @@ mod forward;
 mod inbox;
 mod mailbox;
 mod observer;
-mod replica;
 mod request;
 mod server;
 #[cfg(test)]
@@ -46,9 +44,9 @@ mod writer;
 pub use self::answer::{FinishReason, Finished, GenerationTiming, LengthCause, Part, Piece, StopCause, Usage};
 pub use self::config::TextConfig;
 pub use self::engine::{EngineEnd, TextEngine};
+pub(crate) use self::executor::ended_with;
+pub(crate) use self::inbox::Phase;
 pub use self::mailbox::Generation;
 pub use self::observer::{StepReport, TextObserver, TextStats, Unobserved};
-pub(crate) use self::replica::TextEngines;
-pub use self::replica::TextSetConfig;
 pub use self::request::{Generate, MOST_STOP_TOKENS, random_seed};
-pub use self::server::FAILED;
+pub(crate) use self::server::TextServer;

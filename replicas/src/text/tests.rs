@@ -354,7 +354,7 @@ async fn what_is_too_much_is_refused_with_both_numbers() {
     let (Engine { engine, .. }, gate) = gated(&TextConfig { running: 1, waiting: 2, context: Some(64), ..config() });
     let refused = |request| engine.submit(request).err().unwrap();
     let error = refused(generate(prompt(1, 50), 20));
-    assert_eq!(error.code(), ErrorCode::InvalidRequest);
+    assert_eq!(error.code(), ErrorCode::ContextExceeded);
     assert!(error.message().contains("are 70, and the model's context is 64"), "{error:?}");
     let error = refused(generate(vec![300], 1));
     assert_eq!(error.message(), "the prompt has token 300, and the vocabulary has 300; ids start from 0");

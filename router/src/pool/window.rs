@@ -9,8 +9,9 @@ pub(super) struct Window<const KINDS: usize> {
     start: Instant,
     /// Nanoseconds of one bucket.
     width: u64,
-    /// The newest bucket, counted from the start.
+    /// The newest bucket, counted from the start, and when it is over.
     newest: u64,
+    over: Instant,
     buckets: [[u32; KINDS]; BUCKETS],
     sums: [u32; KINDS],
 }
@@ -18,7 +19,8 @@ pub(super) struct Window<const KINDS: usize> {
 impl<const KINDS: usize> Window<KINDS> {
     pub(super) fn new(span: Duration, now: Instant) -> Self {
         let width = (nanos(span) / BUCKETS as u64).max(1);
-        Window { start: now, width, newest: 0, buckets: [[0; KINDS]; BUCKETS], sums: [0; KINDS] }
+        let over = now + Duration::from_nanos(width);
+        Window { start: now, width, newest: 0, over, buckets: [[0; KINDS]; BUCKETS], sums: [0; KINDS] }
     }
 
     pub(super) fn add(&mut self, kind: usize, now: Instant) {
@@ -39,6 +41,9 @@ impl<const KINDS: usize> Window<KINDS> {
     }
 
     fn roll(&mut self, now: Instant) {
+        if now < self.over {
+            return;
+        }
         let current = nanos(now.saturating_duration_since(self.start)) / self.width;
         if current >= self.newest + BUCKETS as u64 {
             self.clear();
@@ -51,6 +56,7 @@ impl<const KINDS: usize> Window<KINDS> {
             }
         }
         self.newest = self.newest.max(current);
+        self.over = self.start + Duration::from_nanos(self.width.saturating_mul(self.newest + 1));
     }
 }
 

@@ -8,13 +8,15 @@ mod events;
 mod grpc;
 mod manifests;
 mod models;
+mod texts;
 mod v1;
 mod v2;
 
 pub use events::{cloud_event, openai_peek};
 pub use grpc::grpc;
 pub use manifests::manifest;
-pub use models::{chat_template, gguf};
+pub use models::{chat_template, gguf, safetensors, tokenizer_json};
+pub use texts::openai_request;
 pub use v1::{v1, v1_answer};
 pub use v2::{v2_binary, v2_json};
 
@@ -27,7 +29,7 @@ use weirgate_protocol::{Extras, InferRequest};
 pub type Target = fn(&[u8]) -> bool;
 
 /// Every target, by the name of its folder of seeds.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("v2_json", v2_json),
     ("v2_binary", v2_binary),
     ("v1", v1),
@@ -35,9 +37,12 @@ pub const TARGETS: [(&str, Target); 10] = [
     ("grpc", grpc),
     ("cloud_event", cloud_event),
     ("openai_peek", openai_peek),
+    ("openai_request", openai_request),
     ("manifest", manifest),
     ("gguf", gguf),
     ("chat_template", chat_template),
+    ("safetensors", safetensors),
+    ("tokenizer_json", tokenizer_json),
 ];
 
 /// Tensors hold as many bytes as a small factor of what came allows: a digit becomes 8 bytes at most, and an entry of text

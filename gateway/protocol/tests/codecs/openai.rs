@@ -17,6 +17,7 @@ fn the_model_is_found_wherever_it_stands() {
         (r#"{"model":"a"}"#.to_owned(), model("a")),
         (format!(r#"{{"messages":[{{"model":"no","content":"{prompt}"}}],"model":"\u00e9"}}"#), model("é")),
         (r#"{"model":"first","model":"second"}"#.to_owned(), model("first")),
+        (r#"{ "a\"b" : { "x y" : "é" , "" : [ "" ] } , "mod\u0065l" : "a" }"#.to_owned(), model("a")),
         (r#"{"prompt":"model"}"#.to_owned(), Peeked::Missing),
         (r#"{"model":null}"#.to_owned(), Peeked::Missing),
         ("{}".to_owned(), Peeked::Missing),
@@ -28,10 +29,16 @@ fn the_model_is_found_wherever_it_stands() {
         ("[]", "body: expected an object, found an array (byte 0)"),
         (r#"{"model":1}"#, "model: expected a string, found 1 (byte 9)"),
         (r#"{"a":"#, "a: expected a value, found the end of the body (byte 5)"),
+        (r#"{"a":{"b c":tru}}"#, "a.b c: expected a value, found tru (byte 12)"),
+        (r#"{"a":{"b" 1}}"#, "a.b: expected ':', found 1 (byte 10)"),
         (r#"{"a":1} x"#, "body: expected the end of the JSON, found x (byte 8)"),
     ] {
         let error = openai::peek(body.as_bytes(), true).expect_err(body);
         assert_eq!((error.message(), error.row().http), (expected, 400));
+    }
+    for body in [&b"{\"a\":\"\xff\",\"model\":\"a\"}"[..], b"{\"\xff\":0}", b"{\"a\":{\"\xff\":0}}", b"{\"a\":\"\n\"}"]
+    {
+        assert!(openai::peek(body, true).is_err(), "what is passed over is JSON, too: {body:?}");
     }
 }
 

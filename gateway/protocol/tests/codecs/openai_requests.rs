@@ -387,6 +387,9 @@ fn tokens() {
     ] {
         assert_eq!(shown(&decode(body).expect_err(body)), (400, "invalid_request", Some(param), message));
     }
+    let chat = r#"{"messages":[{"role":"user","content":"b"}],"add_special_tokens":true}"#;
+    let error = decode(chat).unwrap_err();
+    assert_eq!((error.row().label, error.param()), ("unsupported_parameter", Some("add_special_tokens")));
     let decode = |body: &str| DetokenizeRequest::decode(body.as_bytes());
     assert_eq!(decode(r#"{"tokens":[1,2]}"#), Ok(DetokenizeRequest { model: None, tokens: vec![1, 2] }));
     assert_eq!(decode(r#"{"tokens":[]}"#).unwrap().tokens, [0u32; 0]);

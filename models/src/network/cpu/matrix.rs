@@ -1,14 +1,10 @@
 //! A matrix of weights, packed into panels.
 
 use super::layout::Layout;
+use super::memory::{Arena, Line, Lines};
 use super::pack;
 use super::simd::PANEL;
 use crate::gguf::TensorType;
-
-/// 64 bytes, aligned, so that no vector of weights straddles two cache lines.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-pub struct Line(pub [u8; 64]);
 
 pub struct Matrix {
     layout: Layout,
@@ -16,7 +12,7 @@ pub struct Matrix {
     inputs: usize,
     /// Bytes from a panel to the next.
     stride: usize,
-    lines: Vec<Line>,
+    lines: Lines,
 }
 
 /// Why weights can't be packed.
@@ -24,19 +20,23 @@ pub struct Matrix {
 pub enum PackError {
     #[error("has rows of {inputs} numbers, and supported are multiples of {block}")]
     Width { inputs: usize, block: usize },
+    #[error("has no room in memory: {error}")]
+    Memory { error: String },
     #[error("has a scale in row {row} that is out of range")]
     Scale { row: usize },
 }
 
 impl Matrix {
     /// A matrix whose weights are still to be put in; until then they are noughts.
-    pub fn empty(kind: TensorType, outputs: usize, inputs: usize) -> Result<Matrix, PackError> {
+    pub fn empty(kind: TensorType, outputs: usize, inputs: usize, arena: &mut Arena) -> Result<Matrix, PackError> {
         let layout = pack::layout(kind);
         if inputs == 0 || !inputs.is_multiple_of(layout.inputs()) {
             return Err(PackError::Width { inputs, block: layout.inputs() });
         }
         let stride = (inputs / layout.inputs() * layout.bytes()).next_multiple_of(64);
-        let lines = vec![Line([0; 64]); outputs.div_ceil(PANEL) * stride / 64];
+        let lines = arena
+            .take(outputs.div_ceil(PANEL) * stride / 64)
+            .map_err(|error| PackError::Memory { error: error.to_string() })?;
         Ok(Matrix { layout, outputs, inputs, stride, lines })
     }
 
@@ -79,7 +79,7 @@ impl Matrix {
 
     /// Bytes that the weights take.
     pub fn bytes(&self) -> usize {
-        size_of_val(self.lines.as_slice())
+        size_of_val(&*self.lines)
     }
 
     pub fn panel(&self, panel: usize) -> &[u8] {

@@ -10,6 +10,7 @@ use super::attend::{Attend, Cache, KEYS, MAX_HEAD, Queries};
 use super::isa::Isa;
 use super::math::Norm;
 use super::matrix::{Matrix, PackError};
+use super::memory::Arena;
 use super::multiply::{Put, Rows, multiply, multiply_gated};
 use super::pack;
 use super::pool::Pool;
@@ -53,7 +54,7 @@ fn weights(kind: TensorType, outputs: usize, inputs: usize, random: &mut StdRng)
 }
 
 fn matrix(kind: TensorType, outputs: usize, inputs: usize, bytes: &[u8]) -> Matrix {
-    let mut matrix = Matrix::empty(kind, outputs, inputs).unwrap();
+    let mut matrix = Matrix::empty(kind, outputs, inputs, &mut Arena::default()).unwrap();
     matrix.fill(kind, 0, bytes).unwrap();
     matrix
 }
@@ -109,7 +110,7 @@ fn weights_may_come_some_rows_at_a_time() {
         let (outputs, inputs) = (37, 256);
         let bytes = weights(kind, outputs, inputs, &mut random);
         let whole = matrix(kind, outputs, inputs, &bytes);
-        let mut parts = Matrix::empty(kind, outputs, inputs).unwrap();
+        let mut parts = Matrix::empty(kind, outputs, inputs, &mut Arena::default()).unwrap();
         let row = parts.row_bytes(kind);
         for (index, rows) in bytes.chunks(5 * row).enumerate() {
             parts.fill(kind, 5 * index, rows).unwrap();
@@ -120,11 +121,11 @@ fn weights_may_come_some_rows_at_a_time() {
 
 #[test]
 fn weights_that_can_t_be_packed_are_refused() {
-    let error = |kind, inputs| Matrix::empty(kind, 2, inputs).err().unwrap();
+    let error = |kind, inputs| Matrix::empty(kind, 2, inputs, &mut Arena::default()).err().unwrap();
     assert_eq!(error(TensorType::Q4K, 288), PackError::Width { inputs: 288, block: 256 });
     assert_eq!(error(TensorType::F32, 0), PackError::Width { inputs: 0, block: 32 });
     let scale = |kind, number: f32| {
-        let mut matrix = Matrix::empty(kind, 3, 32).unwrap();
+        let mut matrix = Matrix::empty(kind, 3, 32, &mut Arena::default()).unwrap();
         let row = matrix.row_bytes(kind);
         let mut bytes = vec![0; 2 * row];
         bytes[row..row + 2].copy_from_slice(&f16::from_f32(number).to_le_bytes());

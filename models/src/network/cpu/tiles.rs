@@ -155,19 +155,22 @@ fn quantise(values: &[f32; 32], block: &mut Block, row: usize) {
             *largest = largest.max(value.abs());
         }
     }
-    let largest = largest.into_iter().fold(0.0, f32::max);
-    let scale = largest / 127.0;
-    let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
-    let mut sums = [0i32; 2];
-    let quants = &mut block.quants[row];
-    for (half, sum) in sums.iter_mut().enumerate() {
-        for index in 16 * half..16 * half + 16 {
-            // Adding 1.5 × 2^23 leaves the nearest integer in the lowest bits.
-            let quant = (values[index].mul_add(inverse, 12_582_912.0)).to_bits() as u8 as i8;
-            quants[index] = quant;
-            *sum += i32::from(quant);
+    // In halves, as lanes are folded; of magnitudes the greatest is the same in any order.
+    for width in [8, 4, 2, 1] {
+        for lane in 0..width {
+            largest[lane] = largest[lane].max(largest[lane + width]);
         }
     }
+    let largest = largest[0];
+    let scale = largest / 127.0;
+    let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
+    // In steps that are taken for many values at once: adding 1.5 × 2^23 leaves the nearest integer in the lowest bits.
+    let rounded = values.map(|value| value.mul_add(inverse, 12_582_912.0).to_bits());
+    let quants = &mut block.quants[row];
+    for (quant, rounded) in quants.iter_mut().zip(rounded) {
+        *quant = rounded as u8 as i8;
+    }
+    let sums = [0, 1].map(|half| quants[16 * half..16 * half + 16].iter().map(|quant| i32::from(*quant)).sum::<i32>());
     block.scale[row] = scale;
     block.sum[row] = scale * (sums[0] + sums[1]) as f32;
     block.offset[row] = -128 * (sums[0] + sums[1]);

@@ -55,9 +55,8 @@ impl fmt::Display for Refusal {
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Error {
         match refusal {
-            Refusal::EmptyPrompt | Refusal::NoNewTokens | Refusal::Context { .. } | Refusal::Blocks { .. } => {
-                Error::invalid(refusal.to_string())
-            }
+            Refusal::EmptyPrompt | Refusal::NoNewTokens => Error::invalid(refusal.to_string()),
+            Refusal::Context { .. } | Refusal::Blocks { .. } => Error::context_exceeded(refusal.to_string()),
             Refusal::QueueFull { .. } | Refusal::QueueTokens { .. } => {
                 Error::queue_full(refusal.to_string(), RETRY_AFTER)
             }
@@ -105,7 +104,7 @@ mod tests {
     #[test]
     fn what_can_never_fit_is_the_callers_and_a_full_queue_may_be_asked_again() {
         let never: Error = Refusal::Context { prompt: 90, new: 20, context: 100 }.into();
-        assert_eq!(never.code(), ErrorCode::InvalidRequest);
+        assert_eq!(never.code(), ErrorCode::ContextExceeded);
         assert_eq!(
             never.message(),
             "90 tokens of the prompt and 20 new ones are 110, and the model's context is 100; shorten the prompt or ask \

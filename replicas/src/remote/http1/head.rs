@@ -5,16 +5,20 @@ use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, TE, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, request};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use httparse::{Header, ParserConfig, Status};
 use smallvec::SmallVec;
 
 use super::framing::Framing;
+use crate::remote::request::RequestHead;
 use crate::remote::transport::Origin;
 
 /// Longest head of an answer, with those that come before it.
 pub(super) const MOST_HEAD: usize = 64 << 10;
 const MOST_HEADERS: usize = 100;
+
+/// Headers that are added to an answer on its way to the caller; more of them than that cost an allocation.
+const MOST_ADDED: usize = 6;
 
 /// How a request says where its body ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,19 +29,22 @@ pub(super) enum Announced {
 }
 
 /// Writes a request's head. What concerns the connection and the body's frame is said here, and not as the caller has it.
-pub(super) fn write(into: &mut Vec<u8>, origin: &Origin, request: &request::Parts, announced: Announced) {
-    let (path, target) = origin.target(&request.uri);
+pub(super) fn write(into: &mut Vec<u8>, origin: &Origin, request: &RequestHead, announced: Announced) {
+    let (path, target) = origin.target(&request.target);
     for part in [request.method.as_str(), " ", path, target, " HTTP/1.1\r\nhost: ", origin.authority(), "\r\n"] {
         into.extend_from_slice(part.as_bytes());
     }
+    let mut takes_trailers = false;
     for (name, value) in &request.headers {
         if !is_said_here(name) {
             for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
                 into.extend_from_slice(part);
             }
+        } else if name == TE {
+            takes_trailers |= value.as_bytes().eq_ignore_ascii_case(b"trailers");
         }
     }
-    if request.headers.get_all(TE).iter().any(|value| value.as_bytes().eq_ignore_ascii_case(b"trailers")) {
+    if takes_trailers {
         into.extend_from_slice(b"te: trailers\r\nconnection: te\r\n");
     }
     match announced {
@@ -118,7 +125,7 @@ impl Head {
         let (framing, stays_open) = facts.framing(status, wants_no_body)?;
         // The values stay where they came.
         let bytes = input.split_to(length).freeze();
-        let headers = headers(&bytes, lines)?;
+        let headers = headers(&bytes, &mut lines)?;
         Ok(Some(Head { length, status, headers, framing, stays_open }))
     }
 }
@@ -126,9 +133,9 @@ impl Head {
 /// Names, and where their values are in the head.
 type Lines = SmallVec<[(HeaderName, Range<usize>); 16]>;
 
-fn headers(bytes: &Bytes, lines: Lines) -> Result<HeaderMap, String> {
-    let mut headers = HeaderMap::with_capacity(lines.len());
-    for (name, range) in lines {
+fn headers(bytes: &Bytes, lines: &mut Lines) -> Result<HeaderMap, String> {
+    let mut headers = HeaderMap::with_capacity(lines.len() + MOST_ADDED);
+    for (name, range) in lines.drain(..) {
         let value =
             HeaderValue::from_maybe_shared(bytes.slice(range)).map_err(|_| format!("its header '{name}' is none"))?;
         headers.append(name, value);

@@ -5,12 +5,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use http::{HeaderMap, request};
+use http::HeaderMap;
 use http_body::Body;
 use tokio::io::AsyncWrite;
 
 use super::head::{self, Announced};
 use crate::remote::body::{BodyError, OutBody};
+use crate::remote::request::RequestHead;
 use crate::remote::transport::Origin;
 use crate::remote::transport::socket::Socket;
 
@@ -42,7 +43,7 @@ pub(super) enum Stopped {
 }
 
 impl Outgoing {
-    pub fn start(&mut self, origin: &Origin, request: &request::Parts, body: OutBody) {
+    pub fn start(&mut self, origin: &Origin, request: &RequestHead, body: OutBody) {
         let announced = match body.size_hint().exact() {
             Some(0) if !request.method.is_safe() => Announced::Length(0),
             Some(0) => Announced::Nothing,

@@ -59,19 +59,17 @@ impl Origin {
     }
 
     /// The request's target as HTTP/1.1 has it, in two parts.
-    pub fn target<'a>(&'a self, uri: &'a Uri) -> (&'a str, &'a str) {
-        (&self.path, uri.path_and_query().map_or("/", PathAndQuery::as_str))
+    pub fn target<'a>(&'a self, target: &'a PathAndQuery) -> (&'a str, &'a str) {
+        (&self.path, target.as_str())
     }
 
     /// The request's target as h2 has it.
-    pub fn uri(&self, uri: &Uri) -> Result<Uri, Fault> {
-        let given = uri.path_and_query().cloned();
-        let target = match given {
-            Some(target) if self.path.is_empty() => Ok(target),
-            _ => {
-                let (path, rest) = self.target(uri);
-                PathAndQuery::try_from(format!("{path}{rest}"))
-            }
+    pub fn uri(&self, target: PathAndQuery) -> Result<Uri, Fault> {
+        let target = if self.path.is_empty() {
+            Ok(target)
+        } else {
+            let (path, rest) = self.target(&target);
+            PathAndQuery::try_from(format!("{path}{rest}"))
         };
         let built = target.map_err(http::Error::from).and_then(|target| {
             let authority = Authority::try_from(self.authority.as_str())?;
@@ -99,7 +97,7 @@ mod tests {
         ] {
             let origin = origin(url);
             assert_eq!(origin.authority(), host);
-            assert_eq!(origin.uri(&target.parse().unwrap()).unwrap(), uri);
+            assert_eq!(origin.uri(target.parse().unwrap()).unwrap(), uri);
         }
     }
 }

@@ -13,7 +13,7 @@ use weirgate_protocol::openai::{AnswerHead, StreamOptions, Usage};
 
 use super::choices::{Came, Choices, News};
 use super::form::{Events, Form, Written};
-use super::{FAILED, json, status};
+use crate::language::respond::{FAILED, json, status};
 use crate::remote::InBody;
 use crate::remote::body::BodyError;
 

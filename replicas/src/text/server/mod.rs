@@ -21,19 +21,17 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{Method, Response};
 use http_body_util::BodyExt;
-use weirgate_protocol::openai::{self, AnswerHead};
-use weirgate_protocol::{Error, ErrorCode, Result, RetryClass, v2};
+use weirgate_protocol::openai::AnswerHead;
+use weirgate_protocol::{Error, Result};
 
 use super::engine::TextEngine;
-use crate::remote::{Answering, Fault, FaultKind, InBody, OutBody, Server, Within};
-
-/// The trailer of a stream that has failed: the status that its answer would have, had it not begun.
-pub const FAILED: HeaderName = HeaderName::from_static("x-weirgate-failed");
+use crate::language::respond::{Dialect, answer, json};
+use crate::remote::{Answering, Fault, FaultKind, InBody, OutBody, RequestHead, Server, Within};
 
 /// A text engine, as calls that are passed on reach it.
-pub(super) struct TextServer {
+pub(crate) struct TextServer {
     engine: Arc<TextEngine>,
     model: Arc<str>,
     revision: Arc<str>,
@@ -50,16 +48,9 @@ enum Route {
     Generate { stream: bool },
 }
 
-/// How errors are written.
-#[derive(Clone, Copy)]
-enum Dialect {
-    OpenAi,
-    V2,
-}
-
 impl Server for TextServer {
-    fn call(&self, request: Request<OutBody>) -> Answering<'_> {
-        Box::pin(self.answer(request))
+    fn call(&self, within: Within, head: RequestHead, body: OutBody) -> Answering<'_> {
+        Box::pin(self.answer(within, head, body))
     }
 }
 
@@ -68,21 +59,16 @@ impl TextServer {
         TextServer { engine, model, revision }
     }
 
-    async fn answer(&self, request: Request<OutBody>) -> Result<Response<InBody>, Fault> {
-        let (head, body) = request.into_parts();
-        let path = head.uri.path();
-        let dialect = if path.starts_with("/v2/") { Dialect::V2 } else { Dialect::OpenAi };
-        let (Some(route), Some(within)) = (Route::of(&head.method, path), head.extensions.get::<Within>()) else {
+    async fn answer(&self, within: Within, head: RequestHead, body: OutBody) -> Result<Response<InBody>, Fault> {
+        let path = head.target.path();
+        let dialect = Dialect::of(path);
+        let Some(route) = Route::of(&head.method, path) else {
             let text = format!("model '{}' generates text, and has no route {} {path}", self.model, head.method);
-            return Ok(refuse(&Error::not_found(text), dialect));
+            return answer(Err(Error::not_found(text)), dialect);
         };
         let broke = |error| Fault::new(FaultKind::Caller, format!("the request's body broke off: {error}"));
         let body = body.collect().await.map_err(broke)?.to_bytes();
-        match self.execute(route, body, within).await {
-            Ok(response) => Ok(response),
-            Err(error) if is_elsewheres(&error) => Err(Fault { kind: FaultKind::NotExecuted, error }),
-            Err(error) => Ok(refuse(&error, dialect)),
-        }
+        answer(self.execute(route, body, &within).await, dialect)
     }
 
     async fn execute(&self, route: Route, body: Bytes, within: &Within) -> Result<Response<InBody>> {
@@ -136,33 +122,4 @@ impl Route {
             },
         }
     }
-}
-
-/// Whether another replica may still execute the call.
-fn is_elsewheres(error: &Error) -> bool {
-    matches!(error.code(), ErrorCode::Unavailable | ErrorCode::QueueFull)
-        && error.retry_class() == RetryClass::NotExecuted
-}
-
-fn json(body: Bytes) -> Response<InBody> {
-    let mut response = Response::new(InBody::Whole(body));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
-}
-
-fn refuse(error: &Error, dialect: Dialect) -> Response<InBody> {
-    let mut response = json(match dialect {
-        Dialect::OpenAi => openai::error_body(error, None),
-        Dialect::V2 => v2::error_body(error),
-    });
-    *response.status_mut() = status(error);
-    if let Some(seconds) = error.retry_after_seconds() {
-        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
-    }
-    response
-}
-
-fn status(error: &Error) -> StatusCode {
-    // The table holds valid statuses only.
-    StatusCode::from_u16(error.row().http).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }

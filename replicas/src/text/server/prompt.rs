@@ -15,22 +15,8 @@ use weirgate_protocol::{Error, Result};
 
 use super::form::Form;
 use super::task::Task;
+use crate::language::respond::aside;
 use crate::text::engine::TextEngine;
-
-/// Bodies beyond this are read on a thread for work: a hundred thousand tokens take as many microseconds and more, and other
-/// connections are not to wait for them.
-const AT_ONCE: usize = 16 << 10;
-
-/// Runs `work` on a body of so many bytes where it holds nobody up.
-async fn aside<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    if bytes <= AT_ONCE {
-        return work();
-    }
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(_) => Err(Error::internal("reading the request panicked")),
-    }
-}
 
 pub(super) async fn of_chat(engine: &TextEngine, body: &Bytes) -> Result<Task> {
     let (body, texts) = (body.clone(), Texts::of(engine));

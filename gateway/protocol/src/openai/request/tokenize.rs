@@ -12,8 +12,7 @@ use super::values::{MOST_TOKENS, boolean, list, put, token};
 pub struct TokenizeRequest {
     pub model: Option<String>,
     pub input: TokenizeInput,
-    /// Whether a text's tokens begin as the model wants it, or, of a chat, whether more come before those that its template
-    /// writes. True of texts and false of chats where it is not given.
+    /// A text's tokens begin as the model wants it. Never of a chat, whose template says which there are.
     pub add_special_tokens: bool,
     /// Each token's text is wanted, too.
     pub return_token_strs: bool,
@@ -49,7 +48,7 @@ pub(crate) static FIELDS: &[Field<Draft>] = &[
     }),
     honoured(
         "add_special_tokens",
-        "the tokens begin with the one that the model wants there; default true for a text, false for a chat",
+        "a text's tokens begin with the one that the model wants there; default true; of a chat its template says it",
         |cursor, draft| put(&mut draft.add_special_tokens, Some(boolean(cursor)?)),
     ),
     honoured("return_token_strs", "each token's text is told, too", |cursor, draft| {
@@ -83,6 +82,10 @@ impl TokenizeRequest {
                 return Err(Error::invalid("prompt is missing; give a text, or messages").with_param("prompt"));
             }
             (Some(prompt), None) => TokenizeInput::Prompt(prompt),
+            (None, Some(_)) if draft.add_special_tokens == Some(true) => {
+                let text = "add_special_tokens is true, and the model's template says which there are: leave it out";
+                return Err(Error::unsupported_parameter(text).with_param("add_special_tokens"));
+            }
             (None, Some(_)) => TokenizeInput::Chat(draft.chat.finish()?),
         };
         Ok(TokenizeRequest {

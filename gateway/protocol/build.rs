@@ -14,13 +14,14 @@ const ZERO_COPY: [&str; 3] = [
 ];
 
 /// Messages that REST answers with too, as JSON with the fields' own names.
-const JSON: [&str; 12] = [
+const JSON: [&str; 13] = [
     ".inference.ModelConfig",
     ".inference.ModelVersionPolicy",
     ".inference.ModelInput",
     ".inference.ModelOutput",
     ".inference.ModelDynamicBatching",
     ".inference.ModelInstanceGroup",
+    ".inference.ModelTransactionPolicy",
     ".inference.ModelStatisticsResponse",
     ".inference.ModelStatistics",
     ".inference.StatisticDuration",
@@ -29,8 +30,9 @@ const JSON: [&str; 12] = [
     ".inference.MemoryUsage",
 ];
 /// Left out of that JSON where it is not set.
-const OPTIONAL: [&str; 3] = [
+const OPTIONAL: [&str; 4] = [
     ".inference.ModelConfig.dynamic_batching",
+    ".inference.ModelConfig.model_transaction_policy",
     ".inference.ModelVersionPolicy.latest",
     ".inference.ModelVersionPolicy.specific",
 ];

@@ -11,6 +11,7 @@
 //! server/address   where it goes: path prefix, host, revision header, sticky key
 //! dispatch/lane    the queue of one revision, between callers and the replicas that pull from it
 //! pass             calls that are passed to servers in other processes as bytes
+//! texts            V2's calls for tensors to models that go on with texts
 //! explain          why a call went where it went
 //! respond          the one place where an error becomes a status
 //! ```
@@ -36,5 +37,6 @@ pub mod respond;
 pub mod serve;
 pub mod server;
 pub mod takeover;
+pub mod texts;
 pub mod triton;
 pub mod watched;

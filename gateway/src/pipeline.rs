@@ -32,6 +32,7 @@ use crate::server::body::{BodyLimit, BodyReader};
 use crate::server::codings::Codings;
 use crate::server::edge::{self, Arrival};
 use crate::server::large::{in_place, undo_codings};
+use crate::texts::TextCall;
 
 /// Compressing takes about as much longer than encoding.
 const COMPRESSION: usize = 8;
@@ -121,6 +122,8 @@ pub enum Served {
     Answered(Box<Answered>),
     /// By a server that it was passed to.
     Passed(Response),
+    /// Not yet: its model goes on with texts, and is asked for one.
+    Text(Box<TextCall>),
 }
 
 /// Runs one call for tensors. Errors are counted and logged here.
@@ -138,6 +141,7 @@ where
     };
     match served {
         Ok(Ran::Passed(response)) => Ok(Served::Passed(response)),
+        Ok(Ran::Text(request)) => Ok(Served::Text(Box::new(TextCall { request, routed }))),
         Ok(Ran::Answered(request, response, stages, explained)) => {
             let answered = Answered {
                 request,
@@ -205,6 +209,7 @@ pub fn refuse_unrouted(arrival: &Arrival, model: &str, error: &Error) {
 enum Ran {
     Answered(InferRequest, InferResponse, Stages, Option<Box<Explained>>),
     Passed(Response),
+    Text(InferRequest),
 }
 
 /// Leaves in `routed` the revision that answered, or the last one that was to.
@@ -218,6 +223,14 @@ where
     for _ in 0..MOST_MOVES {
         let turned = match start(gateway, routed, (arrival, &asked, passes), body, &mut held, fits, deadline).await {
             Ok(Started::Passed(response)) => return Ok(Ran::Passed(response)),
+            Ok(Started::Text(prepared)) => {
+                let coded = (body.codings(), body.framing());
+                let mut call = Decoding { arrival, asked, coded, batched: false, decode: &mut decode };
+                let read = call.read_text(gateway, prepared, deadline).await;
+                return read.map(Ran::Text).inspect_err(|error| {
+                    note_refusal(gateway, arrival, routed, &Turned::Refused(error.clone()));
+                });
+            }
             Ok(Started::Prepared(prepared, batched)) => {
                 let coded = (body.codings(), body.framing());
                 let mut call = Decoding { arrival, asked, coded, batched, decode: &mut decode };
@@ -264,6 +277,8 @@ pub(crate) async fn move_on(
 enum Started {
     /// It is decoded next; whether that is for a batch alone, and it may be passed as it is instead.
     Prepared(Prepared, bool),
+    /// It is decoded next, and then asks for a text.
+    Text(Prepared),
     Passed(Response),
 }
 
@@ -302,6 +317,7 @@ async fn start(
             match way {
                 Way::Batched { rows: true } => model = Arc::new(LoadedModel::new(instances::spec(), [])),
                 Way::AsGiven => model = Arc::new(LoadedModel::new(given::spec(asked.version), [])),
+                Way::Text => return Ok(Started::Text((reservation, model, body))),
                 _ => {}
             }
             Ok(Started::Prepared((reservation, model, body), is_batched && passes.is_some()))
@@ -355,6 +371,19 @@ where
         let (request, work, payload) = in_place(length, deadline, RetryClass::NotExecuted, bind).await?;
         reservation.cover(work.bytes)?;
         Ok((reservation, request, work, payload, read))
+    }
+
+    /// Decodes a call that asks for a text. Its place is given up by that: it takes another as what it is passed as.
+    async fn read_text(
+        &mut self,
+        gateway: &Gateway,
+        (mut reservation, model, (bytes, _)): Prepared,
+        deadline: Instant,
+    ) -> Result<InferRequest> {
+        let limit = self.arrival.body_limit(gateway.body_limit());
+        let spec = model.version(self.asked.version)?;
+        let bytes = undo_codings(self.coded, bytes, limit, deadline, |held| reservation.cover(held)).await?;
+        in_place(bytes.len(), deadline, RetryClass::NotExecuted, || (self.decode)(bytes, spec)).await
     }
 }
 

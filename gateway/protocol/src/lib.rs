@@ -19,6 +19,7 @@ pub mod oip;
 pub mod openai;
 pub mod remote_url;
 pub mod retry;
+pub mod sse;
 pub mod sticky;
 pub mod tensor;
 pub mod upstream_url;

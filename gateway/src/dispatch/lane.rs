@@ -254,7 +254,8 @@ impl Lane {
     /// How calls share runs; `None` until a replica has loaded.
     pub fn batching(&self) -> Option<Batching> {
         let BatchPolicy { max_rows, linger, .. } = self.core.lock().policy?;
-        Some(Batching { max_rows, linger, replicas: self.metrics.ready_replicas() })
+        let decoupled = self.spoken().is_some_and(|spoken| spoken.generates);
+        Some(Batching { max_rows, linger, replicas: self.metrics.ready_replicas(), decoupled })
     }
 
     /// The error of what has to wait until the model has loaded.

@@ -15,6 +15,7 @@ use weirgate_protocol::oip::{self, ModelInferRequest};
 use weirgate_protocol::{Error, ErrorCode, InferRequest, ModelSpec, Protocol, Result};
 
 use super::compression;
+use super::texts::About;
 use super::unary::{self, PREFIX};
 use crate::gateway::{Asked, Gateway};
 use crate::pipeline::{self, InferCall, Served};
@@ -23,6 +24,7 @@ use crate::server::address::Address;
 use crate::server::body::{BodyLimit, BodyReader};
 use crate::server::edge::{Arrival, Arrived};
 use crate::server::encoding::{self, Encoding};
+use crate::texts::{Asking, TextCall};
 
 pub(super) async fn model_infer(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let arrived = Arrived::of(request.extensions(), request.headers());
@@ -50,6 +52,12 @@ async fn run(gateway: &Gateway, arrived: Arrived, request: Request) -> Result<Re
     let mut answered = match served {
         Served::Answered(answered) => answered,
         Served::Passed(response) => return Ok(response),
+        Served::Text(call) => {
+            let about = model.about(&call, raw, encoding);
+            let asked = model.asked(&parts);
+            let asking = Asking { arrival: &arrival, asked: &asked, parts: &parts, streams: false };
+            return about.whole(Box::pin(call.ask(gateway, &asking)).await?).await;
+        }
     };
     let mut headers = HeaderMap::with_capacity(6);
     let encode = |response, _: &InferRequest| oip::encode_response(response, raw);
@@ -77,6 +85,19 @@ pub(super) struct Named {
     pub(super) encoding: Option<Encoding>,
 }
 
+impl Named {
+    /// What is asked for by a call with this head.
+    pub(super) fn asked<'a>(&'a self, parts: &'a Parts) -> Asked<'a> {
+        Asked { model: &self.model, version: &self.version, address: Address::new(None, parts) }
+    }
+
+    /// What the answers to a call for a text say.
+    pub(super) fn about(&self, call: &TextCall, raw: bool, encoding: Option<Encoding>) -> About {
+        let id = call.request.id.clone().unwrap_or_default();
+        About { id, model: self.model.as_str().into(), raw, encoding }
+    }
+}
+
 /// One message to infer with, of which the first bytes have been read.
 pub(super) struct InferMessage<'a> {
     pub(super) arrival: &'a Arrival,
@@ -99,7 +120,7 @@ impl InferMessage<'_> {
         let mut raw = false;
         let call = InferCall {
             arrival: self.arrival,
-            asked: Asked { model, version, address: Address::new(None, self.parts) },
+            asked: self.model.asked(self.parts),
             body: self.body,
             passes: self.alone.then_some(self.parts),
             decode: |bytes: Bytes, _: &ModelSpec| {

@@ -10,6 +10,7 @@ mod messages;
 mod reflection;
 mod repository;
 mod stream;
+mod texts;
 mod triton;
 mod unary;
 

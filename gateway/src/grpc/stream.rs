@@ -4,6 +4,9 @@
 //! in the metrics. Up to [`MOST_CALLS`] of them are under way at once; then the stream is not read, and HTTP/2's flow control
 //! holds the client. A call that fails is answered with a message that says so, and the stream goes on.
 //!
+//! Texts that a model goes on with come piece by piece, those of several calls interleaved as they are made. They wait for no
+//! answer of tensors, nor do these for them.
+//!
 //! A task drives the calls, so that their deadlines hold whether the client reads or not; answers that it has not taken
 //! count as calls under way. The task belongs to the answer's body, and ends with it when the client has gone.
 //!
@@ -24,8 +27,8 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
-use futures_util::stream::{FuturesOrdered, StreamExt};
+use futures_util::future::{self, BoxFuture};
+use futures_util::stream::{self, BoxStream, FuturesOrdered, SelectAll, StreamExt};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use http_body::Frame;
@@ -39,16 +42,17 @@ use weirgate_protocol::{Error, ErrorCode, Head, InferRequest, InferResponse, Pro
 use super::compression;
 use super::infer::{InferMessage, find_model};
 use super::messages::{Message, Messages};
+use super::texts::{FINAL, of_revision, parameter};
 use super::unary::{self, PREFIX};
 use crate::auth::Caller;
 use crate::auth::refusals::Refused;
 use crate::gateway::Gateway;
 use crate::pipeline::{self, Served};
 use crate::respond::{self, Dialect, Refusal};
-use crate::server::address::REVISION;
 use crate::server::body::BodyReader;
 use crate::server::edge::{self, Arrival, Arrived, body_limit};
 use crate::server::encoding::Encoding;
+use crate::texts::Asking;
 
 /// Calls of one stream that are under way at once.
 const MOST_CALLS: usize = 16;
@@ -57,8 +61,6 @@ const MOST_CALLS: usize = 16;
 const GRPC_ERRORS: HeaderName = HeaderName::from_static("triton_grpc_error");
 /// The parameter of a request that asks for [`FINAL`] in its answer.
 const WANTS_FINAL: &str = "triton_enable_empty_final_response";
-/// The parameter of an answer after which no other comes for its request.
-const FINAL: &str = "triton_final_response";
 
 pub(super) async fn model_stream_infer(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let arrived = Arrived::of(request.extensions(), request.headers());
@@ -114,11 +116,22 @@ impl http_body::Body for Answers {
     }
 }
 
+/// Answers that come as they are made, each in its frame, and none behind the last. An error ends the stream that they come
+/// over.
+type Texts = BoxStream<'static, Result<Option<Bytes>>>;
+
 /// The calls of one stream, and where it stands.
 struct Calls {
     shared: Arc<Shared>,
     messages: Messages,
-    under_way: FuturesOrdered<BoxFuture<'static, Result<Bytes>>>,
+    /// None of a call whose answers come as a text's.
+    under_way: FuturesOrdered<BoxFuture<'static, Result<Option<Bytes>>>>,
+    texts: SelectAll<Texts>,
+    /// How many of them have not ended.
+    open_texts: usize,
+    /// Texts that have begun, from their calls: they don't wait for the turn of these.
+    begun: mpsc::Receiver<Texts>,
+    begins: mpsc::Sender<Texts>,
     /// What the client has yet to take.
     ready: VecDeque<Frame<Bytes>>,
     late: Pin<Box<Sleep>>,
@@ -138,8 +151,20 @@ impl Calls {
         let late = Box::pin(tokio::time::sleep_until(deadline.unwrap_or(head.arrived).into()));
         let encoding = compression::of_answer(compression::of_call(&parts.headers)?, &parts.headers);
         let shared = Arc::new(Shared { gateway, parts, head, request_id, peer, caller, encoding, timeout, deadline });
-        let (messages, under_way, ready) = (Messages::new(body), FuturesOrdered::new(), VecDeque::new());
-        Ok(Calls { shared, messages, under_way, ready, late, errors_end_it, end: Some(Ok(())) })
+        let (begins, begun) = mpsc::channel(MOST_CALLS);
+        Ok(Calls {
+            shared,
+            messages: Messages::new(body),
+            under_way: FuturesOrdered::new(),
+            texts: SelectAll::new(),
+            open_texts: 0,
+            begun,
+            begins,
+            ready: VecDeque::new(),
+            late,
+            errors_end_it,
+            end: Some(Ok(())),
+        })
     }
 
     /// Runs the stream until all of its frames are taken: messages, then trailers.
@@ -147,14 +172,15 @@ impl Calls {
         let shared = self.shared.clone();
         loop {
             let reads = !self.messages.is_over();
-            if !reads && self.under_way.is_empty() {
+            let texts = self.open_texts + self.begun.len();
+            if !reads && self.under_way.is_empty() && texts == 0 {
                 match self.end.take() {
                     Some(end) => self.ready.push_back(trailers(end)),
                     None if self.ready.is_empty() => return,
                     None => {}
                 }
             }
-            let takes_more = self.under_way.len() + self.ready.len() < MOST_CALLS;
+            let takes_more = self.under_way.len() + texts + self.ready.len() < MOST_CALLS;
             tokio::select! {
                 biased;
                 () = self.late.as_mut(), if self.end.is_some() && shared.deadline.is_some() => {
@@ -172,9 +198,13 @@ impl Calls {
                     Err(_) => return,
                 },
                 Some(answer) = self.under_way.next(), if !self.under_way.is_empty() => match answer {
-                    Ok(message) => self.ready.push_back(Frame::data(message)),
+                    Ok(message) => self.ready.extend(message.map(Frame::data)),
                     Err(error) => self.cut(error),
                 },
+                Some(text) = self.begun.recv() => {
+                    self.open_texts += 1;
+                    self.texts.push(text);
+                }
                 () = shared.gateway.closes(), if reads => {
                     let text = "the server is stopping: what has no answer was not run, send it over another stream";
                     self.read_no_more(Error::unavailable(text));
@@ -187,16 +217,22 @@ impl Calls {
                         self.read_no_more(error);
                     }
                 },
+                // No more of them is asked for than the client takes.
+                Some(piece) = self.texts.next(), if self.open_texts > 0 && self.ready.is_empty() => match piece {
+                    Ok(Some(message)) => self.ready.push_back(Frame::data(message)),
+                    Ok(None) => self.open_texts -= 1,
+                    Err(error) => self.cut(error),
+                },
             }
         }
     }
 
     fn begin(&mut self, message: Message) {
-        let call = answer(self.shared.clone(), message, self.errors_end_it);
+        let call = answer(self.shared.clone(), message, self.begins.clone(), self.errors_end_it);
         // A panic of ours costs the one call that met it.
         let call = AssertUnwindSafe(call).catch_unwind().map(|answer| match answer {
             Ok(answer) => answer,
-            Err(panic) => unary::frame(&failure(String::new(), &respond::panic_error(panic.as_ref()))),
+            Err(panic) => panicked(panic.as_ref()).map(Some),
         });
         self.under_way.push_back(call.boxed());
     }
@@ -211,6 +247,9 @@ impl Calls {
     fn cut(&mut self, error: Error) {
         self.read_no_more(error);
         self.under_way.clear();
+        self.texts.clear();
+        self.open_texts = 0;
+        while self.begun.try_recv().is_ok() {}
     }
 }
 
@@ -238,8 +277,20 @@ impl Shared {
     }
 }
 
-/// Runs one call, and frames its answer. Its error is the answer too, unless that is to end the stream.
-async fn answer(shared: Arc<Shared>, message: Message, errors_end_it: bool) -> Result<Bytes> {
+/// How a call is answered.
+enum Answer {
+    Whole(Bytes),
+    Text(BoxStream<'static, Result<Bytes>>),
+}
+
+/// Runs one call, and frames its answer; of a text it hands over what frames its pieces. Its error is the answer too, unless
+/// that is to end the stream.
+async fn answer(
+    shared: Arc<Shared>,
+    message: Message,
+    begins: mpsc::Sender<Texts>,
+    errors_end_it: bool,
+) -> Result<Option<Bytes>> {
     let mut id = String::new();
     let answered = infer(&shared, message, &mut id).await;
     if let Err(error) = &answered
@@ -247,18 +298,34 @@ async fn answer(shared: Arc<Shared>, message: Message, errors_end_it: bool) -> R
     {
         shared.note_refused(error);
     }
+    let told = move |error: Error| match errors_end_it {
+        true => Err(error),
+        false => unary::frame(&failure(id.clone(), &error)),
+    };
     match answered {
-        Ok(answer) => Ok(answer),
-        Err(error) if errors_end_it => Err(error),
-        Err(error) => unary::frame(&failure(id, &error)),
+        Ok(Answer::Whole(answer)) => Ok(Some(answer)),
+        Ok(Answer::Text(text)) => {
+            let text = AssertUnwindSafe(text.map(move |piece| piece.or_else(&told))).catch_unwind();
+            let text = text.map(|piece| piece.unwrap_or_else(|panic| panicked(panic.as_ref())).map(Some));
+            let text = text.chain(stream::once(future::ready(Ok(None))));
+            // Whoever drives the calls takes it, and ends them when it goes.
+            let _ = begins.send(text.boxed()).await;
+            Ok(None)
+        }
+        Err(error) => told(error).map(Some),
     }
 }
 
+/// The answer to a call whose handler panicked.
+fn panicked(panic: &(dyn std::any::Any + Send)) -> Result<Bytes> {
+    unary::frame(&failure(String::new(), &respond::panic_error(panic)))
+}
+
 /// Leaves the request's id in `id` as soon as it is known.
-async fn infer(shared: &Shared, message: Message, id: &mut String) -> Result<Bytes> {
+async fn infer(shared: &Shared, message: Message, id: &mut String) -> Result<Answer> {
     let (gateway, arrival) = (&*shared.gateway, shared.arrival());
     // Each message is a call of its caller, and counted as one until it is answered.
-    let _place = shared.caller.as_ref().map(|caller| caller.enter(0.0)).transpose()?;
+    let place = shared.caller.as_ref().map(|caller| caller.enter(0.0)).transpose()?;
     let mut body = BodyReader::new(Body::new(message), PREFIX, gateway.config.client_timeout);
     let found = find_model(gateway, &arrival, &shared.parts.headers, &mut body).await;
     let model = found.inspect_err(|error| pipeline::refuse_unrouted(&arrival, "", error))?;
@@ -275,12 +342,23 @@ async fn infer(shared: &Shared, message: Message, id: &mut String) -> Result<Byt
     let encoding = shared.encoding.filter(|_| model.encoding.is_some());
     let refused = Refusal::into_error;
     let (served, raw) = message.infer(gateway, see).await.map_err(refused)?;
-    let Served::Answered(mut answered) = served else {
-        return Err(Error::internal("one message of a stream was passed on"));
+    let mut answered = match served {
+        Served::Answered(answered) => answered,
+        Served::Passed(_) => return Err(Error::internal("one message of a stream was passed on")),
+        Served::Text(call) => {
+            let (about, asked) = (model.about(&call, raw, encoding), model.asked(&shared.parts));
+            let asking = Asking { arrival: &arrival, asked: &asked, parts: &shared.parts, streams: true };
+            let text = about.frames(Box::pin(call.ask(gateway, &asking)).await.map_err(refused)?);
+            // The call is its caller's until its text has ended.
+            let held = text.map(move |piece| {
+                let _ = &place;
+                piece
+            });
+            return Ok(Answer::Text(held.boxed()));
+        }
     };
     let mut parameters = HashMap::with_capacity(2);
-    let revision = String::from_utf8_lossy(answered.revision().as_bytes()).into_owned();
-    parameters.insert(REVISION.as_str().to_owned(), parameter(ParameterChoice::StringParam(revision)));
+    parameters.extend([of_revision(answered.revision())]);
     if wants_final {
         parameters.insert(FINAL.to_owned(), parameter(ParameterChoice::BoolParam(true)));
     }
@@ -291,15 +369,11 @@ async fn infer(shared: &Shared, message: Message, id: &mut String) -> Result<Byt
     };
     let message = answered.encode(encoding.is_some(), encode).await.map_err(refused)?;
     answered.finish_bare();
-    Ok(message)
+    Ok(Answer::Whole(message))
 }
 
 fn is_true(parameter: &InferParameter) -> bool {
     matches!(parameter.parameter_choice, Some(ParameterChoice::BoolParam(true)))
-}
-
-fn parameter(choice: ParameterChoice) -> InferParameter {
-    InferParameter { parameter_choice: Some(choice) }
 }
 
 /// The message that a call which failed is answered with.

@@ -171,6 +171,7 @@ async fn predict(
     let mut answered = match pipeline::infer(gateway, call).await? {
         Served::Answered(answered) => answered,
         Served::Passed(response) => return Ok(response),
+        Served::Text(_) => return Err(Error::internal("rows of V1 are no text to go on with").into()),
     };
     let mut headers = HeaderMap::with_capacity(8);
     let encode = |response, _: &_| {

@@ -9,7 +9,8 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use weirgate_protocol::{Error, InferRequest, LoadedModel, ModelSpec, Protocol, Result, v2};
+use weirgate_protocol::v2::Encoded;
+use weirgate_protocol::{Error, InferRequest, InferResponse, LoadedModel, ModelSpec, Protocol, Result, v2};
 
 use super::parts::{
     Named, NamedVersion, Pieces, Shared, codings, discard, json, path_names, taken, unread, unversioned, versioned,
@@ -22,6 +23,7 @@ use crate::server::address::{Address, Prefix, TakenPrefix};
 use crate::server::body::BodyReader;
 use crate::server::codings::Accepted;
 use crate::server::edge::{Arrival, Arrived};
+use crate::texts::{self, Asking, TOLD, TextCall};
 
 /// `Inference-Header-Content-Length`, as the `http` crate wants header names.
 pub const HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
@@ -120,9 +122,14 @@ async fn infer_tensors(
         passes: Some(parts),
         decode: |bytes: Bytes, _: &ModelSpec| v2::decode_request(&bytes, header_length.as_deref()),
     };
+    let asked = call.asked;
     let mut answered = match pipeline::infer(gateway, call).await? {
         Served::Answered(answered) => answered,
         Served::Passed(response) => return Ok(response),
+        Served::Text(call) => {
+            let asking = Asking { arrival: &arrival, asked: &asked, parts, streams: false };
+            return Box::pin(infer_text(gateway, *call, &asking, accepted)).await;
+        }
     };
     let mut headers = HeaderMap::with_capacity(8);
     let encode = |response, request: &InferRequest| {
@@ -131,14 +138,41 @@ async fn infer_tensors(
         Ok(encoded)
     };
     let encoded = answered.encode(accepted.any(), encode).await?;
+    answered.finish(&mut headers);
+    Ok(respond_with(encoded, headers))
+}
+
+/// Infers with a model that goes on with texts.
+async fn infer_text(
+    gateway: &Gateway,
+    call: TextCall,
+    asking: &Asking<'_>,
+    accepted: Accepted,
+) -> Result<Response, Refusal> {
+    let request = InferRequest { inputs: Vec::new(), extras: None, ..call.request.clone() };
+    let text = call.ask(gateway, asking).await?;
+    let mut headers = HeaderMap::with_capacity(8);
+    headers.extend(TOLD.into_iter().filter_map(|name| Some((name.clone(), text.headers().get(&name)?.clone()))));
+    let piece = texts::whole(text).await?;
+    let response = InferResponse {
+        model_name: asking.asked.model.into(),
+        model_version: None,
+        id: request.id.clone(),
+        outputs: vec![v2::text_output(&piece.text)?],
+    };
+    let mut encoded = v2::encode_response(&response, &request)?;
+    encoded.parts = accepted.apply(encoded.parts, &mut headers)?;
+    Ok(respond_with(encoded, headers))
+}
+
+fn respond_with(encoded: Encoded, mut headers: HeaderMap) -> Response {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(encoded.content_type()));
     if let Some(length) = encoded.header_length {
         headers.insert(HEADER_LENGTH, length.into());
     }
-    answered.finish(&mut headers);
     let mut response = Response::new(Body::new(Pieces(encoded.parts.into())));
     *response.headers_mut() = headers;
-    Ok(response)
+    response
 }
 
 pub async fn server_metadata(State(gateway): Shared) -> Response {

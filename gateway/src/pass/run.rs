@@ -44,6 +44,8 @@ pub enum Shape {
     Predict,
     /// One body, one answer.
     Exchange,
+    /// A text that is asked for by V2's extension, whatever the protocol of the call.
+    Text,
     /// Messages both ways, for as long as both sides like.
     Stream,
 }
@@ -223,7 +225,7 @@ impl Sending<'_> {
         };
         match self.shape {
             Shape::Predict => !begins(b"text/event-stream"),
-            Shape::Exchange => begins(b"application/json"),
+            Shape::Exchange | Shape::Text => begins(b"application/json"),
             Shape::Stream => false,
         }
     }

@@ -21,6 +21,8 @@ pub enum Way {
     /// It is decoded to share a batch, by `rows` of JSON where nobody says what the model takes. What does not fit in one is
     /// passed as it is: its server speaks its protocol.
     Batched { rows: bool },
+    /// It is decoded, and passed as a call of V2's extension for texts: its tensors are a text and what is said of it.
+    Text,
     /// Its bytes are passed to a server that speaks its protocol.
     Passed,
 }
@@ -58,6 +60,7 @@ async fn find(routed: &Routed, arrival: &Arrival, deadline: Instant) -> Result<W
         (true, false) => Ok(Way::Decoded),
         (false, true) if protocol == Protocol::V1Http => Ok(Way::Batched { rows: true }),
         (_, true) => Ok(Way::Passed),
+        (false, false) if spoken.generates && matches!(protocol, Protocol::V2Http | Protocol::V2Grpc) => Ok(Way::Text),
         (false, false) if is_tensors && answers(spoken, is_told, protocol) => Ok(Way::AsGiven),
         (false, false) => Err(Turned::Refused(unspoken(routed.service(), lane, protocol))),
     }
@@ -85,7 +88,7 @@ pub fn unspoken(service: &Service<Arc<Lane>>, lane: &Lane, protocol: Protocol) -
     if spoken.generates && protocol != Protocol::OpenAi {
         let model = &service.model;
         return Error::invalid(format!(
-            "model '{model}' goes on with texts and takes no tensors: call /v1/chat/completions, /v1/completions, or \
+            "model '{model}' goes on with texts and takes no rows: call /v1/chat/completions, /v1/completions, or \
              /v2/models/{model}/generate"
         ));
     }

@@ -6,7 +6,6 @@
 //! tls      certificates, and what to do about unknown ones
 //! socket   bytes, plain or inside TLS
 //! body     of an answer: counted, kept or read as events
-//! sse      server-sent events
 //! shape    whether an answer is one of its protocol
 //! openai   what the events of a streamed answer tell, and how many tokens a whole one has
 //! gauges   what the connections to a target are at in all threads
@@ -21,7 +20,6 @@ mod http2;
 pub mod openai;
 pub mod shape;
 mod socket;
-mod sse;
 mod tls;
 
 use std::io;

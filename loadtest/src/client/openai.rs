@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
+use weirgate_protocol::sse::{Parser, TooLong};
 
 use super::Failure;
-use super::sse::Parser;
 use crate::request::Stream;
 
 /// Most gaps of an answer that are told one by one.
@@ -48,6 +48,12 @@ impl Reader {
         let at = self.seen.stream.last.unwrap_or_else(Instant::now);
         self.parser.finish(|data| self.seen.event(data, at))?;
         Ok(self.seen.stream)
+    }
+}
+
+impl From<TooLong> for Failure {
+    fn from(error: TooLong) -> Failure {
+        Failure::Malformed(error.to_string())
     }
 }
 

@@ -48,7 +48,7 @@ pub(crate) fn get(path: &str) -> Result<Request<OutBody>, String> {
 const NOT_PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// A name as a segment of a path.
-pub(crate) fn segment(name: &str) -> impl std::fmt::Display {
+pub fn segment(name: &str) -> impl std::fmt::Display {
     utf8_percent_encode(name, NOT_PLAIN)
 }
 

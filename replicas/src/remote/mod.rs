@@ -45,6 +45,7 @@ use parking_lot::RwLock;
 use tokio::sync::watch as watch_channel;
 use weirgate_protocol::LoadedModel;
 
+pub use ask::segment;
 pub use body::{InBody, OutBody, Replay};
 pub use fault::{Fault, FaultKind};
 pub use headers::{Forwarded, request_headers, response_headers, trailers};

@@ -7,7 +7,7 @@ use super::model_instance_group::Kind;
 use super::model_version_policy::{Latest, Specific};
 use super::{
     DataType, ModelConfig, ModelDynamicBatching, ModelInput, ModelInstanceGroup, ModelOutput, ModelRepositoryParameter,
-    ModelVersionPolicy, RepositoryModelLoadRequest, RepositoryModelUnloadRequest,
+    ModelTransactionPolicy, ModelVersionPolicy, RepositoryModelLoadRequest, RepositoryModelUnloadRequest,
 };
 use crate::error::{Error, Result, Shown};
 use crate::model::{Dim, ModelSpec};
@@ -23,6 +23,8 @@ pub struct Batching {
     pub linger: Duration,
     /// Replicas that are ready.
     pub replicas: usize,
+    /// A call may have any number of answers: its text comes in pieces.
+    pub decoupled: bool,
 }
 
 /// The configuration of one of a model's versions in Triton's terms. A model that batches is shown without its first dimension, as Triton does.
@@ -64,6 +66,7 @@ pub fn model_config(name: &str, model: &LoadedModel, spec: &ModelSpec, batching:
             kind: Kind::Cpu.into(),
         }],
         dynamic_batching: batches.then_some(delay),
+        model_transaction_policy: batching.decoupled.then_some(ModelTransactionPolicy { decoupled: true }),
     }
 }
 

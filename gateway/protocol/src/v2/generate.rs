@@ -87,7 +87,8 @@ impl GenerateRequest {
         let missing = || Error::invalid("text_input is missing; give a text").with_param("text_input");
         let asked = generation.stream;
         if asked == Some(true) && !stream {
-            return Err(Error::invalid("stream is true: ask generate_stream for a stream").with_param("stream"));
+            let text = "stream is true: ask generate_stream for a stream, or ModelStreamInfer over gRPC";
+            return Err(Error::invalid(text).with_param("stream"));
         }
         let mut generation = generation.finish(false)?;
         generation.stream = stream && asked.unwrap_or(true);

@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 use weirgate_protocol::openai::{FinishReason, Generation, Usage};
-use weirgate_protocol::v2::{GenerateEvents, GenerateHead, GenerateRequest, generate_error_event, generate_response};
+use weirgate_protocol::sse::{Parser, TooLong};
+use weirgate_protocol::v2::{
+    GenerateEvents, GenerateHead, GenerateRequest, Generated, generate_error_event, generate_response,
+};
 use weirgate_protocol::{Error, ErrorCode};
 
 const USAGE: Usage = Usage { prompt_tokens: 5, cached_tokens: 4, completion_tokens: 3 };
@@ -39,7 +42,8 @@ fn the_route_says_whether_it_is_a_stream() {
     assert_eq!(decode("{}", true), Ok(true));
     assert_eq!(decode(r#"{"stream":false}"#, true), Ok(false), "one event has all of it");
     let error = decode(r#"{"stream":true}"#, false).unwrap_err();
-    assert_eq!((error.param(), error.message()), (Some("stream"), "stream is true: ask generate_stream for a stream"));
+    let text = "stream is true: ask generate_stream for a stream, or ModelStreamInfer over gRPC";
+    assert_eq!((error.param(), error.message()), (Some("stream"), text));
 }
 
 #[test]
@@ -107,4 +111,48 @@ fn answers_to_the_byte() {
     );
     assert_eq!(events.last("", FinishReason::Stop, &USAGE), last);
     assert_eq!(generate_error_event(&Error::engine("a\nb")), "data: {\"error\":\"a\\nb\"}\n\n");
+}
+
+/// What is written is read again, whole and in events, however the bytes are cut.
+#[test]
+fn answers_come_back_as_they_were_written() {
+    let head = GenerateHead { id: Some("7"), model_name: "m", model_version: None };
+    let read = |json: &[u8]| Generated::decode(json).unwrap();
+    let text = |text: &str, reason: Option<&str>| Generated::Text {
+        text: text.to_owned(),
+        finish_reason: reason.map(str::to_owned),
+    };
+    let whole = generate_response(&head, "a \"b\"", FinishReason::Length, &USAGE);
+    assert_eq!(read(&whole), text("a \"b\"", Some("length")));
+
+    let events = GenerateEvents::new(&head);
+    let written = [
+        events.text("data: \n\n"),
+        events.last("", FinishReason::Stop, &USAGE),
+        generate_error_event(&Error::engine("it broke")),
+    ];
+    let written = written.concat();
+    for cut in 1..written.len() {
+        let mut parser = Parser::default();
+        let mut seen = Vec::new();
+        for piece in written.chunks(cut) {
+            let pushed: Result<(), TooLong> = parser.push(piece, |event| {
+                seen.push(read(event));
+                Ok(())
+            });
+            pushed.unwrap();
+        }
+        let broke = Generated::Error("it broke".to_owned());
+        assert_eq!(seen, [text("data: \n\n", None), text("", Some("stop")), broke], "cut at {cut}");
+    }
+}
+
+#[test]
+fn answers_that_are_none_are_their_servers_fault() {
+    for json in ["", "{}", "[]", r#"{"text_output":1}"#, r#"{"text_output":"a"}}"#] {
+        let error = Generated::decode(json.as_bytes()).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::EngineFailed, "{json}: {error}");
+    }
+    let foreign = br#"{"model_name":"m","text_output":"a","details":null,"log_probs":[0.1]}"#;
+    assert_eq!(Generated::decode(foreign), Ok(Generated::Text { text: "a".to_owned(), finish_reason: None }));
 }

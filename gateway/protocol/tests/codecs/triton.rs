@@ -72,7 +72,8 @@ fn spec(first: Dim) -> ModelSpec {
     }
 }
 
-const BATCHING: Batching = Batching { max_rows: 8, linger: std::time::Duration::from_micros(5), replicas: 2 };
+const BATCHING: Batching =
+    Batching { max_rows: 8, linger: std::time::Duration::from_micros(5), replicas: 2, decoupled: false };
 
 #[test]
 fn a_configuration_has_the_numbers_of_existing_clients() {
@@ -98,6 +99,19 @@ fn a_model_that_does_not_batch_keeps_its_first_dimension() {
     let config = model_config("m", &loaded(&[]), &spec(Dim::Fixed(2)), BATCHING);
     assert_eq!((config.max_batch_size, &config.input[0].dims[..]), (0, &[2, -1, 3][..]));
     assert_eq!(config.dynamic_batching, None);
+}
+
+#[test]
+fn a_configuration_says_that_a_call_may_have_any_number_of_answers() {
+    let of = |decoupled| {
+        let batching = Batching { decoupled, ..BATCHING };
+        model_config("m", &loaded(&[]), &spec(Dim::Fixed(1)), batching)
+    };
+    let (one, many) = (of(false), of(true));
+    assert_eq!(many.encode_to_vec()[one.encoded_len()..], [0x9a, 0x01, 0x02, 0x08, 0x01], "it is field 19");
+    let json = |config| serde_json::from_slice::<serde_json::Value>(&oip::config_body(&config)).unwrap();
+    assert_eq!(json(many)["model_transaction_policy"], serde_json::json!({"decoupled": true}));
+    assert!(json(one).get("model_transaction_policy").is_none());
 }
 
 #[test]

@@ -3,17 +3,29 @@
 //! By the WHATWG's rules for `text/event-stream`: lines end in LF, CR or CRLF; the `data` lines of an event are joined by
 //! LF; an empty line ends it; what begins with a colon is a comment. Names, ids and retry times are passed over.
 
-use memchr::memchr2;
+use std::fmt;
 
-use super::Failure;
+use memchr::memchr2;
 
 /// Longest line, and longest event.
 const MAX_EVENT: usize = 1 << 20;
 const BOM: &[u8] = "\u{feff}".as_bytes();
 
+/// A line or an event has more bytes than are kept of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLong;
+
+impl fmt::Display for TooLong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "event: more than {MAX_EVENT} bytes")
+    }
+}
+
+impl std::error::Error for TooLong {}
+
 /// Cuts a stream of bytes into events.
 #[derive(Debug, Default)]
-pub(super) struct Parser {
+pub struct Parser {
     /// The beginning of a line whose end has not come.
     line: Vec<u8>,
     /// Of the event whose end has not come; each line of data has an LF behind it.
@@ -25,12 +37,13 @@ pub(super) struct Parser {
 }
 
 impl Parser {
-    /// Takes the next bytes, and calls `event` with the data of each event that they end.
-    pub(super) fn push(
+    /// Takes the next bytes, and calls `event` with the data of each event that they end. Its error, and that of a line or an
+    /// event that is too long, end the stream.
+    pub fn push<E: From<TooLong>>(
         &mut self,
         mut bytes: &[u8],
-        mut event: impl FnMut(&[u8]) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+        mut event: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
         while let [first, rest @ ..] = bytes {
             if std::mem::take(&mut self.after_cr) && *first == b'\n' {
                 bytes = rest;
@@ -38,7 +51,7 @@ impl Parser {
             }
             let Some(end) = memchr2(b'\n', b'\r', bytes) else {
                 self.line.extend_from_slice(bytes);
-                return within_cap(self.line.len());
+                return Ok(within_cap(self.line.len())?);
             };
             let line = &bytes[..end];
             self.after_cr = bytes[end] == b'\r';
@@ -57,7 +70,7 @@ impl Parser {
     }
 
     /// The stream is over. An event that lacks only the empty line behind it counts: some servers leave it out.
-    pub(super) fn finish(&mut self, mut event: impl FnMut(&[u8]) -> Result<(), Failure>) -> Result<(), Failure> {
+    pub fn finish<E: From<TooLong>>(&mut self, mut event: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         let line = std::mem::take(&mut self.line);
         if !line.is_empty() {
             self.take(&line, &mut event)?;
@@ -65,7 +78,7 @@ impl Parser {
         self.take(b"", &mut event)
     }
 
-    fn take(&mut self, line: &[u8], event: &mut impl FnMut(&[u8]) -> Result<(), Failure>) -> Result<(), Failure> {
+    fn take<E: From<TooLong>>(&mut self, line: &[u8], event: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         let line = if std::mem::replace(&mut self.begun, true) { line } else { line.strip_prefix(BOM).unwrap_or(line) };
         if line.is_empty() {
             let Some((_, data)) = self.data.split_last() else { return Ok(()) };
@@ -80,15 +93,12 @@ impl Parser {
         };
         self.data.extend_from_slice(value);
         self.data.push(b'\n');
-        within_cap(self.data.len())
+        Ok(within_cap(self.data.len())?)
     }
 }
 
-fn within_cap(length: usize) -> Result<(), Failure> {
-    if length > MAX_EVENT {
-        return Err(Failure::Malformed(format!("event: more than {MAX_EVENT} bytes")));
-    }
-    Ok(())
+fn within_cap(length: usize) -> Result<(), TooLong> {
+    if length > MAX_EVENT { Err(TooLong) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -98,7 +108,7 @@ mod tests {
     fn events(pieces: &[&[u8]]) -> Vec<String> {
         let mut seen = Vec::new();
         let mut parser = Parser::default();
-        let mut event = |data: &[u8]| {
+        let mut event = |data: &[u8]| -> Result<(), TooLong> {
             seen.push(String::from_utf8(data.to_vec()).unwrap());
             Ok(())
         };
@@ -132,14 +142,15 @@ mod tests {
 
     #[test]
     fn lines_and_events_have_a_cap() {
+        let keep = |_: &[u8]| Ok::<_, TooLong>(());
         let piece = vec![b'x'; MAX_EVENT / 2 + 1];
         let mut parser = Parser::default();
-        assert!(parser.push(&piece, |_| Ok(())).is_ok());
-        assert!(parser.push(&piece, |_| Ok(())).is_err());
+        assert!(parser.push(&piece, keep).is_ok());
+        assert!(parser.push(&piece, keep).is_err());
 
         let line = [b"data: ", &piece[..], b"\n"].concat();
         let mut parser = Parser::default();
-        assert!(parser.push(&line, |_| Ok(())).is_ok());
-        assert!(parser.push(&line, |_| Ok(())).is_err());
+        assert!(parser.push(&line, keep).is_ok());
+        assert!(parser.push(&line, keep).is_err());
     }
 }

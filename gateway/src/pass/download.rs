@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use weirgate_protocol::{Error, ErrorCode, Protocol, RetryClass};
-use weirgate_replicas::language::FAILED;
+use weirgate_replicas::language::failed;
 use weirgate_replicas::remote::body::BodyError;
 use weirgate_replicas::remote::{Fault, FaultKind, InBody, trailers};
 use weirgate_router::pool::Outcome;
@@ -56,8 +56,7 @@ impl Open {
 
     /// An answer of gRPC says behind its messages how it went, and so does an engine of ours that has failed.
     fn reads(&mut self, trailers: &HeaderMap) {
-        let failed = trailers.get(FAILED).filter(|_| self.lease.remote().ours);
-        if let Some(status) = failed.and_then(|status| StatusCode::from_bytes(status.as_bytes()).ok()) {
+        if let Some(status) = failed(trailers).filter(|_| self.lease.remote().ours) {
             let outcome = if status.is_server_error() { Outcome::Failed } else { Outcome::Answered };
             self.lease.ends(outcome, Instant::now());
             self.code = counted(status, None);

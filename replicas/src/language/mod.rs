@@ -14,4 +14,4 @@ pub(crate) mod respond;
 
 pub(crate) use self::replica::LanguageModels;
 pub use self::replica::LanguageSetConfig;
-pub use self::respond::FAILED;
+pub use self::respond::failed;

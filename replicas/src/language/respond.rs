@@ -1,13 +1,18 @@
 //! What the servers of language models have in common.
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use weirgate_protocol::{Error, ErrorCode, Result, RetryClass, openai, v2};
 
 use crate::remote::{Fault, FaultKind, InBody};
 
 /// The trailer of a stream that has failed: the status that its answer would have, had it not begun.
-pub const FAILED: HeaderName = HeaderName::from_static("x-weirgate-failed");
+pub(crate) const FAILED: HeaderName = HeaderName::from_static("x-weirgate-failed");
+
+/// The status that a stream which has failed would have been answered with, by what it says behind its last event.
+pub fn failed(trailers: &HeaderMap) -> Option<StatusCode> {
+    StatusCode::from_bytes(trailers.get(FAILED)?.as_bytes()).ok()
+}
 
 /// Bodies beyond this are read on a thread for work: a hundred thousand tokens take as many microseconds and more, and other
 /// connections are not to wait for them.

@@ -43,7 +43,7 @@ impl Model {
         stop: &Stop,
     ) -> Result<Model, LoadError> {
         let place = config.source.fetch(&config.service, stop)?;
-        Model::load_from(&place, config, name, observers).map_err(|error| place.named(error))
+        Model::load_from(&place, config, name, observers, stop).map_err(|error| place.named(error))
     }
 
     fn load_from(
@@ -51,6 +51,7 @@ impl Model {
         config: &LanguageSetConfig,
         name: String,
         observers: Observers,
+        stop: &Stop,
     ) -> Result<Model, LoadError> {
         if is_embedder(place.path()) {
             let config = EmbedConfig { name, roots: place.roots().to_vec(), ..config.embed.clone() };
@@ -61,7 +62,8 @@ impl Model {
             LoadError(format!("{text} (or at a folder with {}, for an embedder)", EMBEDDER.join(" and ")))
         })?;
         storage::check_within(&file, place.roots())?;
-        let engine = TextEngine::load(&file, &TextConfig { name, ..config.text.clone() }, observers.text)?;
+        let config = TextConfig { name, ..config.text.clone() };
+        let engine = TextEngine::load(&file, &config, observers.text, stop)?;
         Ok(Model::Text(Arc::new(engine)))
     }
 

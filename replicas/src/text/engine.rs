@@ -3,14 +3,15 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use weirgate_models::LoadError;
 use weirgate_models::gguf::GgufFile;
-use weirgate_models::network::Network;
+use weirgate_models::network::{LoadProgress, Network};
 use weirgate_models::text::Tokenizer;
 use weirgate_models::text::chat::ChatTemplate;
+use weirgate_models::{LoadError, Stop};
 use weirgate_protocol::Result;
 use weirgate_replicas_core::tokens::{NewSequence, Scheduler, TokenPolicy};
 
@@ -22,6 +23,9 @@ use super::mailbox::{Generation, mailbox};
 use super::observer::{TextObserver, TextStats};
 use super::request::Generate;
 use super::writer::AnswerWriter;
+
+/// From one line in the log on how far loading has come to the next.
+const TELLS_EVERY: Duration = Duration::from_secs(5);
 
 /// Why an engine's thread has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,11 +73,24 @@ impl ModelText {
 }
 
 impl TextEngine {
-    /// Loads a GGUF file, and starts the engine's thread. It reads the whole file, and takes its time.
-    pub fn load(path: &Path, config: &TextConfig, observer: Arc<dyn TextObserver>) -> Result<TextEngine, LoadError> {
+    /// Loads a GGUF file, and starts the engine's thread. It reads the whole file, and takes its time; `stop` ends it early.
+    pub fn load(
+        path: &Path,
+        config: &TextConfig,
+        observer: Arc<dyn TextObserver>,
+        stop: &Stop,
+    ) -> Result<TextEngine, LoadError> {
         let file = GgufFile::open(path)?;
         let text = ModelText::read(&file)?;
-        let network = Network::of(&file, &config.network(), &mut |_| ControlFlow::Continue(()))?;
+        let mut told = Instant::now();
+        let mut progress = |LoadProgress { bytes, total }| {
+            if told.elapsed() >= TELLS_EVERY {
+                told = Instant::now();
+                tracing::info!(engine = %config.name, bytes, of = total, "loading the model");
+            }
+            if stop.asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let network = Network::of(&file, &config.network(), &mut progress)?;
         let limits = *network.limits();
         let policy = config.policy(&limits).map_err(|error| file.refuse(error))?;
         let block_bytes = network.kv_block_bytes();

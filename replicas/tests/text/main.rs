@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use weirgate_models::Stop;
 use weirgate_models::text::StopStrings;
 use weirgate_models::text::chat::{Message, RenderOptions};
 use weirgate_protocol::ErrorCode;
@@ -22,7 +23,7 @@ fn load(config: TextConfig) -> TextEngine {
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../build/models"), PathBuf::from);
     let path = models.join("smollm2/SmolLM2-135M-Instruct.Q4_1.gguf");
     assert!(path.exists(), "{} is missing: run `make setup-models`", path.display());
-    TextEngine::load(&path, &config, Arc::new(Unobserved)).unwrap()
+    TextEngine::load(&path, &config, Arc::new(Unobserved), &Stop::default()).unwrap()
 }
 
 fn config() -> TextConfig {
@@ -231,7 +232,7 @@ async fn what_passes_the_context_is_refused_and_what_reaches_it_is_cut() {
 async fn a_model_that_can_not_be_loaded_says_why() {
     let refused = |config: TextConfig| {
         let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
-        TextEngine::load(&file, &config, Arc::new(Unobserved)).err().unwrap().0
+        TextEngine::load(&file, &config, Arc::new(Unobserved), &Stop::default()).err().unwrap().0
     };
     assert!(refused(config()).contains("is no GGUF file"), "{}", refused(config()));
 }

@@ -15,7 +15,7 @@ use weirgate_tests::environment::{models, scale};
 use weirgate_tests::http::{Body, post};
 use weirgate_tests::process::resident_bytes;
 use weirgate_tests::wait::{eventually, within};
-use weirgate_tests::{Http1, Server, Service};
+use weirgate_tests::{Http1, Raw, Server, Service};
 
 const CHAT: &str = "/v1/chat/completions";
 
@@ -118,6 +118,24 @@ async fn no_stream_is_cut_while_a_canary_is_rolled_out() {
     is_at_rest(&server).await;
 }
 
+/// Complaint 37: the first token waited for a timer that gathers chunks.
+#[tokio::test(flavor = "multi_thread")]
+async fn complaint_37_text_goes_out_as_it_is_made() {
+    let server = Server::start([Service::smollm2("chat")]).await;
+    let mut raw = Raw::connect(server.data).await;
+    let body = chat(2_000).to_string();
+    let length = body.len();
+    raw.write(format!("POST {CHAT} HTTP/1.1\r\nhost: test\r\ncontent-length: {length}\r\n\r\n{body}")).await;
+    let has = |bytes: &[u8], count: usize| String::from_utf8_lossy(bytes).matches("\"content\":").count() > count;
+    within("the first text", raw.read_until(|bytes| has(bytes, 1).then_some(()))).await.unwrap();
+    // Far from the end, and no more is held back than what was just made.
+    let made = gauge(&server, "weirgate_generated_tokens_total").await;
+    assert!(made < 1_000.0, "{made} tokens were made before the first was sent");
+    within("more text", raw.read_until(|bytes| has(bytes, made as usize).then_some(()))).await.unwrap();
+    drop(raw);
+    is_at_rest(&server).await;
+}
+
 /// One caller's calls: some are heard to the end, and some are left at any moment.
 async fn come_and_go(address: SocketAddr, mut dice: Dice, calls: usize) -> (usize, usize) {
     let (mut heard, mut left) = (0, 0);
@@ -174,7 +192,7 @@ async fn callers_who_come_and_go_leave_nothing_behind() {
 
 /// Complaint 43: short streams were held until the longest of their batch had ended.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_short_stream_ends_while_a_long_one_runs() {
+async fn complaint_43_a_short_stream_ends_while_a_long_one_runs() {
     let server = Server::start([Service::smollm2("chat")]).await;
     let address = server.data;
     let mut long = JoinSet::new();
@@ -193,7 +211,7 @@ async fn a_short_stream_ends_while_a_long_one_runs() {
 
 /// Complaint 31: a call by V1 of a language model, and a prompt that is too long, were answered 500.
 #[tokio::test]
-async fn what_a_language_model_cannot_answer_is_the_callers_fault() {
+async fn complaint_31_what_a_language_model_cannot_answer_is_the_callers_fault() {
     let server = Server::start([Service::smollm2("chat").argument("--max_model_len=64")]).await;
     let mut caller = Http1::connect(server.data).await;
     for (path, body) in
@@ -217,7 +235,7 @@ async fn what_a_language_model_cannot_answer_is_the_callers_fault() {
 
 /// Complaint 30: OpenAI's clients found nothing below `/v1`, or nothing below `/openai/v1`.
 #[tokio::test]
-async fn every_base_leads_to_the_same_model() {
+async fn complaint_30_every_base_leads_to_the_same_model() {
     let server = Server::start([Service::smollm2("chat").argument("--model_name=tiny")]).await;
     let mut caller = Http1::connect(server.data).await;
     let mut answers = Vec::new();

@@ -241,22 +241,23 @@ async fn answers_stop_at_tokens_and_strings_once_they_may() {
 
 #[tokio::test]
 async fn a_reader_that_does_not_read_ends_alone() {
-    let Engine { engine, ends } = start(&TextConfig { unread_bytes: 40, ..config() }, None);
+    let Engine { engine, ends } = start(&TextConfig { unread_bytes: 240, ..config() }, None);
     let idle = engine.submit(generate(prompt(1, 20), 200)).unwrap();
-    let brisk = engine.submit(generate(prompt(2, 20), 150)).unwrap();
+    // All of it fits, however late its reader comes.
+    let brisk = engine.submit(generate(prompt(2, 20), 40)).unwrap();
     let (text, _, finished) = read(brisk).await;
-    assert_eq!((text, finished.reason.label()), (right(&prompt(2, 20), 150), "length"));
+    assert_eq!((text, finished.reason.label()), (right(&prompt(2, 20), 40), "length"));
     while ends.0.lock().len() < 2 {
         tokio::task::yield_now().await;
     }
     let (text, tokens, finished) = read(idle).await;
     let right = right(&prompt(1, 20), 200);
     // All that came before is there, up to the token that was too much.
-    assert!(text.len() > 30 && text.len() < 80 && right.starts_with(&text), "{text}");
+    assert!(text.len() > 200 && text.len() < 280 && right.starts_with(&text), "{text}");
     assert_eq!(tokens, finished.usage.new_tokens);
     let error = error(&finished);
     assert_eq!(error.code(), ErrorCode::Cancelled);
-    assert!(error.message().contains("the limit is 40"), "{error:?}");
+    assert!(error.message().contains("the limit is 240"), "{error:?}");
 }
 
 #[tokio::test]

@@ -219,7 +219,7 @@ async fn what_passes_the_context_is_refused_and_what_reaches_it_is_cut() {
     let prompt = engine.tokenizer().encode_prompt("One two three four five", false);
     let length = prompt.len();
     let error = engine.submit(greedy(prompt.clone(), 40)).err().unwrap();
-    assert_eq!(error.code(), ErrorCode::InvalidRequest);
+    assert_eq!(error.code(), ErrorCode::ContextExceeded);
     let all = length + 40;
     assert!(error.message().contains(&format!("are {all}, and the model's context is 40")), "{error:?}");
     let open = Generate { max_new_tokens: None, ignore_eos: true, ..greedy(prompt, 1) };

@@ -2,7 +2,7 @@
 //!
 //! The numbers that matter: processor time per prompt token and per token of an answer, of the whole server. The bars are half of
 //! llama.cpp's speed in decodes, and all of it in prompts. Beside them tokens a second, how long a newcomer waits for its first
-//! token while others stream, and memory.
+//! token while others are answered, and memory.
 //!
 //! The model is SmolLM2-135M-Instruct in Q4_1. Each server computes with one thread, on one core that it shares with its own
 //! HTTP; callers are on another. Prompts are tokens, no two alike, so that no cache of prompts helps. Rounds of both alternate, in
@@ -49,7 +49,11 @@ fn main() -> Result<()> {
             // Each goes first in its turn, so that a drift of the machine favours nobody.
             for turn in 0..servers.len() {
                 let (rival, server) = &servers[(round + turn) % servers.len()];
-                table.rows.push((phase, *rival, phases::run(phase, server, round, time)?));
+                let sample = phases::run(phase, server, round, time);
+                let sample = sample.map_err(|error| {
+                    std::io::Error::other(format!("{} of {}: {error}", phase.label(), rival.label()))
+                })?;
+                table.rows.push((phase, *rival, sample));
             }
         }
         eprintln!("round {} of {rounds} done", round + 1);

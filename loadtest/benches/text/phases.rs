@@ -4,17 +4,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use weirgate_loadtest::Result;
 use weirgate_loadtest::closed::{self, Callers, Plan, Until};
 use weirgate_loadtest::process::Server;
 use weirgate_loadtest::request::{Answer, Protocol, Request};
 
-/// Tokens of a streamed answer.
+/// Tokens of a long answer.
 const ANSWER: usize = 64;
 /// Tokens of its prompt.
 const SHORT: usize = 16;
-/// Of a newcomer's prompt, and how many stream meanwhile.
+/// Of a newcomer's prompt, and how many are answered meanwhile.
 const NEWCOMER: usize = 128;
 const OTHERS: usize = 8;
 /// More prompts than a phase comes to.
@@ -24,9 +24,9 @@ const DISTINCT: usize = 512;
 pub enum Phase {
     /// One caller, and prompts of so many tokens that are answered with one.
     Prompt(usize),
-    /// So many callers, whose answers are streamed.
+    /// So many callers, whose answers are long.
     Decode(usize),
-    /// The time to the first token of a newcomer, while others stream.
+    /// The time to the first token of a newcomer, while others are answered.
     Newcomer,
 }
 
@@ -45,9 +45,9 @@ impl Phase {
     pub fn label(self) -> String {
         match self {
             Phase::Prompt(tokens) => format!("prompt of {tokens} tokens"),
-            Phase::Decode(1) => "decode, 1 stream".to_owned(),
-            Phase::Decode(streams) => format!("decode, {streams} streams"),
-            Phase::Newcomer => format!("first token of {NEWCOMER}, while {OTHERS} stream"),
+            Phase::Decode(1) => "decode, 1 sequence".to_owned(),
+            Phase::Decode(sequences) => format!("decode, {sequences} sequences"),
+            Phase::Newcomer => format!("first token of {NEWCOMER}, while {OTHERS} decode"),
         }
     }
 }
@@ -70,19 +70,17 @@ fn request(seed: usize, prompt: usize, answer: usize) -> Request {
         100 + (mixed >> 33) % 40_000
     };
     let prompt: Vec<usize> = (0..prompt).map(token).collect();
-    let streams = answer > 1;
-    let mut body: Value = json!({
+    let body = json!({
         "model": "smollm2", "prompt": prompt, "max_tokens": answer, "temperature": 0, "ignore_eos": true,
     });
-    if streams {
-        body["stream"] = true.into();
-    }
-    Request { streams, ..Request::new(Protocol::Completions, "/v1/completions", body.to_string()) }
+    Request::new(Protocol::Completions, "/v1/completions", body.to_string())
 }
 
 fn plan(address: SocketAddr, callers: usize, seed: usize, prompt: usize, answer: usize) -> Plan {
     let requests: Arc<[Request]> = (0..DISTINCT).map(|index| request(seed + index, prompt, answer)).collect();
-    let is_right = move |answer: &Answer| answer.stream.as_ref().is_none_or(|stream| stream.whole);
+    // Whole answers: llama.cpp's server ends the connection behind each stream.
+    let made = u32::try_from(answer).unwrap_or(u32::MAX);
+    let is_right = move |answer: &Answer| answer.usage.is_some_and(|usage| usage.completion_tokens == Some(made));
     Plan {
         address,
         requests,
@@ -112,8 +110,8 @@ pub fn run(phase: Phase, server: &Server, round: usize, time: Duration) -> Resul
                     p50_ms: report.latencies.p50_us() / 1e3,
                 })
             }
-            Phase::Decode(streams) => {
-                let mut all = Callers::connect(plan(address, streams, seed, SHORT, ANSWER)).await?;
+            Phase::Decode(sequences) => {
+                let mut all = Callers::connect(plan(address, sequences, seed, SHORT, ANSWER)).await?;
                 let before = server.cpu_time()?;
                 let report = all.run(Until::After(time)).await?.all_well()?;
                 let cpu = server.cpu_time()? - before;

@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 use weirgate_tests::wait::{eventually, within};
-use weirgate_tests::{Raw, Server, Service, suites};
+use weirgate_tests::{Raw, Server, Service, environment, suites};
 
 fn short() -> Service {
     Service::smollm2("short").argument("--max_model_len=64").concurrency(1).max_queued(1)
@@ -27,6 +27,17 @@ fn found(bytes: &[u8], text: &str) -> Option<()> {
 async fn openais_client_gets_text() {
     const SUITE: &str = "test_openai_text.py";
     let server = Server::start([Service::smollm2("smol"), short()]).await;
+    let mut command = suites::suite("clients", SUITE, &server);
+    let run = tokio::task::spawn_blocking(move || command.output().unwrap());
+    let fault = suites::fault(SUITE, &run.await.unwrap());
+    assert!(fault.is_none(), "{}\n{}", fault.unwrap_or_default(), server.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn openais_client_gets_embeddings() {
+    const SUITE: &str = "test_openai_embeddings.py";
+    let folder = environment::models().join("all-minilm-l6-v2");
+    let server = Server::start([Service::embedder("vectors", folder)]).await;
     let mut command = suites::suite("clients", SUITE, &server);
     let run = tokio::task::spawn_blocking(move || command.output().unwrap());
     let fault = suites::fault(SUITE, &run.await.unwrap());

@@ -143,3 +143,79 @@ impl Body for Stream {
         self.over && self.ready.is_empty() && self.failed.is_none()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use weirgate_protocol::{Error, ErrorCode};
+
+    use super::*;
+    use crate::text::answer::{FinishReason, Finished, GenerationTiming, StopCause, Usage};
+    use crate::text::mailbox::{Generation, Outlet, mailbox};
+
+    const HEAD: AnswerHead<'_> = AnswerHead { request_id: "1", created: 0, model: "m", fingerprint: None };
+
+    fn chat(stream: bool) -> Asked {
+        Asked { form: Form::Chat, prompts: 1, prompt_tokens: 3, stream, options: StreamOptions::default() }
+    }
+
+    fn pair() -> (Outlet, Choices) {
+        let (outlet, generation): (Outlet, Generation) = mailbox(1_000);
+        (outlet, Choices::new(vec![generation]))
+    }
+
+    fn end(reason: FinishReason) -> Finished {
+        let usage = Usage { prompt_tokens: 3, cached_tokens: 0, new_tokens: 2 };
+        Finished { reason, usage, timing: GenerationTiming::default() }
+    }
+
+    fn failed() -> FinishReason {
+        FinishReason::Failed(Error::engine("the engine failed: for a test"))
+    }
+
+    /// The text of a streamed answer, and its trailers.
+    async fn read(response: Response<InBody>) -> (String, Option<HeaderMap>) {
+        let collected = response.into_body().collect().await.unwrap();
+        let trailers = collected.trailers().cloned();
+        (String::from_utf8(collected.to_bytes().to_vec()).unwrap(), trailers)
+    }
+
+    #[tokio::test]
+    async fn a_stream_ends_with_its_reason_and_done() {
+        let (mut outlet, choices) = pair();
+        outlet.push("a", 1).unwrap();
+        outlet.finish("b", 1, end(FinishReason::Stop(StopCause::Token(2))));
+        let (text, trailers) = read(stream(&chat(true), choices, &HEAD).await.unwrap()).await;
+        assert!(text.contains(r#""content":"ab""#) && text.contains(r#""finish_reason":"stop""#), "{text}");
+        assert!(text.ends_with("data: [DONE]\n\n") && trailers.is_none(), "{text}");
+    }
+
+    #[tokio::test]
+    async fn what_fails_before_the_first_text_is_an_error_and_what_fails_later_an_event() {
+        for streams in [true, false] {
+            let (outlet, choices) = pair();
+            outlet.finish("", 0, end(failed()));
+            let asked = chat(streams);
+            let answered =
+                if streams { stream(&asked, choices, &HEAD).await } else { whole(&asked, choices, &HEAD).await };
+            assert_eq!(answered.err().unwrap().code(), ErrorCode::EngineFailed);
+        }
+        let (mut outlet, choices) = pair();
+        outlet.push("a", 1).unwrap();
+        let response = stream(&chat(true), choices, &HEAD).await.unwrap();
+        outlet.finish("", 0, end(failed()));
+        let (text, trailers) = read(response).await;
+        let last = text.trim_end().rsplit("\n\n").next().unwrap();
+        assert!(last.starts_with(r#"data: {"error":{"message":"the engine failed: for a test""#), "{text}");
+        assert_eq!(crate::language::failed(&trailers.unwrap()).map(|status| status.as_u16()), Some(500));
+    }
+
+    #[tokio::test]
+    async fn one_that_fails_takes_the_others_of_its_request_along() {
+        let ((outlet, generation), (other, second)) = (mailbox(1_000), mailbox(1_000));
+        let form = Form::Completion { echo: Vec::new() };
+        let asked = Asked { form, prompts: 2, prompt_tokens: 6, stream: false, options: StreamOptions::default() };
+        outlet.finish("", 0, end(failed()));
+        let answered = whole(&asked, Choices::new(vec![generation, second]), &HEAD).await;
+        assert!(answered.is_err() && other.reader_gone());
+    }
+}

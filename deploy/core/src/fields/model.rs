@@ -44,7 +44,11 @@ const STORED_MODEL: &[Field] = &[
 ];
 
 static MODEL_FORMAT: Level = level(&[&[
-    acted_on("name", Rule::Text, "`onnx`, `gguf` (a language model) or `huggingface` (the same); others are refused"),
+    acted_on(
+        "name",
+        Rule::Text,
+        "`onnx`, or `gguf` or `huggingface` for language models: a GGUF file, or an embedder's folder; others are refused",
+    ),
     acted_on("version", Rule::Text, "kept; the file says it too, and is believed"),
 ]]);
 

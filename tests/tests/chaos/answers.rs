@@ -83,7 +83,8 @@ async fn a_budget_bounds_how_often_idempotent_calls_are_repeated() {
     let end = async || scene.fleet.behave(Behaviour::Answer);
     during(&mut run, begin, end).await;
     let ledger = run.end().await;
-    ledger.holds(|end| matches!(end, End::Refused(502 | 503, _)));
+    // Where all breakers are open for long, calls wait until the queue is full, or their time is over.
+    ledger.holds(|end| matches!(end, End::Refused(429 | 502..=504, _)));
     let executions: usize = scene.fleet.executed().values().map(Vec::len).sum();
     assert!(executions * 2 < ledger.calls.len() * 3, "{executions} executions of {} calls", ledger.calls.len());
 }

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use weirgate_deploy_core::{ModelArguments, ModelFormat, ModelPlan, RevisionPlan};
-use weirgate_replicas::embed::EmbedConfig;
+use weirgate_replicas::embed::{EmbedConfig, EmbedderOptions};
 use weirgate_replicas::language::LanguageSetConfig;
 use weirgate_replicas::text::TextConfig;
 use weirgate_replicas::{Feed, OnnxSource, ReplicaSet, ReplicaSetConfig, Source, onnx_loader};
@@ -58,8 +58,11 @@ fn language(service: &Named, plan: &RevisionPlan, arguments: &ModelArguments, so
             ..usual
         },
         embed: EmbedConfig {
-            threads: threads(plan).get(),
-            max_tokens: arguments.max_model_len.map(NonZeroUsize::get),
+            embedder: EmbedderOptions {
+                threads: threads(plan).get(),
+                max_tokens: arguments.max_model_len.map(NonZeroUsize::get),
+                ..embed.embedder
+            },
             run_tokens: or(arguments.max_num_batched_tokens, embed.run_tokens),
             ..embed
         },

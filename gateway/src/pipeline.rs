@@ -4,6 +4,8 @@
 //! Until a call is decoded it can still be routed again, with what has been read of it: where the lane is retired, or its
 //! revision fails while another can answer.
 
+mod answered;
+
 use std::fmt::Display;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,31 +13,28 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
+use http::HeaderValue;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue};
 use weirgate_protocol::v1::instances;
 use weirgate_protocol::{
-    Call, Error, InferRequest, InferResponse, LoadedModel, ModelSpec, Payload, Priority, Protocol, Result, Retry,
-    RetryClass, Target, Work, given,
+    Call, Error, InferRequest, InferResponse, LoadedModel, ModelSpec, Payload, Priority, Result, Retry, RetryClass,
+    Target, Work, given,
 };
 use weirgate_replicas::remote::via;
 use weirgate_replicas::{Along, BatchOf};
 
+pub use self::answered::Answered;
 use crate::dispatch::{Reservation, Submission, Trail, Turned};
-use crate::explain::{self, EXPLAIN, Explained};
+use crate::explain::{self, Explained};
 use crate::gateway::{Asked, Gateway, Routed};
 use crate::observe::{Stages, count_unanswered, count_unrouted};
 use crate::pass::{self, PassCall, Shape, Way};
 use crate::respond::Refusal;
-use crate::server::address::REVISION;
 use crate::server::body::{BodyLimit, BodyReader};
 use crate::server::codings::Codings;
-use crate::server::edge::{self, Arrival};
+use crate::server::edge::Arrival;
 use crate::server::large::{in_place, undo_codings};
 use crate::texts::TextCall;
-
-/// Compressing takes about as much longer than encoding.
-const COMPRESSION: usize = 8;
 
 /// How often a call is routed again before it is refused: each time means that its service has changed meanwhile.
 pub(crate) const MOST_MOVES: usize = 100;
@@ -49,71 +48,6 @@ pub struct InferCall<'a, D> {
     pub passes: Option<&'a Parts>,
     /// The protocol's codec, run on the whole body. It sees what the model takes: some protocols don't say it themselves.
     pub decode: D,
-}
-
-/// An answered call, to be encoded by its adapter.
-pub struct Answered {
-    /// What was asked, less its inputs: the id, and how outputs are wanted.
-    pub request: InferRequest,
-    pub response: InferResponse,
-    routed: Routed,
-    protocol: Protocol,
-    stages: Stages,
-    arrived: Instant,
-    deadline: Instant,
-    /// What its record is made of, where it leaves one.
-    explained: Option<Box<Explained>>,
-}
-
-impl Answered {
-    /// Encodes the answer, where it does not hold up other connections; `compresses`: it compresses it too.
-    pub async fn encode<T>(
-        &mut self,
-        compresses: bool,
-        encode: impl FnOnce(InferResponse, &InferRequest) -> Result<T>,
-    ) -> Result<T, Refusal> {
-        let weight = if compresses { COMPRESSION } else { 1 };
-        let bytes: usize = self.response.outputs.iter().map(|output| output.data.len()).sum();
-        let response = std::mem::take(&mut self.response);
-        let work = || encode(response, &self.request);
-        let encoded = in_place(bytes.saturating_mul(weight), self.deadline, RetryClass::MayHaveExecuted, work).await;
-        encoded.map_err(|error| {
-            self.routed.lane().metrics.failed(self.protocol, error.code(), self.arrived.elapsed());
-            if let Some(explained) = self.explained.take() {
-                explained.failed(&self.routed, &error);
-            }
-            Refusal::of(error, &self.routed)
-        })
-    }
-
-    /// The revision that answered.
-    pub fn revision(&self) -> &HeaderValue {
-        self.routed.lane().revision()
-    }
-
-    /// Call when the answer is encoded: notes its times, and adds to its headers what every answer carries.
-    pub fn finish(mut self, headers: &mut HeaderMap) {
-        self.note();
-        headers.insert(REVISION, self.revision().clone());
-        edge::stamp(headers, &self.stages);
-        headers.extend(self.record().map(|value| (EXPLAIN, value)));
-    }
-
-    /// Call instead of [`Answered::finish`] where the answer has no headers of its own.
-    pub fn finish_bare(mut self) {
-        self.note();
-        self.record();
-    }
-
-    /// Keeps the call's record, and returns it where that was asked for.
-    fn record(&mut self) -> Option<HeaderValue> {
-        self.explained.take()?.answered(&self.routed, &self.stages)
-    }
-
-    fn note(&mut self) {
-        self.stages.total = self.arrived.elapsed();
-        self.routed.lane().metrics.answered(self.protocol, &self.stages);
-    }
 }
 
 /// How a call for tensors was answered.

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use weirgate_replicas_core::BatchPolicy;
 
 use crate::credits::DEFAULT_MAX_ROWS;
-use crate::kind::{Ending, EventKind, Kind, Start, Started, Tell, undescribed};
+use crate::kind::{Ending, EventKind, Kind, Start, Started, Tell, stop_asked, undescribed};
 use crate::remote::{Described, Remote, Transport, TransportConfig, WatchConfig, WatchEvent, watch};
 use crate::replica::FailureKind;
 use crate::waits::Waits;
@@ -73,7 +73,7 @@ impl Kind for Upstreams {
     fn start(&self, start: Start, tasks: &mut JoinSet<()>) -> Result<Arc<dyn Started>, String> {
         let UpstreamsConfig { servers, watch, limits } = &self.config;
         let server = servers.get(start.place).ok_or("there are more replicas than upstreams")?.clone();
-        let (stop, mut stopping) = channel::channel(false);
+        let (stop, stopping) = channel::channel(false);
         let (watch, limits, ids) = (watch.clone(), *limits, self.ids.clone());
         tasks.spawn(async move {
             let ending = Ending::new(start.tell.clone());
@@ -93,7 +93,7 @@ impl Kind for Upstreams {
             };
             let ended: Result<(), String> = tokio::select! {
                 failed = watched => failed,
-                _ = stopping.wait_for(|stop| *stop) => Ok(()),
+                () = stop_asked(stopping) => Ok(()),
             };
             ending.tell(EventKind::Exited(ended.err().map(|reason| (FailureKind::Upstream, reason))));
         });

@@ -108,6 +108,17 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     parse_retry_after(headers.get(header::RETRY_AFTER)?.to_str().ok()?)
 }
 
+/// The kinds of answers that are told apart.
+pub const JSON: &str = "application/json";
+pub const EVENT_STREAM: &str = "text/event-stream";
+
+/// Whether a body is of this kind, whatever its parameters.
+pub fn is_content(headers: &HeaderMap, kind: &str) -> bool {
+    let begins =
+        |value: &[u8]| value.get(..kind.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(kind.as_bytes()));
+    headers.get(header::CONTENT_TYPE).is_some_and(|value| begins(value.as_bytes()))
+}
+
 /// The status that an answer without messages carries in its head.
 pub fn grpc_status(headers: &HeaderMap) -> Option<i32> {
     const STATUS: HeaderName = HeaderName::from_static("grpc-status");

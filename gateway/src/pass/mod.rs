@@ -31,6 +31,7 @@ mod wanting;
 mod way;
 
 pub use answer::note_refusal;
+pub use head::{EVENT_STREAM, is_content, retry_after};
 pub use onward::{PassedCall, pass_on};
 pub use run::{PassCall, Shape, pass};
 pub use way::{Way, answers, is_unfit, unspoken, way};

@@ -8,14 +8,13 @@ use std::time::Instant;
 use axum::body::Body;
 use axum::response::Response;
 use http::HeaderMap;
-use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http_body_util::BodyExt;
 use weirgate_protocol::{Error, Result, Retry};
 use weirgate_replicas::remote::{Fault, FaultKind, InBody, OutBody, Replay, RequestHead};
 
 use super::answer::{Told, note_refusal};
-use super::head::Head;
+use super::head::{EVENT_STREAM, Head, JSON, is_content};
 use super::hedge::{Sent, exchange};
 use super::idle::Idle;
 use super::upload::{Spoilt, Upload};
@@ -218,14 +217,9 @@ impl Sending<'_> {
     /// Whether all of an answer with this head must have come by the deadline: a prediction, and what is one document. Streams
     /// go on for as long as they don't pause.
     pub fn bounds(&self, headers: &HeaderMap) -> bool {
-        let begins = |kind: &[u8]| {
-            headers.get(CONTENT_TYPE).is_some_and(|value| {
-                value.as_bytes().get(..kind.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(kind))
-            })
-        };
         match self.shape {
-            Shape::Predict => !begins(b"text/event-stream"),
-            Shape::Exchange | Shape::Text => begins(b"application/json"),
+            Shape::Predict => !is_content(headers, EVENT_STREAM),
+            Shape::Exchange | Shape::Text => is_content(headers, JSON),
             Shape::Stream => false,
         }
     }

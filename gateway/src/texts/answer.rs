@@ -8,12 +8,13 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use http::response::Parts;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use weirgate_protocol::deadline::parse_retry_after;
 use weirgate_protocol::sse::{Parser, TooLong};
 use weirgate_protocol::v2::Generated;
 use weirgate_protocol::{Error, Result, RetryClass};
+
+use crate::pass::{EVENT_STREAM, is_content, retry_after};
 
 /// The most bytes of an answer that comes in one piece.
 const MOST_BYTES: usize = 64 << 20;
@@ -37,17 +38,11 @@ pub async fn whole(response: Response) -> Result<Piece> {
 /// An answer's text as it comes. An error is the last item, and so is a piece that says why the text has ended.
 pub fn pieces(response: Response) -> BoxStream<'static, Result<Piece>> {
     let (head, body) = response.into_parts();
-    if !head.status.is_success() || !is_event_stream(&head.headers) {
+    if !head.status.is_success() || !is_content(&head.headers, EVENT_STREAM) {
         return stream::once(read_whole(head, body)).boxed();
     }
     let events = Events { body, parser: Parser::default(), ready: VecDeque::new(), is_over: false, has_ended: false };
     stream::unfold(events, |mut events| async { events.next().await.map(|piece| (piece, events)) }).boxed()
-}
-
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    const KIND: &[u8] = b"text/event-stream";
-    let begins = |value: &[u8]| value.get(..KIND.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(KIND));
-    headers.get(header::CONTENT_TYPE).is_some_and(|value| begins(value.as_bytes()))
 }
 
 async fn read_whole(head: Parts, body: Body) -> Result<Piece> {
@@ -150,7 +145,7 @@ fn broken(error: axum::BoxError) -> Error {
 
 /// The error that an answer is, by its status.
 fn refused(status: StatusCode, text: String, headers: &HeaderMap) -> Error {
-    let retry_after = headers.get(header::RETRY_AFTER).and_then(|value| parse_retry_after(value.to_str().ok()?));
+    let retry_after = retry_after(headers);
     match status.as_u16() {
         404 => Error::not_found(text),
         413 => Error::too_large(text),
@@ -171,6 +166,7 @@ fn refused(status: StatusCode, text: String, headers: &HeaderMap) -> Error {
 mod tests {
     use std::convert::Infallible;
 
+    use http::header;
     use weirgate_protocol::ErrorCode;
     use weirgate_protocol::openai::{FinishReason, Usage};
     use weirgate_protocol::v2::{GenerateEvents, GenerateHead, error_body, generate_error_event, generate_response};

@@ -1,9 +1,8 @@
 //! How an embedding engine is loaded: its one configuration.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 
-use weirgate_models::embed::{Backend, Company, EmbedderOptions, Pooling};
+use weirgate_models::embed::{Company, EmbedderOptions};
 use weirgate_replicas_core::embedding::{EmbedPolicy, Sharing};
 
 /// The bounds of an embedding engine, and what it may use.
@@ -11,18 +10,8 @@ use weirgate_replicas_core::embedding::{EmbedPolicy, Sharing};
 pub struct EmbedConfig {
     /// Shown in thread names.
     pub name: String,
-    /// Threads that compute, the engine's own among them.
-    pub threads: usize,
-    /// Which of the folder's weights are loaded.
-    pub backend: Backend,
-    /// In place of what the folder says.
-    pub pooling: Option<Pooling>,
-    /// Whether vectors are brought to length 1, in place of what the folder says.
-    pub normalise: Option<bool>,
-    /// Most tokens of a text, where that is less than the model's own limit.
-    pub max_tokens: Option<usize>,
-    /// Where the folder and what its links lead to may lie; anywhere where there are none.
-    pub roots: Vec<PathBuf>,
+    /// How the folder is read, and what computes.
+    pub embedder: EmbedderOptions,
     /// Most tokens of a run, padding among them. A text alone may have more.
     pub run_tokens: usize,
     /// Most texts of a run.
@@ -42,12 +31,10 @@ impl Default for EmbedConfig {
     fn default() -> EmbedConfig {
         EmbedConfig {
             name: "embed".to_owned(),
-            threads: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
-            backend: Backend::default(),
-            pooling: None,
-            normalise: None,
-            max_tokens: None,
-            roots: Vec::new(),
+            embedder: EmbedderOptions {
+                threads: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+                ..EmbedderOptions::default()
+            },
             run_tokens: 4_096,
             run_texts: 128,
             call_texts: 2_048,
@@ -59,17 +46,6 @@ impl Default for EmbedConfig {
 }
 
 impl EmbedConfig {
-    pub(super) fn embedder(&self) -> EmbedderOptions {
-        EmbedderOptions {
-            threads: self.threads,
-            backend: self.backend,
-            pooling: self.pooling,
-            normalise: self.normalise,
-            max_tokens: self.max_tokens,
-            roots: self.roots.clone(),
-        }
-    }
-
     /// The queue's bounds for an embedder. The error says what is wrong, and the limit.
     pub(super) fn policy(&self, company: Company) -> Result<EmbedPolicy, String> {
         let policy = EmbedPolicy {

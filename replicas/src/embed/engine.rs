@@ -34,7 +34,7 @@ impl EmbedEngine {
         config: &EmbedConfig,
         observer: Arc<dyn EmbedObserver>,
     ) -> Result<EmbedEngine, LoadError> {
-        let embedder = Embedder::load(folder, &config.embedder())?;
+        let embedder = Embedder::load(folder, &config.embedder)?;
         let (spec, tokenizer) = (embedder.spec().clone(), embedder.tokenizer().clone());
         EmbedEngine::start(embedder, spec, tokenizer, config, observer)
             .map_err(|error| LoadError(format!("{}: {error}", folder.display())))
@@ -121,12 +121,7 @@ impl EmbedEngine {
 
     /// Why its thread has ended, once it has. All calls have had their end by then.
     pub async fn ended(&self) -> EngineEnd {
-        let mut ended = self.shared.ended.subscribe();
-        match ended.wait_for(Option::is_some).await.as_deref() {
-            Ok(Some(end)) => end.clone(),
-            // The sender is held here, so it can't be gone.
-            Ok(None) | Err(_) => EngineEnd::Failed("the engine does not say why it ended".into()),
-        }
+        EngineEnd::told_by(&self.shared.ended).await
     }
 }
 

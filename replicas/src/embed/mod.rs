@@ -41,3 +41,4 @@ pub use self::observer::{EmbedObserver, EmbedStats, Ended, RunReport, Unobserved
 pub use self::request::Embed;
 pub(crate) use self::server::EmbedServer;
 pub use crate::text::EngineEnd;
+pub use weirgate_models::embed::EmbedderOptions;

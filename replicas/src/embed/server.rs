@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Method, Response};
-use http_body_util::BodyExt;
 use weirgate_models::embed::{EmbedTokenizer, TooLong, Truncation};
 use weirgate_protocol::openai::{EmbeddingsRequest, Prompt, TokenizeInput, TokenizeRequest, Truncate};
 use weirgate_protocol::openai::{embeddings, tokenized};
@@ -12,8 +11,8 @@ use weirgate_protocol::{Error, Result};
 
 use super::engine::EmbedEngine;
 use super::request::Embed;
-use crate::language::respond::{Dialect, answer, aside, json};
-use crate::remote::{Answering, Fault, FaultKind, InBody, OutBody, RequestHead, Server, Within};
+use crate::language::respond::{Dialect, answer, aside, json, whole};
+use crate::remote::{Answering, Fault, InBody, OutBody, RequestHead, Server, Within};
 
 /// An embedding engine, as calls that are passed on reach it.
 pub(crate) struct EmbedServer {
@@ -37,8 +36,7 @@ impl EmbedServer {
         if head.method != Method::POST {
             return answer(Err(self.no_route(&head.method, path)), dialect);
         }
-        let broke = |error| Fault::new(FaultKind::Caller, format!("the request's body broke off: {error}"));
-        let body = body.collect().await.map_err(broke)?.to_bytes();
+        let body = whole(body).await?;
         let answered = match path {
             "/v1/embeddings" => self.embed(body, &within).await,
             "/tokenize" => self.tokenize(body).await,

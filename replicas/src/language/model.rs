@@ -54,7 +54,8 @@ impl Model {
         stop: &Stop,
     ) -> Result<Model, LoadError> {
         if is_embedder(place.path()) {
-            let config = EmbedConfig { name, roots: place.roots().to_vec(), ..config.embed.clone() };
+            let mut config = EmbedConfig { name, ..config.embed.clone() };
+            config.embedder.roots = place.roots().to_vec();
             let engine = EmbedEngine::load(place.path(), &config, observers.embed)?;
             return Ok(Model::Embed(Arc::new(engine)));
         }

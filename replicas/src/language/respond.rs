@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http_body_util::BodyExt;
 use weirgate_protocol::{Error, ErrorCode, Result, RetryClass, openai, v2};
 
-use crate::remote::{Fault, FaultKind, InBody};
+use crate::remote::{Fault, FaultKind, InBody, OutBody};
 
 /// The trailer of a stream that has failed: the status that its answer would have, had it not begun.
 pub(crate) const FAILED: HeaderName = HeaderName::from_static("x-weirgate-failed");
@@ -30,6 +31,12 @@ impl Dialect {
     pub fn of(path: &str) -> Dialect {
         if path.starts_with("/v2/") { Dialect::V2 } else { Dialect::OpenAi }
     }
+}
+
+/// All of a request's body, which the gateway keeps within its limits.
+pub(crate) async fn whole(body: OutBody) -> Result<Bytes, Fault> {
+    let collected = body.collect().await.map_err(|error| Fault::caller(&*error))?;
+    Ok(collected.to_bytes())
 }
 
 /// Runs `work` on a body of so many bytes where it holds nobody up.

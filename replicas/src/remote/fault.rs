@@ -64,7 +64,7 @@ impl Fault {
         Error::upstream(text, retry).with_inside(inside)
     }
 
-    pub(super) fn caller(error: &dyn std::error::Error) -> Fault {
+    pub(crate) fn caller(error: &dyn std::error::Error) -> Fault {
         Fault::new(FaultKind::Caller, format!("the request's body broke off: {error}"))
     }
 }

@@ -36,6 +36,17 @@ pub enum EngineEnd {
     Failed(Arc<str>),
 }
 
+impl EngineEnd {
+    /// Resolves when an engine's thread has said that it ended.
+    pub(crate) async fn told_by(ended: &watch::Sender<Option<EngineEnd>>) -> EngineEnd {
+        match ended.subscribe().wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(end)) => end.clone(),
+            // The sender is held by whoever asks, so it can't be gone.
+            Ok(None) | Err(_) => EngineEnd::Failed("the engine does not say why it ended".into()),
+        }
+    }
+}
+
 /// A language model that is loaded, on a thread of its own. Dropping it stops the thread.
 pub struct TextEngine {
     shared: Arc<Shared>,
@@ -188,12 +199,7 @@ impl TextEngine {
 
     /// Why its thread has ended, once it has. All answers have had their end by then.
     pub async fn ended(&self) -> EngineEnd {
-        let mut ended = self.shared.ended.subscribe();
-        match ended.wait_for(Option::is_some).await.as_deref() {
-            Ok(Some(end)) => end.clone(),
-            // The sender is held here, so it can't be gone.
-            Ok(None) | Err(_) => EngineEnd::Failed("the engine does not say why it ended".into()),
-        }
+        EngineEnd::told_by(&self.shared.ended).await
     }
 }
 

@@ -60,13 +60,8 @@ impl Generate {
     pub(super) fn check(&self, policy: &TokenPolicy, vocabulary: usize) -> Result<()> {
         policy.limit(self.prompt.len(), self.max_new_tokens)?;
         self.sampling.check(vocabulary)?;
-        let known = |token: &&u32| **token as usize >= vocabulary;
-        for (what, tokens) in [("the prompt", &self.prompt), ("stop_tokens", &self.stop_tokens)] {
-            if let Some(token) = tokens.iter().find(known) {
-                let text = format!("{what} has token {token}, and the vocabulary has {vocabulary}; ids start from 0");
-                return Err(Error::invalid(text));
-            }
-        }
+        check_known("the prompt", &self.prompt, vocabulary)?;
+        check_known("stop_tokens", &self.stop_tokens, vocabulary)?;
         if self.stop_tokens.len() > MOST_STOP_TOKENS {
             let count = self.stop_tokens.len();
             return Err(Error::invalid(format!("there are {count} stop tokens; the limit is {MOST_STOP_TOKENS}")));
@@ -79,6 +74,17 @@ impl Generate {
             )));
         }
         Ok(())
+    }
+}
+
+/// Refuses tokens that a vocabulary of this size has not.
+pub(super) fn check_known(what: &str, tokens: &[u32], vocabulary: usize) -> Result<()> {
+    match tokens.iter().find(|token| **token as usize >= vocabulary) {
+        None => Ok(()),
+        Some(token) => {
+            let text = format!("{what} has token {token}, and the vocabulary has {vocabulary}; ids start from 0");
+            Err(Error::invalid(text))
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use weirgate_models::embed::{Backend, Company, Truncation};
 use weirgate_protocol::ErrorCode;
-use weirgate_replicas::embed::{Embed, EmbedConfig, EmbedEngine, Embedding, EngineEnd, Unobserved};
+use weirgate_replicas::embed::{Embed, EmbedConfig, EmbedEngine, EmbedderOptions, Embedding, EngineEnd, Unobserved};
 
 const TEXTS: [&str; 8] = [
     "A man is eating food.",
@@ -21,9 +21,10 @@ const TEXTS: [&str; 8] = [
     "ÀÈÌ àèì Straße 😀",
 ];
 
-fn load(folder: &Path, config: EmbedConfig) -> EmbedEngine {
+fn load(folder: &Path, mut config: EmbedConfig) -> EmbedEngine {
+    config.embedder.threads = 2;
     assert!(folder.exists(), "{} is missing: run `make setup-models`", folder.display());
-    EmbedEngine::load(folder, &EmbedConfig { threads: 2, ..config }, Arc::new(Unobserved)).unwrap()
+    EmbedEngine::load(folder, &config, Arc::new(Unobserved)).unwrap()
 }
 
 fn minilm(config: EmbedConfig) -> EmbedEngine {
@@ -34,7 +35,10 @@ fn minilm(config: EmbedConfig) -> EmbedEngine {
 
 fn tiny(backend: Backend) -> EmbedEngine {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../models/tests/embed/tiny");
-    load(&folder, EmbedConfig { backend, ..EmbedConfig::default() })
+    load(
+        &folder,
+        EmbedConfig { embedder: EmbedderOptions { backend, ..EmbedderOptions::default() }, ..EmbedConfig::default() },
+    )
 }
 
 fn submit(engine: &EmbedEngine, texts: &[&str]) -> Embedding {
@@ -130,7 +134,10 @@ async fn what_a_model_can_not_do_is_the_caller_s_error() {
         error.message().starts_with("64 dimensions are asked for, and the model has 384: it does not say"),
         "{error:?}"
     );
-    let config = EmbedConfig { max_tokens: Some(257), ..EmbedConfig::default() };
+    let config = EmbedConfig {
+        embedder: EmbedderOptions { max_tokens: Some(257), ..EmbedderOptions::default() },
+        ..EmbedConfig::default()
+    };
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../models/tests/embed/tiny");
     let error = EmbedEngine::load(&folder, &config, Arc::new(Unobserved)).err().unwrap();
     assert!(error.0.ends_with("257 tokens of a text are asked for, and the model's limit is 72"), "{error}");

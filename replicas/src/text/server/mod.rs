@@ -22,13 +22,12 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{Method, Response};
-use http_body_util::BodyExt;
 use weirgate_protocol::openai::AnswerHead;
 use weirgate_protocol::{Error, Result};
 
 use super::engine::TextEngine;
-use crate::language::respond::{Dialect, answer, json};
-use crate::remote::{Answering, Fault, FaultKind, InBody, OutBody, RequestHead, Server, Within};
+use crate::language::respond::{Dialect, answer, json, whole};
+use crate::remote::{Answering, Fault, InBody, OutBody, RequestHead, Server, Within};
 
 /// A text engine, as calls that are passed on reach it.
 pub(crate) struct TextServer {
@@ -66,8 +65,7 @@ impl TextServer {
             let text = format!("model '{}' generates text, and has no route {} {path}", self.model, head.method);
             return answer(Err(Error::not_found(text)), dialect);
         };
-        let broke = |error| Fault::new(FaultKind::Caller, format!("the request's body broke off: {error}"));
-        let body = body.collect().await.map_err(broke)?.to_bytes();
+        let body = whole(body).await?;
         answer(self.execute(route, body, &within).await, dialect)
     }
 

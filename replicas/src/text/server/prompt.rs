@@ -17,6 +17,7 @@ use super::form::Form;
 use super::task::Task;
 use crate::language::respond::aside;
 use crate::text::engine::TextEngine;
+use crate::text::request::check_known;
 
 pub(super) async fn of_chat(engine: &TextEngine, body: &Bytes) -> Result<Task> {
     let (body, texts) = (body.clone(), Texts::of(engine));
@@ -35,9 +36,8 @@ pub(super) async fn of_completion(engine: &TextEngine, body: &Bytes) -> Result<T
             Prompt::Text(text) => text.clone(),
             Prompt::Tokens(tokens) => texts.tokenizer.decode(tokens),
         };
-        let known = |tokens: &Vec<u32>| texts.check(tokens, "prompt");
         let given = |prompt: &Prompt| match prompt {
-            Prompt::Tokens(tokens) => known(tokens),
+            Prompt::Tokens(tokens) => texts.check(tokens, "prompt"),
             Prompt::Text(_) => Ok(()),
         };
         request.prompts.iter().try_for_each(given)?;
@@ -128,14 +128,7 @@ impl Texts {
     }
 
     fn check(&self, tokens: &[u32], field: &'static str) -> Result<()> {
-        let size = self.tokenizer.size();
-        match tokens.iter().find(|token| **token as usize >= size) {
-            None => Ok(()),
-            Some(token) => {
-                let text = format!("{field} has token {token}, and the vocabulary has {size}; ids start from 0");
-                Err(Error::invalid(text).with_param(field))
-            }
-        }
+        check_known(field, tokens, self.tokenizer.size()).map_err(|error| error.with_param(field))
     }
 }
 
